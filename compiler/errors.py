@@ -1,0 +1,117 @@
+"""The errors a user can cause: one line each, with a stable code and the exit status it leads to."""
+
+from __future__ import annotations
+
+# Every diagnostic code the compiler can print, with what it means; the documentation prints this table.
+CODES: dict[str, str] = {
+    "U001": "a file or folder is missing or cannot be read",
+    "U002": "no chip of that name, or the chip file is faulty",
+    "U003": "a size of the model is not bound; give it with --bind",
+    "U004": "a flag or option has a value it cannot have",
+    "U005": "the inputs handed in do not fit the model",
+    "U006": "no node of that name in the package",
+    "U007": "the output cannot be written",
+    "M001": "the file is not an ONNX model",
+    "M002": "the model breaks a rule of ONNX",
+    "M003": "an operation, domain or opset is unknown",
+    "M004": "a type or shape is not what the operation's schema allows",
+    "M005": "a weight is not finite",
+    "M006": "external data is missing, outside its folder or of the wrong size",
+    "M007": "the graph has a cycle, a missing name or a name given twice",
+    "M008": "a limit on size or number was passed",
+    "M009": "a data file is broken or unsafe",
+    "M010": "the model cannot be expressed in the compiler's own opset",
+    "P001": "the package is damaged, incomplete or not a joulec package",
+    "P002": "a number in the package contradicts another",
+    "C001": "the model does not fit the memories of the target",
+    "C002": "no engine of the target can take a node",
+    "G001": "a gate was passed (energy, latency or comparison)",
+    "G002": "the package and the model disagree",
+    "W001": "warning: calibrated on synthetic inputs",
+    "W002": "warning: a free size was bound to 1",
+    "W003": "warning: part of the work is not modelled",
+    "W004": "warning: an option had nothing to do",
+    "X001": "an internal error: a bug of the compiler",
+}
+
+
+class CompileError(Exception):
+    """A mistake the compiler can name: `code` is stable, `exit_status` is what the command line returns.
+
+    `node` names the node concerned and `hint` says what would mend it; both may be empty.
+    """
+
+    exit_status = 2
+    default_code = "U004"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, node: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.node = node
+        self.hint = hint
+
+    def line(self) -> str:
+        """The diagnostic as the one line that a user reads."""
+        where = f"node {one_line(self.node)!r}: " if self.node else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return one_line(f"error[{self.code}]: {where}{self.message}{hint}", limit=1200)
+
+
+class UsageError(CompileError):
+    """A wrong flag, a missing file, an unbound size, inputs that do not fit."""
+
+
+class TargetError(CompileError):
+    """An unknown or faulty chip description."""
+
+    default_code = "U002"
+
+
+class ModelError(CompileError):
+    """The model (or another data file) is junk, broken, hostile or over a limit."""
+
+    exit_status = 3
+    default_code = "M002"
+
+
+class UnsupportedError(ModelError):
+    """The model is legal and the compiler cannot take it; the message names the operation and why."""
+
+    default_code = "M010"
+
+
+class CapacityError(CompileError):
+    """The model does not fit the target."""
+
+    exit_status = 4
+    default_code = "C001"
+
+
+class GateError(CompileError):
+    """A gate the user set, or a verification, did not hold."""
+
+    exit_status = 5
+    default_code = "G001"
+
+
+class PackageError(ModelError):
+    """A plan package is damaged, or its numbers contradict each other."""
+
+    default_code = "P001"
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Text from a stranger, safe on one terminal line: control characters shown, long text cut."""
+    shown = "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A 'did you mean' clause for a misspelt name, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""

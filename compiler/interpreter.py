@@ -1,0 +1,131 @@
+"""Runs a graph through ONNX Runtime, optimizations off: the judge of numbers, and calibration's eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.ir import Array, Graph, Node
+from compiler.onnx_export import export_nodes
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """Options that make ONNX Runtime exact and repeatable: no optimization, one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+class Model:
+    """An ONNX model ready to run on the host, by ONNX Runtime."""
+
+    def __init__(self, model: bytes) -> None:
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(
+            model, session_options(), providers=["CPUExecutionProvider"]
+        )
+        self.inputs = tuple(item.name for item in self._session.get_inputs())
+        self.outputs = tuple(item.name for item in self._session.get_outputs())
+
+    def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """One inference: values by name in, outputs by name out."""
+        results = self._session.run(None, {name: values[name] for name in self.inputs})
+        return dict(zip(self.outputs, results, strict=True))
+
+
+class Interpreter:
+    """A graph ready to run: from any values to any values.
+
+    `inputs` default to the graph's inputs, `outputs` to its outputs; only the nodes between them run. Nodes kept whole (Segment) run as models of their
+    own between the rest.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Iterable[str] | None = None,
+        outputs: Iterable[str] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.inputs = tuple(graph.inputs if inputs is None else inputs)
+        self.outputs = tuple(dict.fromkeys(graph.outputs if outputs is None else outputs))
+        self._pieces = [self._piece(nodes, later) for nodes, later in self._split(self._needed())]
+
+    def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """One sample: input values by name (shaped as the graph says) to output values by name."""
+        known: dict[str, Any] = dict(values)
+        for model, names in self._pieces:
+            results = model.run({ours: known[ours_of] for ours, ours_of in names[0].items()})
+            known.update({names[1][name]: value for name, value in results.items()})
+        return {
+            name: known[name] if name in known else self.graph.constants[name]
+            for name in self.outputs
+        }
+
+    def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
+        """Many samples: arrays with a leading sample axis, [S, *shape] in and out."""
+        count = len(next(iter(samples.values())))
+        results: dict[str, list[Array]] = {name: [] for name in self.outputs}
+        for index in range(count):
+            single = {name: np.ascontiguousarray(data[index]) for name, data in samples.items()}
+            for name, value in self.run(single).items():
+                results[name].append(value)
+        return {name: np.stack(values) for name, values in results.items()}
+
+    def _needed(self) -> list[Node]:
+        """The nodes between inputs and outputs, in execution order."""
+        wanted = set(self.outputs) - set(self.inputs)
+        nodes = []
+        for node in reversed(self.graph.nodes):
+            if wanted.intersection(node.outputs):
+                nodes.append(node)
+                wanted.update(set(node.inputs) - set(self.inputs) - {""})
+        return nodes[::-1]
+
+    def _split(self, nodes: list[Node]) -> list[tuple[list[Node], set[str]]]:
+        """Runs of nodes that can share a model, each with the values that later runs or the outputs read."""
+        runs: list[list[Node]] = []
+        for node in nodes:
+            if node.op == "Segment" or not runs or runs[-1][0].op == "Segment":
+                runs.append([])
+            runs[-1].append(node)
+        result = []
+        later = set(self.outputs)
+        for nodes_of_run in reversed(runs):
+            result.append((nodes_of_run, set(later)))
+            for node in nodes_of_run:
+                later.update(node.inputs)
+        return result[::-1]
+
+    def _piece(
+        self, nodes: list[Node], later: set[str]
+    ) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
+        made = [name for node in nodes for name in node.outputs if name]
+        read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
+        inputs = [n for n in read if n not in made and n not in self.graph.constants]
+        outputs = [name for name in made if name in later]
+        if nodes[0].op == "Segment":
+            return self._segment(nodes[0])
+        model = export_nodes(self.graph, nodes, inputs, outputs)
+        names = ({name: name for name in inputs}, {name: name for name in outputs})
+        return Model(model.SerializeToString()), names
+
+    def _segment(self, node: Node) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
+        data = node.attrs["model"]
+        assert isinstance(data, bytes)
+        model = Model(data)
+        read = dict.fromkeys(name for name in node.inputs if name)
+        names = ({name: name for name in read if name in model.inputs}, {})
+        return model, (names[0], {name: name for name in node.outputs if name})

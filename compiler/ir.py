@@ -1,0 +1,374 @@
+"""The graph: frozen values, names instead of references, nodes in execution order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.generic]
+Attribute: TypeAlias = "int | float | str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"  # bytes: a serialized TensorProto (a tensor attribute) or ModelProto (of a Segment)
+
+OPSET = 23  # the one opset of ONNX's default domain that a graph speaks
+
+
+@dataclass(frozen=True)
+class Quant:
+    """How integers stand for real numbers: real = scale * (integer - zero_point).
+
+    `scale` and `zero_point` have one entry, or one per index along `axis`.
+    """
+
+    bits: int
+    signed: bool
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+    @property
+    def lowest(self) -> int:
+        """The smallest integer of the format."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        """The largest integer of the format."""
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def storage(self) -> str:
+        """The numpy type that holds the integers."""
+        width = 8 if self.bits <= 8 else 16 if self.bits <= 16 else 32
+        return f"{'int' if self.signed else 'uint'}{width}"
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """What a value is: element type (numpy's name, or the ONNX text of a sequence or optional), shape, quantization.
+
+    `shape` is None when even the rank is unknown, and holds None for an unknown size; both are
+    for values that only the host sees.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+    quant: Quant | None = None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every size is known."""
+        return self.shape is not None and all(size is not None for size in self.shape)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a static type; ValueError when a size is unknown."""
+        if self.shape is None:
+            raise ValueError("the rank is unknown")
+        sizes = tuple(size for size in self.shape if size is not None)
+        if len(sizes) != len(self.shape):
+            raise ValueError(f"shape {self.shape} has unknown sizes")
+        return sizes
+
+    @property
+    def elements(self) -> int:
+        """The number of elements of a static type."""
+        count = 1
+        for size in self.sizes:
+            count *= size
+        return count
+
+    @property
+    def element_bits(self) -> int:
+        """The bits of one element as stored (a quantized element takes its quantization's bits)."""
+        if self.quant is not None:
+            return self.quant.bits
+        return DTYPE_BITS.get(self.dtype, 64)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of a static type, packed, rounded up."""
+        return (self.elements * self.element_bits + 7) // 8
+
+
+DTYPE_BITS = {
+    "bool": 8, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32,
+    "int64": 64, "uint64": 64, "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64,
+    "int4": 4, "uint4": 4, "complex64": 64, "complex128": 128,
+    "float8_e4m3fn": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A way a node could have run: what it costs there, or why it cannot."""
+
+    engine: str
+    mapping: str
+    energy_pj: float | None
+    latency_ns: float | None
+    divergence: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a node runs and why, with the ways it did not take."""
+
+    engine: str
+    mapping: str
+    slices: int
+    resident: bool
+    reason: str
+    energy_pj: float
+    latency_ns: float
+    divergence: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. `op` is an ONNX operation, `domain::operation`, or one of ours (compiler.ops).
+
+    An empty string among `inputs` or `outputs` is an optional one left out. `origin` names the ONNX nodes it came from, the main
+    one first; `source` is the exporter's file:line where the model has it.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Attribute] = field(default_factory=dict)
+    placement: Placement | None = None
+    origin: tuple[str, ...] = ()
+    source: str = ""
+
+    def ints(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """An attribute that is a list of integers."""
+        value = self.attrs.get(name, default)
+        if not isinstance(value, tuple):
+            raise TypeError(f"attribute {name} of {self.name} is not a list of integers")
+        return tuple(int(item) for item in value)
+
+    def integer(self, name: str, default: int) -> int:
+        """An attribute that is an integer."""
+        value = self.attrs.get(name, default)
+        if not isinstance(value, int):
+            raise TypeError(f"attribute {name} of {self.name} is not an integer")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        """An attribute that is a number."""
+        value = self.attrs.get(name, default)
+        if not isinstance(value, int | float):
+            raise TypeError(f"attribute {name} of {self.name} is not a number")
+        return float(value)
+
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute that is a text."""
+        value = self.attrs.get(name, default)
+        if not isinstance(value, str):
+            raise TypeError(f"attribute {name} of {self.name} is not a text")
+        return value
+
+    @property
+    def engine(self) -> str:
+        """The engine it was placed on, or an empty string."""
+        return self.placement.engine if self.placement else ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model: typed values, constants and nodes in execution order.
+
+    `domains` holds the opset of every domain but ONNX's default, which is always OPSET.
+    `batch_axes` gives, for an input or output, the axis along which samples are stacked.
+    `ledger` lists every node of the ONNX file, in order, with its fate: "" while nodes of the graph stand for it,
+    else what became of it ("folded", "removed").
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    types: Mapping[str, TensorType]
+    constants: Mapping[str, Array]
+    domains: Mapping[str, int] = field(default_factory=dict)
+    batch_axes: Mapping[str, int] = field(default_factory=dict)
+    ledger: Mapping[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    @cached_property
+    def producer(self) -> Mapping[str, Node]:
+        """The node that makes each value."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each value, in execution order, each once."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                if name:
+                    readers.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    def only_consumer(self, value: str) -> Node | None:
+        """The one node that reads a value, or None when it is a graph output or read elsewhere."""
+        readers = self.consumers.get(value, ())
+        return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def constant(self, value: str) -> Array | None:
+        """The data of a constant value, or None for a value that is computed or left out."""
+        return self.constants.get(value)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration saw: ranges of values, and the divergence that each number format would cause alone.
+
+    `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format: divergence}, where
+    a format is "int8" or "analog/<slices>". `kind` says how the divergence is measured ("KL" or "relative squared error").
+    `inputs_hash` names the calibration inputs.
+    """
+
+    ranges: Mapping[str, tuple[float, float]]
+    divergence: Mapping[str, Mapping[str, float]]
+    kind: str
+    inputs_hash: str
+
+
+class Rewriter:
+    """Builds the graph that follows from a walk over an old one: keep, replace, forward, drop.
+
+    `fate` is what the ledger says of ONNX nodes that no node of the new graph stands for.
+    """
+
+    def __init__(self, graph: Graph, fate: str = "removed") -> None:
+        self.graph = graph
+        self.fate = fate
+        self._nodes: list[Node] = []
+        self._types = dict(graph.types)
+        self._constants = dict(graph.constants)
+        self._forwarded: dict[str, str] = {}
+        self._taken: set[str] = set(graph.types) | {node.name for node in graph.nodes}
+
+    def resolve(self, value: str) -> str:
+        """The value that stands for another after forwarding."""
+        while value in self._forwarded:
+            value = self._forwarded[value]
+        return value
+
+    def type_of(self, value: str) -> TensorType:
+        """The type of a value of the new graph."""
+        return self._types[self.resolve(value)]
+
+    def unique(self, hint: str) -> str:
+        """A name that nothing in the graph has yet."""
+        name, count = hint, 0
+        while name in self._taken:
+            count += 1
+            name = f"{hint}.{count}"
+        self._taken.add(name)
+        return name
+
+    def keep(self, node: Node) -> None:
+        """Takes a node over (its inputs follow what was forwarded)."""
+        inputs = tuple(self.resolve(value) for value in node.inputs)
+        self._nodes.append(node if inputs == node.inputs else replace(node, inputs=inputs))
+
+    def add(self, node: Node, types: Mapping[str, TensorType] | None = None) -> None:
+        """Adds a new node, with the types of outputs that are new or changed."""
+        self._types.update(types or {})
+        self.keep(node)
+
+    def forward(self, value: str, to: str) -> None:
+        """Lets every later reader of `value` read `to` instead."""
+        self._forwarded[value] = self.resolve(to)
+
+    def constant(self, hint: str, data: Array, quant: Quant | None = None) -> str:
+        """Adds a constant and gives its name."""
+        name = self.unique(hint)
+        self.set_constant(name, data, quant)
+        return name
+
+    def set_constant(self, name: str, data: Array, quant: Quant | None = None) -> None:
+        """Gives a name the data of a constant, new or changed."""
+        stored = np.array(data, order="C")
+        stored.setflags(write=False)
+        self._constants[name] = stored
+        self._types[name] = TensorType(stored.dtype.name, stored.shape, quant)
+
+    def set_type(self, value: str, kind: TensorType) -> None:
+        """Changes the type of a value."""
+        self._types[value] = kind
+
+    def finish(self) -> Graph:
+        """The new graph: outputs forwarded, unread values dropped, the ledger brought up to date.
+
+        A graph output that was forwarded keeps its name: its producer is renamed, or an Identity is added.
+        """
+        graph = self.graph
+        self._restore_outputs()
+        nodes = tuple(self._nodes)
+        if nodes == graph.nodes and self._types == graph.types and not self._changed_constants():
+            return graph
+        used = set(graph.inputs) | set(graph.outputs)
+        for node in nodes:
+            used.update(node.inputs, node.outputs)
+        used.discard("")
+        standing = {name for node in nodes for name in node.origin}
+        ledger = {
+            name: (fate or ("" if name in standing else self.fate))
+            for name, fate in graph.ledger.items()
+        }
+        return replace(
+            graph,
+            nodes=nodes,
+            types={name: kind for name, kind in self._types.items() if name in used},
+            constants={name: data for name, data in self._constants.items() if name in used},
+            ledger=ledger,
+        )
+
+    def _changed_constants(self) -> bool:
+        old = self.graph.constants
+        return self._constants.keys() != old.keys() or any(
+            data is not old[name] for name, data in self._constants.items()
+        )
+
+    def _restore_outputs(self) -> None:
+        """Renames producers so that forwarded graph outputs keep the names the user knows."""
+        for output in self.graph.outputs:
+            value = self.resolve(output)
+            if value == output:
+                continue
+            made_here = any(value in node.outputs for node in self._nodes)
+            shared = (
+                value in self.graph.outputs
+                or sum(self.resolve(other) == value for other in self.graph.outputs) > 1
+            )
+            if made_here and not shared:
+                self._rename(value, output)
+            else:
+                self._nodes.append(
+                    Node(self.unique(f"{output}.copy"), "Identity", (value,), (output,))
+                )
+            self._types[output] = self._types[value]
+            self._forwarded.pop(output)
+
+    def _rename(self, old: str, new: str) -> None:
+        def renamed(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(new if name == old else name for name in names)
+
+        self._nodes = [
+            replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs))
+            if old in node.inputs or old in node.outputs
+            else node
+            for node in self._nodes
+        ]

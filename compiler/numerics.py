@@ -1,0 +1,348 @@
+"""The arithmetic of the engines on numpy: integer products, requantization, weight slices, the converter of an analog array.
+
+Every function is what the hardware is stated to do; `compiler.onnx_export` writes the same as ONNX operations, and the tests hold the two to
+equal bits. Products of integers run as floating-point products in a type wide enough to be exact, so no order of summation can change them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.ir import Node, Quant
+from compiler.ops import window_outputs
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Integers: TypeAlias = npt.NDArray[np.integer]
+Numbers: TypeAlias = npt.NDArray[np.floating] | npt.NDArray[np.integer]
+
+EXACT_IN_FLOAT32 = 1 << 24  # every integer up to here is a float32
+
+
+@dataclass(frozen=True)
+class Window:
+    """The geometry of a convolution (N spatial axes); no kernel means a dense product over the last axis."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @staticmethod
+    def of(node: Node) -> Window:
+        """The geometry in a node's attributes, with ONNX's defaults."""
+        kernel = node.ints("kernel", ())
+        rank = len(kernel)
+        return Window(
+            kernel,
+            node.ints("strides", (1,) * rank),
+            node.ints("pads", (0,) * 2 * rank),
+            node.ints("dilations", (1,) * rank),
+        )
+
+
+def patches(data: npt.NDArray[np.floating], window: Window) -> npt.NDArray[np.floating]:
+    """The rows of a convolution: [N,C,*sizes] -> [N,C*prod(kernel),*output sizes], zero padded (im2col)."""
+    rank = len(window.kernel)
+    before, after = window.pads[:rank], window.pads[rank:]
+    padded = np.pad(data, ((0, 0), (0, 0), *zip(before, after, strict=True)))
+    spans = tuple(d * (k - 1) + 1 for d, k in zip(window.dilations, window.kernel, strict=True))
+    views = np.lib.stride_tricks.sliding_window_view(padded, spans, tuple(range(2, 2 + rank)))
+    steps = tuple(slice(None, None, s) for s in window.strides)
+    taps = tuple(slice(None, None, d) for d in window.dilations)
+    views = views[(slice(None), slice(None), *steps, *taps)]
+    order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
+    moved = views.transpose(order)
+    outputs = moved.shape[2 + rank :]
+    return moved.reshape(data.shape[0], data.shape[1] * prod(window.kernel), *outputs)
+
+
+def matrix_product(
+    data: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], window: Window
+) -> npt.NDArray[np.floating]:
+    """[N,C,*sizes] or [..,R] times weights [G,R,K] -> [N,G*K,*outputs] or [..,K], in the type of `data`."""
+    groups, rows, columns = weights.shape
+    if not window.kernel:
+        return np.asarray(data @ weights[0])
+    if rows * groups != data.shape[1] * prod(window.kernel):
+        raise ValueError(f"{groups} groups of {rows} rows do not fit {data.shape}")
+    if columns == 1 and rows == prod(window.kernel):
+        return _depthwise(data, weights, window)
+    spread = patches(data, window)
+    outputs = spread.shape[2:]
+    flat = spread.reshape(data.shape[0], groups, rows, prod(outputs))
+    result = np.matmul(weights.transpose(0, 2, 1), flat)
+    return np.asarray(result.reshape(data.shape[0], groups * columns, *outputs))
+
+
+def _depthwise(
+    data: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], window: Window
+) -> npt.NDArray[np.floating]:
+    """One channel in, one out: the taps of the kernel are added one by one (a matrix product would be all overhead)."""
+    rank = len(window.kernel)
+    padded = np.pad(
+        data, ((0, 0), (0, 0), *zip(window.pads[:rank], window.pads[rank:], strict=True))
+    )
+    spans = [d * (k - 1) for d, k in zip(window.dilations, window.kernel, strict=True)]
+    sizes = [
+        (padded.shape[2 + axis] - spans[axis] - 1) // window.strides[axis] + 1
+        for axis in range(rank)
+    ]
+    result = np.zeros((*data.shape[:2], *sizes), data.dtype)
+    for tap, index in enumerate(np.ndindex(*window.kernel)):
+        region = tuple(
+            slice(start, start + (size - 1) * stride + 1, stride)
+            for start, size, stride in zip(
+                (i * d for i, d in zip(index, window.dilations, strict=True)),
+                sizes,
+                window.strides,
+                strict=True,
+            )
+        )
+        scale = weights[:, tap, 0].reshape(1, -1, *([1] * rank))
+        result += padded[(slice(None), slice(None), *region)] * scale
+    return result
+
+
+def integer_product(data: Integers, weights: Integers, window: Window) -> npt.NDArray[np.int64]:
+    """The exact product of integers (zero points already taken off); shapes as `matrix_product`.
+
+    Raises OverflowError where a sum could leave 32 bits: the accumulator of the engines is that wide.
+    """
+    largest = _magnitude(data) * _magnitude(weights) * weights.shape[-2]
+    width = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
+    result = matrix_product(data.astype(width), weights.astype(width), window)
+    return result.astype(np.int64)
+
+
+def _magnitude(data: Integers) -> int:
+    return max(int(data.max(initial=0)), -int(data.min(initial=0)), 1)
+
+
+def centered(data: Integers, quant: Quant) -> npt.NDArray[np.int32]:
+    """Integers less their zero point (along `quant.axis` where it has one)."""
+    points = np.asarray(quant.zero_point, np.int32)
+    if quant.axis is not None:
+        shape = [1] * data.ndim
+        shape[quant.axis] = -1
+        points = points.reshape(shape)
+    return np.asarray(data.astype(np.int32) - points)
+
+
+def product_multiplier(data: Quant, weights: Quant, out: Quant | None) -> Floats:
+    """The factor from the accumulator to the output's integers (or to reals when `out` is None), float32 per column.
+
+    Computed as ONNX Runtime computes it: (data scale * weight scale) / output scale, each step in float32.
+    """
+    scale = np.float32(data.scale[0]) * np.asarray(weights.scale, np.float32)
+    return np.asarray(scale if out is None else scale / np.float32(out.scale[0]), np.float32)
+
+
+def requantize(
+    accumulator: Numbers, multiplier: Floats | np.float32, out: Quant, bounds: tuple[int, int]
+) -> Integers:
+    """clip(round_half_even(float32(accumulator) * multiplier) + zero point), within `bounds` and the format of `out`.
+
+    `multiplier` must broadcast to the accumulator. The digital engines' stated rounding, and MLAS's.
+    """
+    scaled = np.rint(accumulator.astype(np.float32) * multiplier)
+    return to_format(scaled, out, bounds)
+
+
+def to_format(rounded: Floats, out: Quant, bounds: tuple[int, int]) -> Integers:
+    """Adds the zero point to rounded floats and clips into a format."""
+    low, high = bounds
+    point = out.zero_point[0]
+    clipped = np.clip(rounded, np.float32(low - point), np.float32(high - point))
+    result: Integers = (clipped.astype(np.int32) + point).astype(out.storage)
+    return result
+
+
+def output_bounds(out: Quant, node: Node) -> tuple[int, int]:
+    """The integers a node may give: the format's, narrowed by the node's `minimum` and `maximum` (real numbers)."""
+    low, high = out.lowest, out.highest
+    scale, point = np.float32(out.scale[0]), out.zero_point[0]
+    if "minimum" in node.attrs:
+        low = max(low, round_clipped(np.float32(node.number("minimum", 0)) / scale, out) + point)
+    if "maximum" in node.attrs:
+        high = min(high, round_clipped(np.float32(node.number("maximum", 0)) / scale, out) + point)
+    return min(max(low, out.lowest), out.highest), max(min(high, out.highest), out.lowest)
+
+
+def round_clipped(value: np.float32, out: Quant) -> int:
+    """A real in units of the scale, rounded, kept within twice the format so that infinities are harmless."""
+    reach = float(1 << (out.bits + 1))
+    return int(np.rint(np.clip(value, -reach, reach)))
+
+
+def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
+    """Reals to integers as ONNX's QuantizeLinear rounds and saturates (per tensor, or along `quant.axis`)."""
+    shape = [1] * data.ndim
+    if quant.axis is not None:
+        shape[quant.axis] = -1
+    scale = np.asarray(quant.scale, np.float32).reshape(shape if quant.axis is not None else ())
+    point = np.asarray(quant.zero_point, np.float32).reshape(scale.shape)
+    rounded = np.rint(data.astype(np.float32) / scale) + point
+    clipped = np.clip(rounded, quant.lowest, quant.highest)
+    result: Integers = clipped.astype(np.int32).astype(quant.storage)
+    return result
+
+
+def dequantize(data: Integers, quant: Quant) -> Floats:
+    """Integers to reals: (integer - zero point) * scale in float32."""
+    shape = [1] * data.ndim
+    if quant.axis is not None:
+        shape[quant.axis] = -1
+    scale = np.asarray(quant.scale, np.float32).reshape(shape if quant.axis is not None else ())
+    return np.asarray(centered(data, quant).astype(np.float32) * scale, np.float32)
+
+
+def symmetric(bits: int, reach: float) -> Quant:
+    """A signed format with zero point 0 that reaches `reach` (at least the smallest normal float)."""
+    highest = (1 << (bits - 1)) - 1
+    scale = float(np.float32(max(reach, 1e-30) / highest))
+    return Quant(bits, True, (scale,), (0,))
+
+
+def asymmetric(bits: int, low: float, high: float) -> Quant:
+    """A signed format whose integers span [low, high], widened to hold 0 exactly."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    steps = (1 << bits) - 1
+    scale = max((high - low) / steps, 1e-30)
+    lowest = -(1 << (bits - 1))
+    point = int(np.clip(round(lowest - low / scale), lowest, lowest + steps))
+    return Quant(bits, True, (float(np.float32(scale)),), (point,))
+
+
+def balanced_digits(integers: Integers, levels: int, digits: int) -> npt.NDArray[np.int8]:
+    """Integers as balanced digits: [..] -> [digits, ..], each in -(levels-1)/2 .. (levels-1)/2, lowest first.
+
+    integer = sum over d of levels**d * digit[d]; `levels` is odd. Raises ValueError when an integer needs more digits.
+    """
+    half = (levels - 1) // 2
+    rest = integers.astype(np.int64)
+    parts = []
+    for _ in range(digits):
+        digit = (rest + half) % levels - half
+        parts.append(digit.astype(np.int8))
+        rest = (rest - digit) // levels
+    if np.any(rest):
+        raise ValueError(f"{digits} digits of {levels} levels cannot hold {int(integers.max())}")
+    return np.stack(parts)
+
+
+def binary_digits(integers: Integers, digits: int) -> npt.NDArray[np.int8]:
+    """Integers as two's complement bits: [..] -> [digits, ..] of 0 and 1, lowest first; the last weighs -2**(digits-1)."""
+    lowest, highest = -(1 << (digits - 1)), (1 << (digits - 1)) - 1
+    if integers.size and (integers.min() < lowest or integers.max() > highest):
+        raise ValueError(f"{digits} bits cannot hold {int(integers.min())}..{int(integers.max())}")
+    unsigned = integers.astype(np.int64) & ((1 << digits) - 1)
+    return np.stack([((unsigned >> d) & 1).astype(np.int8) for d in range(digits)])
+
+
+def digit_factors(levels: int, digits: int) -> tuple[int, ...]:
+    """What each digit weighs: powers of `levels` (balanced), or powers of two with a negative last (binary, levels 2)."""
+    factors = [levels**d for d in range(digits)]
+    if levels == 2:
+        factors[-1] = -factors[-1]
+    return tuple(factors)
+
+
+def weight_reach(levels: int, digits: int) -> int:
+    """The largest weight magnitude that can be told in both signs."""
+    return int((1 << (digits - 1)) - 1) if levels == 2 else int((levels**digits - 1) // 2)
+
+
+def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
+    """The rows of each tile, in order."""
+    return tuple(slice(r, min(r + array_rows, rows)) for r in range(0, rows, array_rows))
+
+
+@dataclass(frozen=True)
+class Converter:
+    """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` signed bits.
+
+    `noise_lsb` is the standard deviation added before rounding, in steps of the converter, drawn from `random`.
+    """
+
+    bits: int
+    noise_lsb: float = 0.0
+    random: np.random.Generator | None = None
+
+    def codes(self, sums: npt.NDArray[np.floating], gain: Floats) -> Floats:
+        """Bitline sums to codes; `gain` broadcasts to `sums`."""
+        scaled = sums.astype(np.float32) * gain
+        if self.random is not None and self.noise_lsb > 0:
+            scaled += self.random.standard_normal(scaled.shape, np.float32) * np.float32(
+                self.noise_lsb
+            )
+        highest = np.float32((1 << (self.bits - 1)) - 1)
+        return np.asarray(np.clip(np.rint(scaled), -highest - 1, highest), np.float32)
+
+
+def analog_product(
+    data: Integers,
+    digits: npt.NDArray[np.int8],
+    gain: Floats,
+    digit_weight: Floats,
+    window: Window,
+    array_rows: int,
+    converter: Converter,
+) -> Floats:
+    """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
+
+    `data` are centered integers, `digits` [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums pass the
+    converter and are added times `digit_weight` [G,row tiles,D,K] (the digit's factor over `gain`).
+    """
+    count, groups, rows, columns = digits.shape
+    dense = not window.kernel
+    reach = _magnitude(data) * _magnitude(digits) * min(rows, array_rows)
+    width = np.float32 if reach < EXACT_IN_FLOAT32 else np.float64
+    spread = data.astype(width)
+    if not dense:
+        spread = patches(spread, window)
+        outputs = spread.shape[2:]
+        spread = spread.reshape(data.shape[0], groups, rows, prod(outputs)).swapaxes(2, 3)
+    else:
+        spread = spread.reshape(-1, 1, 1, rows)
+    result = np.zeros((*spread.shape[:3], columns), np.float32)
+    for tile, part in enumerate(row_tiles(rows, array_rows)):
+        for digit in range(count):
+            weights = digits[digit, :, part].astype(width)
+            sums = np.matmul(spread[..., part], weights)
+            codes = converter.codes(sums, gain[:, tile, digit][:, None, :])
+            result += codes * digit_weight[:, tile, digit][:, None, :]
+    if dense:
+        return np.asarray(result.reshape(*data.shape[:-1], columns))
+    moved = result.swapaxes(2, 3).reshape(data.shape[0], groups * columns, *outputs)
+    return np.asarray(moved)
+
+
+def average_pool(data: Integers, node: Node) -> Floats:
+    """Sums of centered integers over a window, divided by the count in float32: [N,C,*sizes] -> [N,C,*outputs].
+
+    With `count_include_pad` 0 (ONNX's default) padding does not count.
+    """
+    window = Window.of(node)
+    sums = _window_sums(data.astype(np.float64), window)
+    if node.integer("count_include_pad", 0):
+        counts = np.full(sums.shape[2:], prod(window.kernel), np.float64)
+    else:
+        ones = np.ones((1, 1, *data.shape[2:]))
+        counts = _window_sums(ones, window)[0, 0]
+    assert sums.shape[2:] == window_outputs(data.shape[2:], node)
+    return np.asarray(sums.astype(np.float32) / counts.astype(np.float32), np.float32)
+
+
+def _window_sums(data: npt.NDArray[np.float64], window: Window) -> npt.NDArray[np.float64]:
+    taps = np.ones((data.shape[1], prod(window.kernel), 1))
+    return np.asarray(_depthwise(data, taps, window), np.float64)
+
+
+def column_shape(values: npt.NDArray[np.generic], dimensions: int, dense: bool) -> tuple[int, ...]:
+    """The shape in which one value per output column broadcasts to a product's output."""
+    return (values.size,) if dense else (1, values.size, *([1] * (dimensions - 2)))

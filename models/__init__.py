@@ -1,0 +1,1 @@
+"""Small trained networks that joulec ships, with the scripts that make them."""
