@@ -82,16 +82,9 @@ class TensorType:
         return count
 
     @property
-    def element_bits(self) -> int:
-        """The bits of one element as stored (a quantized element takes its quantization's bits)."""
-        if self.quant is not None:
-            return self.quant.bits
-        return DTYPE_BITS.get(self.dtype, 64)
-
-    @property
     def size_bytes(self) -> int:
-        """The bytes of a static type, packed, rounded up."""
-        return (self.elements * self.element_bits + 7) // 8
+        """The bytes of a static type as stored: a 7-bit integer takes the byte that holds it."""
+        return (self.elements * DTYPE_BITS.get(self.dtype, 64) + 7) // 8
 
 
 DTYPE_BITS = {
@@ -126,6 +119,7 @@ class Placement:
     energy_pj: float
     latency_ns: float
     divergence: float
+    weight_home: str = ""
     alternatives: tuple[Alternative, ...] = ()
 
 

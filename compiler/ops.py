@@ -6,7 +6,8 @@ Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K colum
   flattened (channel, kernel) patch, else it is dense over the last axis. `minimum` and `maximum` clip the result. On float32
   tensors it is arithmetic of floats; on quantized ones (`TensorType.quant`) it is an integer product and a requantization.
 - `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog array (see compiler.numerics).
-  `weights` is [D,G,R,K], or an image of the array's tiles [G,row tiles,column tiles,array rows,array columns]; `gain` and `digit_weight` are [G,row tiles,D,K].
+  `weights` is [D,G,R,K], or an image of the tiles [G,row tiles,column tiles,array rows,array columns];
+  `gain` and `digit_weight` are [G,row tiles,D,K].
 - `Requantize(x)`: integers of one quantization to another. - `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`,
   `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function of one value.
 - `Segment(...)`: ONNX nodes kept whole as a model of their own (`model` holds it), for the host.

@@ -1,0 +1,1 @@
+"""What work costs: one file a component family, every formula once, every constant from the chip file."""

@@ -1,0 +1,64 @@
+"""A matrix product on an analog array: drivers, cells, converters, recombination, and loading the cells.
+
+For every position and every tile of rows and columns the array is activated once:
+
+    conversion = positions * (rows * column tiles * E_driver + physical columns * row tiles * E_converter)
+    compute    = positions * (rows * physical columns * E_cell + physical columns * row tiles * E_recombine)
+    time       = positions * tiles / parallel arrays * t_step
+
+with physical columns = columns * digits. Unused rows are not driven and unused columns not converted (gating). Loading a tile costs
+rows * t_row and the bits that are read from the weights' memory and written to the cells.
+"""
+
+from __future__ import annotations
+
+from compiler.cost.memory import read_energy, transfer_ns, write_energy
+from compiler.cost.step import StepCost
+from compiler.mapping import AnalogLayout
+from compiler.target import Analog, Target
+
+
+def product_cost(
+    layout: AnalogLayout,
+    input_bytes: float,
+    output_bytes: float,
+    input_home: str,
+    output_home: str,
+    engine: Analog,
+    target: Target,
+) -> StepCost:
+    """One layer on the array, without its weight load and without static power."""
+    shape = layout.shape
+    activations = shape.positions * shape.groups
+    physical = shape.columns * layout.digits
+    drivers = activations * shape.rows * layout.column_tiles
+    conversions = activations * physical * layout.row_tiles
+    cells = activations * shape.rows * physical
+    conversion = engine.row_driver_pj.estimate.times(drivers) + engine.converter_pj.estimate.times(
+        conversions
+    )
+    compute = engine.cell_pj.estimate.times(cells) + engine.recombine_pj.estimate.times(conversions)
+    memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
+        output_bytes, output_home, target
+    )
+    steps_ns = shape.positions * layout.rounds * engine.step_ns.value
+    transfers_ns = transfer_ns(input_bytes * layout.input_reads, input_home, target) + transfer_ns(
+        output_bytes, output_home, target
+    )
+    latency_ns = max(steps_ns, transfers_ns)
+    return StepCost(latency_ns, {"compute": compute, "conversion": conversion, "memory": memory})
+
+
+def load_cost(layout: AnalogLayout, weight_home: str, engine: Analog, target: Target) -> StepCost:
+    """Writing a layer's weights into the cells: each used row of each tile takes one row time."""
+    shape = layout.shape
+    cells = shape.groups * shape.rows * shape.columns * layout.digits
+    bits = cells * engine.cell_storage_bits.value
+    energy = read_energy(bits / 8, weight_home, target) + engine.write_pj_per_bit.estimate.times(
+        bits
+    )
+    rows = shape.groups * shape.rows * layout.column_tiles
+    latency_ns = max(
+        rows * engine.load_ns_per_row.value, transfer_ns(bits / 8, weight_home, target)
+    )
+    return StepCost(latency_ns, {"weight_load": energy})

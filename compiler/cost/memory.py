@@ -1,0 +1,60 @@
+"""Moving data: which memory holds a value, and what a transfer costs."""
+
+from __future__ import annotations
+
+from compiler.cost.step import StepCost
+from compiler.errors import CapacityError
+from compiler.target import Target
+from compiler.units import Estimate
+
+
+def home_of(size_bytes: int, target: Target) -> str:
+    """The nearest memory that could hold a value of this size; raises CapacityError when none can."""
+    for name, memory in target.memories.items():
+        if size_bytes <= memory.capacity_bytes.value:
+            return name
+    largest = max(memory.capacity_bytes.value for memory in target.memories.values())
+    raise CapacityError(
+        f"a value of {size_bytes:,} bytes fits no memory of {target.name}; its largest holds {largest:,} bytes",
+        hint="take a chip with more memory, or a smaller input",
+    )
+
+
+def weight_home(stored_bytes_before: int, size_bytes: int, target: Target) -> str:
+    """Where weights are kept between inferences, laid down in node order: the second memory while they fit, else the last.
+
+    A chip with one memory keeps everything there. The first memory is left to activations.
+    """
+    names = list(target.memories)
+    if len(names) == 1:
+        return names[0]
+    second = target.memories[names[1]]
+    if stored_bytes_before + size_bytes <= second.capacity_bytes.value:
+        return names[1]
+    return names[-1]
+
+
+def read_energy(size_bytes: float, home: str, target: Target) -> Estimate:
+    """Reading bytes: bytes * pJ per byte of the memory."""
+    return target.memories[home].read_pj_per_byte.estimate.times(size_bytes)
+
+
+def write_energy(size_bytes: float, home: str, target: Target) -> Estimate:
+    """Writing bytes: bytes * pJ per byte of the memory."""
+    return target.memories[home].write_pj_per_byte.estimate.times(size_bytes)
+
+
+def transfer_ns(size_bytes: float, home: str, target: Target) -> float:
+    """The time bytes take through a memory's port."""
+    return size_bytes / target.memories[home].bytes_per_cycle.value * target.cycle_ns
+
+
+def move(
+    read_bytes: float, source: str, written_bytes: float, sink: str, target: Target
+) -> StepCost:
+    """A transfer between memories: both ends are paid, the slower port sets the time."""
+    latency_ns = max(
+        transfer_ns(read_bytes, source, target), transfer_ns(written_bytes, sink, target)
+    )
+    energy = read_energy(read_bytes, source, target) + write_energy(written_bytes, sink, target)
+    return StepCost(latency_ns, {"memory": energy})

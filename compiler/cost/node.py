@@ -1,0 +1,138 @@
+"""What a node of a graph costs on an engine: its work counted, and handed to the formulas of that engine."""
+
+from __future__ import annotations
+
+from math import prod
+
+from compiler.cost import analog, digital, host
+from compiler.cost.memory import home_of, move
+from compiler.cost.step import NOTHING, StepCost, with_static
+from compiler.ir import Graph, Node, TensorType
+from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse
+from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
+from compiler.target import Analog, Digital, Host, Target
+
+
+def value_bytes(kind: TensorType, on_host: bool) -> int:
+    """The bytes of a value as an engine sees it: floats are int8 beside the host; an unknown size counts 0 (see `unmodelled`)."""
+    if not kind.is_static:
+        return 0
+    if not on_host and kind.quant is None and kind.dtype in ("float32", "float16", "float64"):
+        return kind.elements
+    return kind.size_bytes
+
+
+def node_cost(
+    node: Node, graph: Graph, engine: str, target: Target, *, digits: int = 1
+) -> StepCost:
+    """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats."""
+    unit = target.chip.engines[engine]
+    if node.op in VIEWS:
+        return NOTHING
+    on_host = isinstance(unit, Host)
+    data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
+    sizes_in = [value_bytes(graph.types[name], on_host) for name in data]
+    sizes_out = [value_bytes(graph.types[name], on_host) for name in node.outputs if name]
+    bytes_in, bytes_out = sum(sizes_in), sum(sizes_out)
+    home_in, home_out = (home_of(max(sizes, default=0), target) for sizes in (sizes_in, sizes_out))
+    shape = product_shape(node, graph)
+    if isinstance(unit, Host):
+        cost = _host_cost(node, graph, bytes_in, bytes_out, home_in, home_out, unit, target)
+    elif node.op in MOVEMENT:
+        cost = move(bytes_in, home_in, bytes_out, home_out, target)
+    elif isinstance(unit, Analog):
+        assert shape is not None
+        layout = analog_layout(shape, digits, unit, patch_reuse(node))
+        cost = analog.product_cost(layout, bytes_in, bytes_out, home_in, home_out, unit, target)
+    elif shape is not None:
+        line = line_of(node, graph)
+        blocks = digital_layout(shape, line, unit, patch_reuse(node))
+        cost = digital.product_cost(blocks, bytes_in, bytes_out, home_in, home_out, unit, target)
+    else:
+        operations = vector_operations(node, graph)
+        cost = digital.vector_cost(operations, bytes_in, bytes_out, home_in, home_out, unit, target)
+    return with_static(cost, target.chip.static_mw.estimate)
+
+
+def weight_load_cost(
+    shape: ProductShape, engine: str, weight_home: str, target: Target, digits: int = 1
+) -> StepCost:
+    """Loading a product's weights into an engine once, with static power; the host reads weights where they lie."""
+    unit = target.chip.engines[engine]
+    if isinstance(unit, Analog):
+        cost = analog.load_cost(analog_layout(shape, digits, unit), weight_home, unit, target)
+    elif isinstance(unit, Digital):
+        cost = digital.load_cost(shape.weights, weight_home, unit, target)
+    else:
+        return NOTHING
+    return with_static(cost, target.chip.static_mw.estimate)
+
+
+def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Target) -> StepCost:
+    """Turning a value from float to int8 or back: one pass of the host."""
+    _, unit = target.host
+    read, written = (elements, float_bytes) if to_float else (float_bytes, elements)
+    cost = host.work_cost(
+        0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
+    )
+    return with_static(cost, target.chip.static_mw.estimate)
+
+
+def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
+    """Turning int8 into the input format of the analog array: one pass of the vector unit (or the host)."""
+    unit = target.chip.engines[engine]
+    home = home_of(elements, target)
+    if isinstance(unit, Digital):
+        cost = digital.vector_cost(elements, elements, elements, home, home, unit, target)
+    else:
+        assert isinstance(unit, Host)
+        cost = host.work_cost(0, elements, 0, elements, elements, home, home, unit, target)
+    return with_static(cost, target.chip.static_mw.estimate)
+
+
+def requantizing_engine(target: Target) -> str:
+    """The engine that turns one integer format into another."""
+    digital_engine = target.digital
+    if digital_engine and "Requantize" in digital_engine[1].vector_operations:
+        return digital_engine[0]
+    return target.host[0]
+
+
+def vector_operations(node: Node, graph: Graph) -> int:
+    """Elementwise operations of a node: results times the window that each looks at."""
+    out = graph.types[node.outputs[0]].elements
+    if node.op == "GlobalAveragePool":
+        return graph.types[node.inputs[0]].elements
+    window = prod(node.ints("kernel", node.ints("kernel_shape", ())))
+    return out * max(1, window)
+
+
+def _host_cost(
+    node: Node,
+    graph: Graph,
+    bytes_in: int,
+    bytes_out: int,
+    home_in: str,
+    home_out: str,
+    unit: Host,
+    target: Target,
+) -> StepCost:
+    names = (*node.inputs[:1], *node.outputs)
+    sizes = [graph.types[n].elements for n in names if n and graph.types[n].is_static]
+    elements = max(sizes, default=0)
+    functions = elements if node.op in host.FUNCTIONS else 0
+    weights = sum(graph.types[n].size_bytes for n in node.inputs if n in graph.constants)
+    work = macs(node, graph)
+    return host.work_cost(
+        work, elements, functions, bytes_in + weights, bytes_out, home_in, home_out, unit, target
+    )
+
+
+def unmodelled(node: Node, graph: Graph) -> str:
+    """Why a node's energy is not (fully) modelled, or an empty string."""
+    if node.op == "Segment":
+        return "the work inside a node that is kept whole is not counted, only its data"
+    unknown = [v for v in (*node.inputs, *node.outputs) if v and not graph.types[v].is_static]
+    if unknown:
+        return f"the size of {unknown[0]!r} is not known before it runs"
+    return ""

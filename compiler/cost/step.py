@@ -1,0 +1,44 @@
+"""The cost of one step: energy by part and the time it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from compiler.units import ZERO, Estimate, total
+
+# compute: MACs, cells, vector units. conversion: row drivers and converters. memory: activations in and out. weight_load: weights to
+# where they are used. host: cycles of the host. static: the chip's common power while the step runs.
+PARTS = ("compute", "conversion", "memory", "weight_load", "host", "static")
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Energy in pJ by part (parts left out are 0 because the step has none of that work) and latency in ns."""
+
+    latency_ns: float
+    parts: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def energy_pj(self) -> Estimate:
+        """The sum of the parts, in the order of PARTS."""
+        return total([self.parts[part] for part in PARTS if part in self.parts])
+
+    def __add__(self, other: StepCost) -> StepCost:
+        """Two pieces of work, one after the other."""
+        parts = {
+            part: self.parts.get(part, ZERO) + other.parts.get(part, ZERO)
+            for part in PARTS
+            if part in self.parts or part in other.parts
+        }
+        return StepCost(self.latency_ns + other.latency_ns, parts)
+
+
+NOTHING = StepCost(0.0)
+
+
+def with_static(cost: StepCost, static_mw: Estimate) -> StepCost:
+    """A step with the chip's common power over its time (1 mW * 1 ns = 1 pJ)."""
+    parts = dict(cost.parts)
+    parts["static"] = static_mw.times(cost.latency_ns)
+    return StepCost(cost.latency_ns, parts)

@@ -1,0 +1,205 @@
+"""The ways one matrix product can lie on an engine's arrays, and the reasons why an engine cannot take a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+from compiler.ir import Graph, Node
+from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
+from compiler.target import Analog, Digital, Target
+
+
+@dataclass(frozen=True)
+class AnalogLayout:
+    """A layer on arrays of `array_rows` x `array_columns` cells: tiles of rows and of physical columns (columns * digits).
+
+    `rounds` is how many activations follow one another for one position (tiles over arrays that work at once);
+    `input_reads` how often each input byte is read from memory.
+    """
+
+    shape: ProductShape
+    digits: int
+    array_rows: int
+    array_columns: int
+    row_tiles: int
+    column_tiles: int
+    rounds: int
+    input_reads: float
+
+    @property
+    def tiles(self) -> int:
+        """Arrays' worth of cells the layer occupies."""
+        return self.shape.groups * self.row_tiles * self.column_tiles
+
+    @property
+    def used_cells(self) -> int:
+        """Cells that hold a weight digit."""
+        return self.shape.groups * self.shape.rows * self.shape.columns * self.digits
+
+    @property
+    def array_cells(self) -> int:
+        """Cells of the tiles the layer occupies."""
+        return self.tiles * self.array_rows * self.array_columns
+
+    @property
+    def utilization(self) -> float:
+        """The share of those cells that is used."""
+        return self.used_cells / self.array_cells
+
+    def describe(self) -> str:
+        """The layout in words."""
+        shape = self.shape
+        groups = f"{shape.groups} x " if shape.groups > 1 else ""
+        digits = f" x {self.digits} digits" if self.digits > 1 else ""
+        plural = "s" if self.tiles > 1 else ""
+        return (
+            f"{groups}{shape.rows}x{shape.columns}{digits}: {self.tiles} tile{plural} of "
+            f"{self.array_rows}x{self.array_columns}, {100 * self.utilization:.0f} % used"
+        )
+
+
+@dataclass(frozen=True)
+class DigitalLayout:
+    """A layer on a digital array: blocks of output channels x output positions, one row of the patch a cycle."""
+
+    shape: ProductShape
+    blocks: int
+    weight_bytes_read: int
+    input_reads: float
+
+    def describe(self, engine: Digital) -> str:
+        """The layout in words."""
+        lanes = self.blocks * engine.columns.value * engine.positions.value
+        used = self.shape.positions * self.shape.columns * self.shape.groups / lanes
+        return f"{self.blocks} blocks of {engine.columns.value}x{engine.positions.value}, {100 * used:.0f} % used"
+
+
+def analog_layout(
+    shape: ProductShape, digits: int, engine: Analog, reuse: float = 1.0
+) -> AnalogLayout:
+    """How a layer lies on the engine's arrays; `reuse` is how many patches hold each input on the average (see `patch_reuse`)."""
+    row_tiles = ceil(shape.rows / engine.rows.value)
+    column_tiles = ceil(shape.columns * digits / engine.columns.value)
+    tiles = shape.groups * row_tiles * column_tiles
+    return AnalogLayout(
+        shape,
+        digits,
+        engine.rows.value,
+        engine.columns.value,
+        row_tiles,
+        column_tiles,
+        ceil(tiles / engine.arrays.value),
+        column_tiles * reuse,
+    )
+
+
+def digital_layout(
+    shape: ProductShape, line: int, engine: Digital, reuse: float = 1.0
+) -> DigitalLayout:
+    """How a layer lies on the array; `line` is the number of neighbouring positions (the output's width)."""
+    line = max(1, min(line, shape.positions))
+    lines = ceil(shape.positions / line)
+    column_blocks = ceil(shape.columns / engine.columns.value)
+    position_blocks = ceil(line / engine.positions.value) * lines
+    blocks = shape.groups * column_blocks * position_blocks
+    weights = shape.groups * position_blocks * shape.rows * shape.columns
+    return DigitalLayout(shape, blocks, weights, column_blocks * reuse)
+
+
+def patch_reuse(node: Node) -> float:
+    """How often an input is read for one pass over a convolution: neighbouring outputs along a line share a line buffer,
+    lines do not, so each input is read kernel height / stride times (at least once).
+    """
+    kernel = node.ints("kernel", node.ints("kernel_shape", ()))
+    if len(kernel) < 2:
+        return 1.0
+    strides = node.ints("strides", (1,) * len(kernel))
+    return max(1.0, prod(kernel[:-1]) / prod(strides[:-1]))
+
+
+def line_of(node: Node, graph: Graph) -> int:
+    """The number of neighbouring positions of a product's output."""
+    kernel = node.ints("kernel", ())
+    return graph.types[node.outputs[0]].sizes[-1] if kernel else 1
+
+
+def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
+    """Why the analog arrays cannot take a node, or an empty string when they can."""
+    if node.op not in ("Product", "AnalogProduct"):
+        return f"{node.op} is not a matrix product with constant weights"
+    shape = product_shape(node, graph)
+    assert shape is not None
+    unknown = _why_not_static(node, graph)
+    if unknown:
+        return unknown
+    if shape.groups > 1 and not engine.takes_groups.value:
+        return f"the arrays take no grouped convolution, and this one has {shape.groups} groups"
+    return ""
+
+
+def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
+    """Why the digital engine cannot take a node, or an empty string when it can."""
+    unknown = _why_not_static(node, graph)
+    if unknown:
+        return unknown
+    if node.op in ("Product", *VIEWS, *MOVEMENT):
+        return ""
+    if node.op in ("QuantizeLinear", "DequantizeLinear"):
+        return "the digital engine has no floating-point arithmetic"
+    name = VECTOR_NAMES.get(node.op, node.op)
+    if name == "IntegerTable":
+        name = node.text("of")
+    if name not in engine.vector_operations:
+        if macs(node, graph):
+            return f"{name} multiplies two activations, and the array needs constant weights"
+        return f"the vector unit has no {name}"
+    return _why_not_vector(node, graph)
+
+
+VECTOR_NAMES = {
+    "IntegerAdd": "Add",
+    "IntegerMul": "Mul",
+    "IntegerAveragePool": "AveragePool",
+}
+
+
+def _why_not_static(node: Node, graph: Graph) -> str:
+    for value in (*node.inputs, *node.outputs):
+        if value and not graph.types[value].is_static:
+            return f"the size of {value!r} is not known before it runs"
+    return ""
+
+
+def _why_not_vector(node: Node, graph: Graph) -> str:
+    """What the vector unit asks of an operation it has."""
+    out = graph.types[node.outputs[0]]
+    data = graph.types[node.inputs[0]]
+    if out.quant is None and out.dtype not in ("float32", "float16", "int8", "uint8"):
+        return f"{out.dtype} is no type of the vector unit"
+    if len([name for name in node.outputs if name]) > 1:
+        return "the vector unit gives one result"
+    if node.op in ("AveragePool", "MaxPool", "IntegerAveragePool"):
+        if node.integer("ceil_mode", 0):
+            return "the vector unit's pools have no ceil_mode"
+        if node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+            return "its padding is automatic"
+        if any(d != 1 for d in node.ints("dilations", (1,))):
+            return "the vector unit's pools have no dilation"
+    if node.op in ("Add", "Mul"):
+        constants = [name for name in node.inputs if name in graph.constants]
+        if len(constants) == 2:
+            return "it is constant"
+    if len(data.sizes) > 6:
+        return f"a tensor of {len(data.sizes)} axes is more than its address generator has (6)"
+    return ""
+
+
+def why_not(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
+    """Why an engine of the target cannot take a node, in the words that reports and errors print; empty when it can."""
+    engine = target.chip.engines[engine_name]
+    if isinstance(engine, Analog):
+        return why_not_analog(node, graph, engine)
+    if isinstance(engine, Digital):
+        return why_not_digital(node, graph, engine)
+    return ""

@@ -1,0 +1,187 @@
+"""Collects the graph while the nodes of an ONNX model are walked: fresh names, types that follow, the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.errors import ModelError
+from compiler.ir import Array, Attribute, Graph, Node, TensorType
+from compiler.ops import dtype_number, infer_types
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class Unliftable(Exception):  # noqa: N818 (an answer, not an error: the node is then kept whole)
+    """A node cannot be said in the graph's opset; the text says why."""
+
+
+class Builder:
+    """A graph under construction. `name`, `source` and `reserved` outputs belong to the ONNX node that is being walked."""
+
+    def __init__(self, taken: Iterable[str], hints: Mapping[str, TensorType]) -> None:
+        self.nodes: list[Node] = []
+        self.types: dict[str, TensorType] = {}
+        self.constants: dict[str, Array] = {}
+        self.ledger: dict[str, str] = {}
+        self.hints = hints
+        self.name = ""
+        self.source = ""
+        self._taken = set(taken)
+        self._node_names: set[str] = set()
+
+    def begin(self, name: str, source: str) -> None:
+        """Starts on an ONNX node: what is emitted from now on comes from it."""
+        self.name = _unused(name, self.ledger)
+        self.source = source
+        self.ledger[self.name] = ""
+
+    def fresh(self, hint: str) -> str:
+        """A value name that nothing in the model has."""
+        name = _unused(f"{self.name}.{hint}", self._taken)
+        self._taken.add(name)
+        return name
+
+    def constant(self, data: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> str:
+        """Adds a constant under a fresh name."""
+        name = self.fresh("const")
+        self.set_constant(name, np.array(data, dtype))
+        return name
+
+    def set_constant(self, name: str, data: Array) -> None:
+        """Gives a name the data of a constant."""
+        stored = np.ascontiguousarray(data).reshape(data.shape)
+        stored.setflags(write=False)
+        self.constants[name] = stored
+        self.types[name] = TensorType(stored.dtype.name, stored.shape)
+
+    def emit(
+        self,
+        op: str,
+        inputs: Iterable[str],
+        outputs: tuple[str, ...] | None = None,
+        attrs: Mapping[str, Attribute] | None = None,
+    ) -> str:
+        """Adds a node in the graph's opset and gives its first output; `outputs` None makes one fresh value."""
+        main = outputs is not None
+        outputs = outputs or (self.fresh(op.lower()),)
+        name = _unused(self.name if main else f"{self.name}.{op}", self._node_names)
+        inputs = _without_trailing_blanks(inputs)
+        node = Node(name, op, inputs, outputs, dict(attrs or {}), None, (self.name,), self.source)
+        self.add(node)
+        return outputs[0]
+
+    def add(self, node: Node) -> None:
+        """Adds a node whose output types follow from its inputs; ModelError M004 when they do not fit."""
+        try:
+            found = infer_types(node, self.types, self.constants)
+        except Exception as error:
+            raise ModelError(plain_reason(error), code="M004", node=self.name) from error
+        for value in node.outputs:
+            if value:
+                self.types[value] = merged(found.get(value), self.hints.get(value))
+        self._node_names.add(node.name)
+        self.nodes.append(node)
+
+    def segment(
+        self, model: bytes, inputs: tuple[str, ...], types: Mapping[str, TensorType]
+    ) -> None:
+        """Adds the ONNX node, kept whole as a model of its own, with the types of its outputs."""
+        for value, kind in types.items():
+            self.types[value] = merged(kind, self.hints.get(value))
+        name = _unused(self.name, self._node_names)
+        self._node_names.add(name)
+        outputs = tuple(types)
+        attrs: dict[str, Attribute] = {"model": model}
+        self.nodes.append(
+            Node(name, "Segment", inputs, outputs, attrs, None, (self.name,), self.source)
+        )
+
+    def sizes(self, value: str) -> tuple[int, ...]:
+        """The sizes of a value; Unliftable when they are not all known."""
+        kind = self.types[value]
+        if not kind.is_static:
+            raise Unliftable(f"the sizes of {value} are not known")
+        return kind.sizes
+
+    def rank(self, value: str) -> int:
+        """The number of axes of a value; Unliftable when it is not known."""
+        shape = self.types[value].shape
+        if shape is None:
+            raise Unliftable(f"the rank of {value} is not known")
+        return len(shape)
+
+    def dtype_number(self, value: str) -> int:
+        """ONNX's number of a value's element type."""
+        return dtype_number(self.types[value].dtype)
+
+    def finish(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Graph:
+        """The graph: nodes and values that no output needs are left out, the ledger says so."""
+        wanted = set(outputs)
+        nodes = []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.outputs):
+                nodes.append(node)
+                wanted.update(node.inputs)
+        nodes.reverse()
+        wanted.update(inputs, *(node.outputs for node in nodes))
+        standing = {name for node in nodes for name in node.origin}
+        ledger = {
+            key: fate or ("" if key in standing else "removed") for key, fate in self.ledger.items()
+        }
+        return Graph(
+            name,
+            inputs,
+            outputs,
+            tuple(nodes),
+            {value: kind for value, kind in self.types.items() if value in wanted},
+            {value: data for value, data in self.constants.items() if value in wanted},
+            ledger=ledger,
+        )
+
+
+def merged(found: TensorType | None, hint: TensorType | None) -> TensorType:
+    """What inference found, completed by what the model declares; where they contradict, inference is right."""
+    if found is None or found.dtype == "undefined":
+        return hint or found or TensorType("undefined", None)
+    if hint is None or hint.dtype != found.dtype or hint.shape is None:
+        return found
+    if found.shape is None:
+        return hint
+    if len(found.shape) != len(hint.shape):
+        return found
+    pairs = zip(found.shape, hint.shape, strict=True)
+    return TensorType(found.dtype, tuple(b if a is None else a for a, b in pairs))
+
+
+def plain_reason(error: Exception) -> str:
+    """The last line of what a library said, without its own markers."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    while text.startswith("["):
+        text = text.partition("]")[2].lstrip(": ")
+    return text or type(error).__name__
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    found, count = name, 0
+    while found in taken:
+        count += 1
+        found = f"{name}.{count}"
+    return found
+
+
+def _without_trailing_blanks(names: Iterable[str]) -> tuple[str, ...]:
+    kept = list(names)
+    while kept and not kept[-1]:
+        kept.pop()
+    return tuple(kept)
+
+
+def node_label(proto: onnx.NodeProto, index: int) -> str:
+    """The name a node goes by: its own, else its operation and position."""
+    return proto.name or f"{proto.op_type}_{index}"

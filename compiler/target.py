@@ -1,0 +1,272 @@
+"""The chip: engines, memories and numbers with their sources, typed and strict, read from one TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compiler.errors import TargetError, nearest, one_line
+from compiler.units import Estimate
+
+SCHEMA = "joulec.target/1"
+MAX_FILE_BYTES = 1 << 20
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Quantity(_Strict):
+    """A physical number: value, the interval it may lie in, and where it comes from.
+
+    A source that starts with "assumption:" must give the interval; without an interval the number is taken as exact.
+    """
+
+    value: Annotated[float, Field(ge=0)]
+    low: Annotated[float, Field(ge=0)] | None = None
+    high: Annotated[float, Field(ge=0)] | None = None
+    source: Annotated[str, Field(min_length=3)]
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> Quantity:
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        if not low <= self.value <= high:
+            raise ValueError(f"value {self.value} lies outside [{low}, {high}]")
+        if self.is_assumption and (self.low is None or self.high is None):
+            raise ValueError("an assumption must state low and high")
+        return self
+
+    @property
+    def is_assumption(self) -> bool:
+        """Whether the number has no source but a stated guess."""
+        return self.source.startswith("assumption")
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number with its interval."""
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        return Estimate(self.value, low, high)
+
+
+class Whole(_Strict):
+    """A whole number of the geometry, with its source."""
+
+    value: Annotated[int, Field(ge=1, le=1 << 50)]
+    source: Annotated[str, Field(min_length=3)]
+
+
+class Statement(_Strict):
+    """A property of the chip that is no number, with its source."""
+
+    value: bool
+    source: Annotated[str, Field(min_length=3)]
+
+
+class Analog(_Strict):
+    """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
+
+    A weight is held as digits of `cell_levels` levels (odd: balanced digits; 2: two's complement bits), one cell column a digit.
+    """
+
+    kind: Literal["analog"]
+    arrays: Whole
+    rows: Whole
+    columns: Whole
+    cell_levels: Whole
+    cell_storage_bits: Whole
+    max_digits: Whole
+    input_bits: Whole
+    converter_bits: Whole
+    takes_groups: Statement
+    converter_noise_lsb: Quantity
+    step_ns: Quantity
+    cell_pj: Quantity
+    row_driver_pj: Quantity
+    converter_pj: Quantity
+    recombine_pj: Quantity
+    load_ns_per_row: Quantity
+    write_pj_per_bit: Quantity
+
+
+class Digital(_Strict):
+    """A digital engine: an array of multiply-accumulate units for int8, and a vector unit for the rest."""
+
+    kind: Literal["digital"]
+    columns: Whole
+    positions: Whole
+    weight_memory_bytes: Whole
+    weight_load_bytes_per_cycle: Whole
+    activation_bytes_per_cycle: Whole
+    block_overhead_cycles: Quantity
+    vector_elements_per_cycle: Whole
+    vector_operations: tuple[str, ...]
+    mac_pj: Quantity
+    weight_read_pj_per_byte: Quantity
+    weight_write_pj_per_byte: Quantity
+    vector_pj: Quantity
+
+
+class Host(_Strict):
+    """The host processor: it runs what no other engine takes, in float."""
+
+    kind: Literal["host"]
+    cycle_pj: Quantity
+    cycles_per_mac: Quantity
+    cycles_per_element: Quantity
+    cycles_per_function: Quantity
+
+
+class Memory(_Strict):
+    """A memory level; the first in the file is the nearest to the engines."""
+
+    capacity_bytes: Whole
+    read_pj_per_byte: Quantity
+    write_pj_per_byte: Quantity
+    bytes_per_cycle: Quantity
+
+
+Engine = Annotated[Analog | Digital | Host, Field(discriminator="kind")]
+
+
+class Chip(_Strict):
+    """One chip file: its keys, types and rules."""
+
+    schema_: Literal["joulec.target/1"] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    description: Annotated[str, Field(min_length=10)]
+    not_modelled: tuple[str, ...]
+    node_nm: Quantity
+    clock_mhz: Quantity
+    static_mw: Quantity
+    memories: Annotated[dict[str, Memory], Field(min_length=1)]
+    engines: Annotated[dict[str, Engine], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_engines(self) -> Chip:
+        kinds = [engine.kind for engine in self.engines.values()]
+        if kinds.count("host") != 1:
+            raise ValueError("engines: a chip has exactly one host, which runs what no other can")
+        if kinds.count("digital") > 1 or kinds.count("analog") > 1:
+            raise ValueError("engines: at most one digital and one analog engine each for now")
+        if self.clock_mhz.value <= 0:
+            raise ValueError("clock_mhz: a clock runs at more than 0 MHz")
+        for name, engine in self.engines.items():
+            if engine.kind == "analog":
+                levels = engine.cell_levels.value
+                if (levels != 2 and levels % 2 == 0) or levels < 2:
+                    raise ValueError(f"engines.{name}.cell_levels: 2 or an odd number of levels")
+                if levels == 2 and engine.max_digits.value < 2:
+                    raise ValueError(f"engines.{name}.max_digits: binary cells need 2 digits")
+        return self
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip ready for use; `sha256` is over the bytes of its file, `file` is None for a chip that is built in."""
+
+    chip: Chip
+    sha256: str
+    file: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The chip's name."""
+        return self.chip.name
+
+    @property
+    def cycle_ns(self) -> float:
+        """The time of one clock cycle."""
+        return 1000.0 / self.chip.clock_mhz.value
+
+    @property
+    def analog(self) -> tuple[str, Analog] | None:
+        """The analog engine with its name, where there is one."""
+        found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Analog)]
+        return found[0] if found else None
+
+    @property
+    def digital(self) -> tuple[str, Digital] | None:
+        """The digital engine with its name, where there is one."""
+        found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Digital)]
+        return found[0] if found else None
+
+    @property
+    def host(self) -> tuple[str, Host]:
+        """The host with its name."""
+        found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Host)]
+        return found[0]
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """The memories, nearest first."""
+        return self.chip.memories
+
+
+def built_in() -> list[str]:
+    """The names of the chips that are shipped."""
+    folder = resources.files("compiler") / "targets"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_target(name_or_file: str | Path) -> Target:
+    """A shipped chip by name, or a chip file by path (anything with a slash or ending in .toml).
+
+    Raises TargetError naming the file and key path of every fault.
+    """
+    text = str(name_or_file)
+    if text in built_in():
+        data = (resources.files("compiler") / "targets" / f"{text}.toml").read_bytes()
+        return parse_target(data, text)
+    if text.endswith(".toml") or "/" in text:
+        path = Path(text)
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise TargetError(f"chip file {one_line(text)!r}: {reason}") from error
+        return parse_target(data, text, path)
+    names = built_in()
+    hint = nearest(text, names) or "give a .toml file for a chip of your own"
+    raise TargetError(f"no chip {one_line(text)!r}; built in are: {', '.join(names)}", hint=hint)
+
+
+def parse_target(data: bytes, shown: str, file: Path | None = None) -> Target:
+    """A chip from the bytes of its file; raises TargetError with the key path of every fault."""
+    shown = one_line(shown)
+    if len(data) > MAX_FILE_BYTES:
+        raise TargetError(f"chip {shown}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise TargetError(f"chip {shown}: not a TOML file: {one_line(str(error))}") from error
+    try:
+        chip = Chip.model_validate(table)
+    except ValidationError as error:
+        raise TargetError(f"chip {shown}: {'; '.join(faults(error))}") from error
+    return Target(chip, hashlib.sha256(data).hexdigest(), file)
+
+
+def faults(error: ValidationError) -> list[str]:
+    """Every fault of a file that people write, as 'key.path: what is wrong'."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(
+            str(part) for part in item["loc"] if part not in ("analog", "digital", "host")
+        )
+        message = item["msg"].removeprefix("Value error, ")
+        lines.append(one_line(f"{path}: {message}" if path else message))
+    return lines
+
+
+def target_schema() -> dict[str, Any]:
+    """The JSON Schema of a chip file."""
+    return Chip.model_json_schema(by_alias=True)

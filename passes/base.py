@@ -1,0 +1,64 @@
+"""What a pass is, and running a list of them with a check after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from compiler.ir import Graph
+from compiler.target import Target
+from compiler.verify import GraphError, verify
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One transformation; its fields are its options and its `repr` is its full specification.
+
+    `name` is its file's name. An "exact" pass keeps the numbers (as ONNX Runtime computes them, to float rounding); a
+    "lossy" one says in its docstring what it gives up. Called with a graph and the chip it gives a graph: the same object when there was nothing to do.
+    """
+
+    name: ClassVar[str]
+    numerics: ClassVar[Literal["exact", "lossy"]]
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph after the pass."""
+        raise NotImplementedError
+
+
+Observer = Callable[[int, Pass, Graph, Graph], None]
+
+
+class PassError(Exception):
+    """A pass failed: a bug of ours. Holds the pass's position, the pass and the graph it was given."""
+
+    def __init__(self, position: int, failed: Pass, before: Graph, cause: Exception) -> None:
+        super().__init__(f"pass {position} {failed!r}: {type(cause).__name__}: {cause}")
+        self.position = position
+        self.failed = failed
+        self.before = before
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass], target: Target, *observers: Observer) -> Graph:
+    """Runs passes in order, verifies after each, and tells observers (position, pass, before, after).
+
+    Errors the user can cause (CompileError) pass through; anything else becomes a PassError.
+    """
+    from compiler.errors import CompileError
+
+    for position, current in enumerate(passes):
+        try:
+            after = current(graph, target)
+            if after is not graph:
+                verify(after)
+        except CompileError as error:
+            if not isinstance(error, GraphError):
+                raise
+            raise PassError(position, current, graph, error) from error
+        except Exception as error:
+            raise PassError(position, current, graph, error) from error
+        for observer in observers:
+            observer(position, current, graph, after)
+        graph = after
+    return graph
