@@ -1,0 +1,112 @@
+"""Evaluates nodes whose inputs are all known, so that sizes become numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from compiler.ir import OPSET, Array
+from compiler.onnx_build import Builder
+from compiler.onnx_segment import is_tensor
+from compiler.ops import DTYPE_BITS, attribute_protos, dtype_name
+
+LARGEST_BYTES = 16 << 20  # of one folded output
+LARGEST_TOTAL_BYTES = 512 << 20  # of all folded outputs of a model
+
+# Kept as they stand: quantization is meaning, not arithmetic, and random numbers differ from run to run.
+_KEPT = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "RandomNormal", "RandomNormalLike",
+    "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout", "Segment",
+)  # fmt: skip
+_BOUNDED = (
+    "NonZero",
+    "Unique",
+    "Compress",
+    "NonMaxSuppression",
+)  # output sizes known by running only
+
+
+class Folder:
+    """Folds the nodes a builder was given last, within limits of size."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.total_bytes = 0
+
+    def fold_from(self, start: int) -> bool:
+        """Evaluates the nodes from a position on where possible; whether none is left."""
+        builder = self.builder
+        nodes, builder.nodes[start:] = builder.nodes[start:], []
+        for node in nodes:
+            results = self._evaluate(node.op, node.inputs, node)
+            if results is None:
+                builder.nodes.append(node)
+                continue
+            for name, data in zip(node.outputs, results, strict=True):
+                if name:
+                    builder.set_constant(name, data)
+        return bool(nodes) and len(builder.nodes) == start
+
+    def _evaluate(self, op: str, inputs: tuple[str, ...], node: object) -> list[Array] | None:
+        from compiler.ir import Node
+
+        assert isinstance(node, Node)
+        builder = self.builder
+        if op in ("Shape", "Size") and builder.types[inputs[0]].is_static:
+            sizes = builder.types[inputs[0]].sizes
+            if op == "Size":
+                return [np.array(int(np.prod(sizes, dtype=np.int64)), np.int64)]
+            end = node.integer("end", len(sizes))
+            return [np.array(sizes[node.integer("start", 0) : end], np.int64)]
+        if op in _KEPT or "::" in op or any(n and n not in builder.constants for n in inputs):
+            return None
+        if not all(is_tensor(builder.types[name]) for name in node.outputs if name):
+            return None
+        if op not in _BOUNDED and not self._fits(node.outputs):
+            return None
+        proto = onnx.NodeProto(op_type=op, input=inputs, output=node.outputs)
+        proto.attribute.extend(attribute_protos(node))
+        data = {name: np.asarray(builder.constants[name]) for name in inputs if name}
+        results = run_node(proto, data)
+        if results is not None:
+            self.total_bytes += sum(array.nbytes for array in results)
+        return results
+
+    def _fits(self, outputs: tuple[str, ...]) -> bool:
+        """Whether the outputs' sizes are known and within the limits."""
+        kinds = [self.builder.types[name] for name in outputs if name]
+        if not all(kind.is_static for kind in kinds):
+            return False
+        sizes = [kind.elements * max(1, DTYPE_BITS.get(kind.dtype, 64) // 8) for kind in kinds]
+        return max(sizes) <= LARGEST_BYTES and self.total_bytes + sum(sizes) <= LARGEST_TOTAL_BYTES
+
+
+def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | None:
+    """What ONNX Runtime makes of one node of the graph's opset on known inputs, or None when it cannot."""
+    import onnxruntime
+
+    graph = onnx.GraphProto(name="fold", node=[proto])
+    for name, array in data.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in proto.output if name)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10
+    )
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        results = session.run_with_ort_values(None, {})
+    except Exception:  # ONNX Runtime's errors share no base; what it cannot run is left to run time
+        return None
+    arrays = []
+    for value in results:
+        if dtype_name(value.element_type()) not in np.sctypeDict:
+            return None
+        arrays.append(np.array(value.numpy()))
+    by_name = dict(zip((name for name in proto.output if name), arrays, strict=True))
+    return [by_name.get(name, np.zeros(0)) for name in proto.output]

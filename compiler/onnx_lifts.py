@@ -1,0 +1,259 @@
+"""The operations whose form or meaning changed between opsets, each with the lift that keeps its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+
+from compiler.ir import Attribute
+from compiler.onnx_build import Builder, Unliftable
+
+Attributes = dict[str, Any]
+Lift = Callable[[onnx.NodeProto, Builder], None]
+
+
+def _attributes(proto: onnx.NodeProto) -> Attributes:
+    found = {}
+    for attribute in proto.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, bytes):
+            value = value.decode()
+        found[attribute.name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _finish(
+    proto: onnx.NodeProto, builder: Builder, inputs: list[str], attrs: Attributes, op: str = ""
+) -> None:
+    """Adds the operation that makes the node's outputs."""
+    kept: dict[str, Attribute] = {name: value for name, value in attrs.items() if value != ()}
+    builder.emit(op or proto.op_type, inputs, tuple(proto.output), kept)
+
+
+def _int64(builder: Builder, values: object) -> str:
+    return builder.constant(np.asarray(values, np.int64))
+
+
+def _like(builder: Builder, value: str, number: float) -> str:
+    """A scalar of a value's element type."""
+    return builder.constant(np.asarray(number).astype(_numpy_type(builder, value)))
+
+
+def _numpy_type(builder: Builder, value: str) -> np.dtype[Any]:
+    name = builder.types[value].dtype
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def lift_axes(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Reductions before 18 (ReduceSum, Squeeze and Unsqueeze before 13): axes were an attribute."""
+    attrs = _attributes(proto)
+    axes = attrs.pop("axes", ())
+    inputs = list(proto.input[:1])
+    if axes:
+        inputs.append(_int64(builder, axes))
+    _finish(proto, builder, inputs, attrs)
+
+
+def lift_clip(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Clip before 11: the bounds were attributes."""
+    attrs, data = _attributes(proto), proto.input[0]
+    low = _like(builder, data, attrs["min"]) if "min" in attrs else ""
+    high = _like(builder, data, attrs["max"]) if "max" in attrs else ""
+    _finish(proto, builder, [data, low, high], {})
+
+
+def lift_dropout(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Dropout before 12 does nothing when a model runs; its mask keeps everything."""
+    if len(proto.output) > 1 and proto.output[1]:
+        shape = builder.emit("Shape", proto.input[:1])
+        kept = onnx.numpy_helper.from_array(np.array([True]))
+        mask = {"value": kept.SerializeToString(deterministic=True)}
+        builder.emit("ConstantOfShape", [shape], (proto.output[1],), mask)
+    if proto.output[0]:
+        builder.emit("Identity", proto.input[:1], (proto.output[0],))
+
+
+def lift_slice(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Slice before 10: starts, ends and axes were attributes."""
+    attrs = _attributes(proto)
+    starts, ends = attrs["starts"], attrs["ends"]
+    axes = attrs.get("axes") or tuple(range(len(starts)))
+    _finish(
+        proto, builder, [proto.input[0], *(_int64(builder, v) for v in (starts, ends, axes))], {}
+    )
+
+
+def lift_pad(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Pad before 11: pads and the value were attributes."""
+    attrs, data = _attributes(proto), proto.input[0]
+    value = attrs.pop("value", 0.0)
+    inputs = [data, _int64(builder, attrs.pop("pads")), _like(builder, data, value)]
+    _finish(proto, builder, inputs, attrs)
+
+
+def lift_split(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Split before 13 had its sizes as an attribute, before 18 no number of outputs."""
+    attrs = _attributes(proto)
+    inputs = [name for name in proto.input if name]
+    sizes = attrs.pop("split", ())
+    if sizes:
+        inputs.append(_int64(builder, sizes))
+    if len(inputs) == 1:
+        axis = attrs.get("axis", 0)
+        if builder.sizes(inputs[0])[axis] % len(proto.output):
+            raise Unliftable("Split before opset 18 takes equal parts only")
+        attrs["num_outputs"] = len(proto.output)
+    _finish(proto, builder, inputs, attrs)
+
+
+def lift_topk(proto: onnx.NodeProto, builder: Builder) -> None:
+    """TopK before 10: k was an attribute."""
+    attrs = _attributes(proto)
+    count = _int64(builder, [attrs.pop("k")])
+    _finish(proto, builder, [proto.input[0], count], attrs)
+
+
+def lift_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Softmax, LogSoftmax and Hardmax before 13 work on the tensor flattened to a matrix at an axis, by default 1."""
+    data = proto.input[0]
+    rank = builder.rank(data)
+    axis = _attributes(proto).get("axis", 1)
+    axis += rank if axis < 0 else 0
+    if axis == rank - 1:
+        _finish(proto, builder, [data], {"axis": axis})
+        return
+    sizes = builder.sizes(data)
+    matrix = (prod(sizes[:axis]), prod(sizes[axis:]))
+    flat = builder.emit("Reshape", [data, _int64(builder, matrix)], None, {"allowzero": 1})
+    result = builder.emit(proto.op_type, [flat], None, {"axis": 1})
+    _finish(proto, builder, [result, _int64(builder, sizes)], {"allowzero": 1}, "Reshape")
+
+
+def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:
+    """BatchNormalization before 14: statistics of training were further outputs, before 9 they could be per element."""
+    attrs = _attributes(proto)
+    if any(proto.output[1:]):
+        raise Unliftable("BatchNormalization in training mode changed its outputs in opset 14")
+    if not attrs.pop("spatial", 1):
+        raise Unliftable("BatchNormalization per element is gone since opset 9")
+    builder.emit("BatchNormalization", proto.input, (proto.output[0],), attrs)
+
+
+def lift_upsample(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Upsample, and Resize of opset 10, are Resize from a grid that starts at 0."""
+    attrs = _attributes(proto)
+    if "scales" in attrs:
+        scales = builder.constant(np.asarray(attrs["scales"], np.float32))
+    else:
+        scales = proto.input[1]
+    mode = attrs.get("mode", "nearest")
+    rounding = "floor"
+    if mode == "nearest" and proto.op_type == "Resize":
+        rounding = _rounding_of_resize_10(scales, builder)
+    new = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": rounding}
+    _finish(proto, builder, [proto.input[0], "", scales], new, "Resize")
+
+
+def _rounding_of_resize_10(scales: str, builder: Builder) -> str:
+    """ONNX Runtime rounds the positions of an axis down where it grows and up where it shrinks."""
+    data = builder.constants.get(scales)
+    if data is None:
+        raise Unliftable("Resize of opset 10 with computed scales rounds by the axis")
+    factors = np.asarray(data, np.float32)
+    if (factors >= 1).all():
+        return "floor"
+    if (factors <= 1).all():
+        return "ceil"
+    raise Unliftable("Resize of opset 10 rounds shrinking and growing axes differently")
+
+
+def lift_resize(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Resize before 13 must have all its inputs, an empty tensor stands for one that is not meant."""
+    if len(proto.input) == 2:
+        lift_upsample(proto, builder)
+        return
+    attrs = _attributes(proto)
+    inputs = [*proto.input, ""][:4]
+    for position in (1, 2, 3):
+        data = builder.constants.get(inputs[position])
+        if data is not None and data.size == 0:
+            inputs[position] = ""
+    if attrs.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
+        if attrs.get("mode", "nearest") != "nearest" or attrs.get("nearest_mode") != "floor":
+            raise Unliftable("tf_half_pixel_for_nn is gone since opset 13")
+        attrs["coordinate_transformation_mode"] = "half_pixel"
+        attrs["nearest_mode"] = "round_prefer_ceil"
+    _finish(proto, builder, inputs, attrs)
+
+
+def lift_roi_align(proto: onnx.NodeProto, builder: Builder) -> None:
+    """RoiAlign before 16 samples at the output's half pixels."""
+    attrs = {"coordinate_transformation_mode": "output_half_pixel", **_attributes(proto)}
+    _finish(proto, builder, list(proto.input), attrs)
+
+
+def lift_grid_sample(proto: onnx.NodeProto, builder: Builder) -> None:
+    """GridSample before 20 called its modes bilinear and bicubic."""
+    attrs = _attributes(proto)
+    mode = attrs.get("mode", "bilinear")
+    attrs["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    _finish(proto, builder, list(proto.input), attrs)
+
+
+def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
+    """DFT before 20: the axis was an attribute, by default 1."""
+    attrs = _attributes(proto)
+    axis = _int64(builder, attrs.pop("axis", 1))
+    inputs = [*proto.input, ""][:2]
+    _finish(proto, builder, [*inputs, axis], attrs)
+
+
+def lift_group_norm(proto: onnx.NodeProto, builder: Builder) -> None:
+    """GroupNormalization before 21 had scale and bias by the group, now by the channel."""
+    attrs = _attributes(proto)
+    channels, groups = builder.sizes(proto.input[0])[1], attrs["num_groups"]
+    inputs = [proto.input[0]]
+    for name in proto.input[1:3]:
+        column = builder.emit("Reshape", [name, _int64(builder, [groups, 1])])
+        shape = _int64(builder, [groups, channels // groups])
+        spread = builder.emit("Expand", [column, shape])
+        inputs.append(builder.emit("Reshape", [spread, _int64(builder, [channels])]))
+    _finish(proto, builder, inputs, attrs)
+
+
+def lift_scatter(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Scatter is called ScatterElements since 11."""
+    _finish(proto, builder, list(proto.input), _attributes(proto), "ScatterElements")
+
+
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+
+# By operation: the first opset that needs no lift, and the lift for those before.
+LIFTS: dict[str, tuple[int, Lift]] = {
+    **{f"Reduce{kind}": (18, lift_axes) for kind in _REDUCTIONS},
+    "ReduceSum": (13, lift_axes),
+    "Squeeze": (13, lift_axes),
+    "Unsqueeze": (13, lift_axes),
+    "Clip": (11, lift_clip),
+    "Dropout": (12, lift_dropout),
+    "Slice": (10, lift_slice),
+    "Pad": (11, lift_pad),
+    "Split": (18, lift_split),
+    "TopK": (10, lift_topk),
+    "Softmax": (13, lift_softmax),
+    "LogSoftmax": (13, lift_softmax),
+    "Hardmax": (13, lift_softmax),
+    "BatchNormalization": (14, lift_batchnorm),
+    "Upsample": (10, lift_upsample),
+    "Resize": (13, lift_resize),
+    "RoiAlign": (16, lift_roi_align),
+    "GridSample": (20, lift_grid_sample),
+    "DFT": (20, lift_dft),
+    "GroupNormalization": (21, lift_group_norm),
+    "Scatter": (99, lift_scatter),
+}
