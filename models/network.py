@@ -1,7 +1,8 @@
 """Holds a network as named steps, so that torch can train it and the exporter can read it.
 
 Every step is a torch module with a name and the names of the values that it reads; the value that
-a step makes carries the step's own name.
+a step makes carries the step's own name. (mypy runs with and without torch: without it, every
+torch class is unknown to mypy, hence the ignores.)
 """
 
 from dataclasses import dataclass
@@ -21,14 +22,15 @@ class Step:
     inputs: tuple[str, ...]
 
 
-class Add(nn.Module):
+class Add(nn.Module):  # type: ignore[misc, unused-ignore]
     """Adds two values of the same shape, which torch has only as a function."""
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """The sum."""
         return left + right
 
 
-class Network(nn.Module):
+class Network(nn.Module):  # type: ignore[misc, unused-ignore]
     """Steps in the order in which they run, from 'image' to `output`.
 
     `batch` is the fixed number of images in one run, or None if the number is free.
@@ -63,4 +65,5 @@ class Network(nn.Module):
         return self.values(images)[CLASSIFIER]
 
     def forward(self, images: Tensor) -> Tensor:
+        """What the last step makes of the images: the network's output."""
         return self.values(images)[self.steps[-1].name]

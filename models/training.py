@@ -1,6 +1,7 @@
 """Trains a network on digits, the same way at every run."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +41,14 @@ def train(network: Network, images: Tensor, labels: Tensor, recipe: Recipe) -> N
     )
     network.train()
     for _ in range(recipe.epochs):
-        for chosen in torch.randperm(len(images), generator=random).split(recipe.batch):
+        order = torch.randperm(len(images), generator=random)
+        for chosen in torch.split(order, recipe.batch):
             moved = shifted(images[chosen], recipe.largest_shift_pixels, random)
             loss = nn.functional.cross_entropy(network.logits(moved), labels[chosen])
             if recipe.neuron_penalty:
                 loss = loss + recipe.neuron_penalty * neuron_norms(network)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     network.eval()
@@ -71,6 +73,6 @@ def neuron_norms(network: Network) -> Tensor:
     dense = [step.module for step in network.steps if isinstance(step.module, nn.Linear)]
     lengths = [
         torch.cat([before.weight, before.bias[:, None], after.weight.T], dim=1).norm(dim=1).sum()
-        for before, after in zip(dense, dense[1:], strict=False)
+        for before, after in pairwise(dense)
     ]
     return torch.stack(lengths).sum()
