@@ -1,0 +1,351 @@
+"""The plan: everything a chip (or the simulator) needs to run a compiled model, and what that costs.
+
+The schema "joulec.plan/1" is a promise: keys are added, never changed. A plan is written one way only (`render_plan`), so that
+every byte of `plan.json` is under its own hash. What a folder of files adds to it stands in compiler.plan_package, what must hold
+among its numbers in compiler.plan_check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from compiler.errors import PackageError, one_line
+from compiler.units import ZERO, Estimate
+
+SCHEMA = "joulec.plan/1"
+MAX_PLAN_BYTES = 256 << 20
+
+Whole: TypeAlias = Annotated[int, Field(ge=0, le=1 << 62)]
+Amount: TypeAlias = Annotated[float, Field(ge=0)]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PayloadName: TypeAlias = Annotated[
+    str, Field(pattern=r"^(weights\.[0-9a-f]{16}\.bin|host/[0-9a-f]{16}\.onnx)$")
+]
+Shape: TypeAlias = tuple[Whole, ...]
+Attribute: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Quantization(_Record):
+    """How integers stand for reals: real = scale * (integer - zero_point); one entry, or one per index along `axis`."""
+
+    bits: Annotated[int, Field(ge=1, le=32)]
+    signed: bool
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+
+class Named(_Record):
+    """A file that went into the plan: its name and the hash of its bytes."""
+
+    name: str
+    sha256: str
+
+
+class Port(_Record):
+    """An input or output of the model. `shape` holds None where a size is unknown, and is None when the rank is.
+
+    `batch_axis` is the axis along which samples are stacked, None where the model has none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Whole | None, ...] | None
+    quantization: Quantization | None
+    batch_axis: Whole | None
+
+
+class Buffer(_Record):
+    """A value and its place: bytes [address, address + size_bytes) of `memory`, held from `first_step` to `last_step`.
+
+    `first_step` is -1 for a model input, `last_step` the number of steps for a model output. `same_as` names the buffer that a view
+    shares its bytes with ("" for none). A value whose size is unknown before it runs has no memory ("") and size 0.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Whole | None, ...] | None
+    quantization: Quantization | None
+    memory: str
+    address: Whole
+    size_bytes: Whole
+    first_step: Annotated[int, Field(ge=-1)]
+    last_step: Annotated[int, Field(ge=-1)]
+    live_from_ns: Amount
+    live_to_ns: Amount
+    same_as: str = ""
+
+
+class Constant(_Record):
+    """Data a step reads that is known beforehand: where it lies in the weights payload, and where on the chip.
+
+    `offset` is None when the data lies inside the step's own payload. On the chip it takes `size_bytes` of `memory` at `address`;
+    cells of an analog array are packed there, and spread to an int8 image of the array tiles in the payload.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    quantization: Quantization | None
+    offset: Whole | None
+    memory: str
+    address: Whole
+    size_bytes: Whole
+
+
+class Energy(_Record):
+    """Energy and its named parts; the parts add up to the total."""
+
+    total: Estimate
+    parts: dict[str, Estimate]
+
+
+class PlanEnergy(Energy):
+    """The energy of one inference, also by engine; the engines add up to the total too."""
+
+    by_engine: dict[str, Estimate]
+
+
+class Use(_Record):
+    """How much of something is used: cells of an analog array, lanes of a digital one, resident tiles or bytes (`unit`)."""
+
+    used: Whole
+    total: Whole
+    unit: str
+
+    @property
+    def share(self) -> float:
+        """The used share, 0 of nothing."""
+        return self.used / self.total if self.total else 0.0
+
+
+class Step(_Record):
+    """One piece of work on one engine.
+
+    `inputs` name buffers or constants ("" is an optional one left out). A step with a `payload` runs that ONNX model on its inputs, by
+    position; any other is the operation `op` of compiler.ops with `attributes`. `operations` are the operations inside, `nodes` the nodes
+    of the ONNX file it came from (main one first). `not_modelled` says why its energy is not all counted, or is "".
+    """
+
+    index: Whole
+    name: str
+    op: str
+    engine: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Attribute]
+    constants: tuple[Constant, ...]
+    payload: PayloadName | Literal[""]
+    start_ns: Amount
+    end_ns: Amount
+    weight_load_ns: Amount
+    energy_pj: Energy
+    macs: Whole
+    operations: tuple[str, ...]
+    nodes: tuple[str, ...]
+    mapping: str
+    digits: Whole
+    resident: bool
+    weight_home: str
+    utilization: Use | None
+    divergence: float
+    reason: str
+    source: str
+    not_modelled: str
+
+    @property
+    def latency_ns(self) -> float:
+        """The time it takes, its weight load included."""
+        return self.end_ns - self.start_ns
+
+
+class Alternative(_Record):
+    """A way a node could have run: what it would have cost, or in `reason` why it cannot."""
+
+    engine: str
+    mapping: str
+    energy_pj: float | None
+    latency_ns: float | None
+    divergence: float | None
+    reason: str
+
+
+class Part(_Record):
+    """The part of a node that one engine does: its share of the node's MACs (of its operations where it has none), and the steps."""
+
+    engine: str
+    share: Annotated[float, Field(ge=0, le=1)]
+    steps: tuple[Whole, ...]
+
+
+class Placement(_Record):
+    """What became of one node of the ONNX file.
+
+    placed: steps stand for it. fused: a step of another node does its work. folded: computed while compiling. removed: nothing reads it.
+    """
+
+    node: str
+    fate: Literal["placed", "fused", "folded", "removed"]
+    parts: tuple[Part, ...]
+    reason: str
+    mapping: str
+    divergence: float
+    alternatives: tuple[Alternative, ...]
+
+
+class Spill(_Record):
+    """A value that lies farther out than its size asked for, because the nearer memory was full, and what that costs."""
+
+    buffer: str
+    wanted: str
+    got: str
+    size_bytes: Whole
+
+
+class Macs(_Record):
+    """Multiply-accumulates of one inference: of the model as given (None when not known), and of the plan."""
+
+    before: Whole | None
+    after: Whole
+    by_engine: dict[str, Whole]
+
+
+class Efficiency(_Record):
+    """TOPS/W at one scope (one MAC is two operations), with the bit widths it holds for; None where that scope did no work."""
+
+    value: Estimate | None
+    scope: str
+    at: str
+
+
+class MemoryUse(_Record):
+    """A memory: what it holds, the peak of activations and weights together, and the part that is weights."""
+
+    capacity_bytes: Whole
+    peak_bytes: Whole
+    weight_bytes: Whole
+
+
+class Load(_Record):
+    """Loading the resident weights, once before the first inference; not part of an inference's energy or latency."""
+
+    energy_pj: Estimate = ZERO
+    latency_ns: Amount = 0.0
+
+
+class File(_Record):
+    """A payload of the package."""
+
+    sha256: Sha256
+    size_bytes: Whole
+
+
+class Plan(_Record):
+    """A compiled model. See the classes of its fields; energy and latency are of one inference of the shapes in `inputs`.
+
+    `latency_ns` is when the last step ends, engines overlapping; `serial_latency_ns` is the sum of all steps. `engines` maps names to kinds.
+    `resident` tells what the weights that stay take of each engine. `bound` and `partition` are what the partition pass reports.
+    """
+
+    schema_: Literal["joulec.plan/1"] = Field(alias="schema")
+    hash: Sha256 | Literal[""]
+    model: Named
+    target: Named
+    engines: dict[str, Literal["analog", "digital", "host"]]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    pipeline: tuple[str, ...]
+    notes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    buffers: tuple[Buffer, ...]
+    placements: tuple[Placement, ...]
+    energy_pj: PlanEnergy
+    one_time_load: Load
+    latency_ns: Amount
+    serial_latency_ns: Amount
+    memories: dict[str, MemoryUse]
+    peak_bytes: dict[str, Whole]
+    spills: tuple[Spill, ...]
+    macs: Macs
+    utilization: dict[str, Use]
+    resident: dict[str, Use]
+    tops_per_watt: dict[str, Efficiency]
+    bound: JsonValue
+    partition: JsonValue
+    divergence_total: float
+    files: dict[PayloadName, File]
+    not_modelled: tuple[str, ...]
+
+    @property
+    def overlap_gain_ns(self) -> float:
+        """The time that overlapping engines save against one step after the other."""
+        return max(0.0, self.serial_latency_ns - self.latency_ns)
+
+
+def render_plan(plan: Plan) -> bytes:
+    """The bytes of `plan.json`: sorted keys, one list item (one step, one buffer) a line. Raises ValueError at a NaN."""
+    table = plan.model_dump(by_alias=True)
+    lines = []
+    for key in sorted(table):
+        value = table[key]
+        if isinstance(value, tuple | list) and value:
+            items = ",\n".join(f"  {_compact(item)}" for item in value)
+            lines.append(f"{_compact(key)}: [\n{items}\n]")
+        else:
+            lines.append(f"{_compact(key)}: {_compact(value)}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=True)
+
+
+def hash_of(plan: Plan) -> str:
+    """The plan's own hash: SHA-256 over its bytes with the field `hash` blank."""
+    return hashlib.sha256(render_plan(plan.model_copy(update={"hash": ""}))).hexdigest()
+
+
+def sealed(plan: Plan) -> Plan:
+    """The plan with its own hash filled in."""
+    return plan.model_copy(update={"hash": hash_of(plan)})
+
+
+def parse_plan(data: bytes) -> Plan:
+    """A plan from the bytes of its file, from anyone: PackageError unless the bytes are what `render_plan` writes and the hash holds."""
+    if len(data) > MAX_PLAN_BYTES:
+        raise PackageError(f"plan.json is larger than {MAX_PLAN_BYTES:,} bytes")
+    try:
+        plan = Plan.model_validate_json(data)
+    except ValidationError as error:
+        raise PackageError(f"plan.json is not a plan: {_first_fault(error)}") from error
+    try:
+        rendered = render_plan(plan)
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"plan.json is not a plan: {one_line(str(error))}") from error
+    if rendered != data:
+        raise PackageError("plan.json was changed: it is not written as joulec writes it")
+    if hash_of(plan) != plan.hash:
+        raise PackageError("plan.json was changed: its own hash does not match")
+    return plan
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    count = error.error_count()
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return one_line(f"{path}: {fault['msg']}{more}" if path else f"{fault['msg']}{more}")
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON Schema of plan.json."""
+    schema = Plan.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **schema}
