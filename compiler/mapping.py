@@ -158,6 +158,7 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
 
 
 VECTOR_NAMES = {
+    "ClippedAdd": "Add",
     "IntegerAdd": "Add",
     "IntegerMul": "Mul",
     "IntegerAveragePool": "AveragePool",
@@ -186,7 +187,7 @@ def _why_not_vector(node: Node, graph: Graph) -> str:
             return "its padding is automatic"
         if any(d != 1 for d in node.ints("dilations", (1,))):
             return "the vector unit's pools have no dilation"
-    if node.op in ("Add", "Mul"):
+    if node.op in ("Add", "Mul", "ClippedAdd"):
         constants = [name for name in node.inputs if name in graph.constants]
         if len(constants) == 2:
             return "it is constant"

@@ -338,6 +338,13 @@ def digits_of_tiles(
     return np.ascontiguousarray(flat.transpose(2, 0, 1, 3)).astype(np.int8)
 
 
+def _write_clipped_add(writer: _Writer, node: Node) -> None:
+    for name in node.inputs:
+        writer.use(name)
+    total = writer.emit("Add", *node.inputs)
+    _write_bounds(writer, node, total, writer.graph.types[node.outputs[0]].dtype)
+
+
 def _write_requantize(writer: _Writer, node: Node) -> None:
     types = writer.graph.types
     data, out = _quant(types[node.inputs[0]]), _quant(types[node.outputs[0]])
@@ -402,6 +409,7 @@ def _write_integer_table(writer: _Writer, node: Node) -> None:
 
 
 _BODIES = {
+    "ClippedAdd": _write_clipped_add,
     "Requantize": _write_requantize,
     "IntegerAdd": _write_integer_add,
     "IntegerMul": _write_integer_mul,

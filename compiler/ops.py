@@ -8,6 +8,7 @@ Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K colum
 - `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog array (see compiler.numerics).
   `weights` is [D,G,R,K], or an image of the tiles [G,row tiles,column tiles,array rows,array columns];
   `gain` and `digit_weight` are [G,row tiles,D,K].
+- `ClippedAdd(a, b)`: an Add whose result is clipped to `minimum` and `maximum`.
 - `Requantize(x)`: integers of one quantization to another. - `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`,
   `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function of one value.
 - `Segment(...)`: ONNX nodes kept whole as a model of their own (`model` holds it), for the host.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 OWN = (
     "Product",
     "AnalogProduct",
+    "ClippedAdd",
     "Requantize",
     "IntegerAdd",
     "IntegerMul",
@@ -167,11 +169,11 @@ def _own_types(node: Node, types: Mapping[str, TensorType]) -> dict[str, TensorT
         shape = _product_output(node, types)
     elif node.op == "IntegerAveragePool":
         shape = (*data.sizes[:2], *window_outputs(data.sizes[2:], node))
-    elif node.op in ("IntegerAdd", "IntegerMul"):
+    elif node.op in ("ClippedAdd", "IntegerAdd", "IntegerMul"):
         shape = broadcast(data.sizes, types[node.inputs[1]].sizes)
     else:
         shape = data.sizes
-    if node.op != "Product" and data.quant is None:
+    if node.op not in ("Product", "ClippedAdd") and data.quant is None:
         raise ValueError(f"{node.op} takes quantized integers, found {data.dtype}")
     if out.quant is not None and out.dtype != out.quant.storage:
         raise ValueError(f"{out.dtype} cannot hold {out.quant.bits}-bit integers")

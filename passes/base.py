@@ -16,7 +16,8 @@ class Pass:
     """One transformation; its fields are its options and its `repr` is its full specification.
 
     `name` is its file's name. An "exact" pass keeps the numbers (as ONNX Runtime computes them, to float rounding); a
-    "lossy" one says in its docstring what it gives up. Called with a graph and the chip it gives a graph: the same object when there was nothing to do.
+    "lossy" one says in its docstring what it gives up. Called with a graph and the chip it gives a graph:
+    the same object when there was nothing to do.
     """
 
     name: ClassVar[str]

@@ -1,0 +1,71 @@
+"""A Conv, ConvTranspose, Gemm or MatMul with constant weights as the matrices of a `Product`: shared by lowering and quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from compiler.ir import Array, Attribute, Graph, Node
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """A product's weights [G,R,K], its geometry as attributes of `Product`, and the index of its bias input (0: none)."""
+
+    weights: Array
+    attrs: dict[str, Attribute]
+    has_bias: bool
+
+
+def why_not_product(node: Node, graph: Graph) -> str:
+    """Why a standard node is not taken as a matrix product, or an empty string when it is."""
+    if not all(graph.types[name].is_static for name in (*node.inputs, *node.outputs) if name):
+        return "a size is not known before it runs"
+    data = graph.types[node.inputs[0]]
+    if node.op == "MatMul" and (len(data.sizes) < 2 or len(graph.types[node.inputs[1]].sizes) != 2):
+        return "its weights are no single matrix"
+    if node.op == "Gemm" and node.integer("transA", 0):
+        return "its activations are transposed"
+    if data.elements == 0:
+        return "it has no elements"
+    return ""
+
+
+def matrices(node: Node, graph: Graph, weights: Array) -> Matrices:
+    """The matrices of a Conv, Gemm or MatMul; `weights` may be floats or integers."""
+    has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+    if node.op == "Conv":
+        groups = node.integer("group", 1)
+        outputs, channels, *kernel = weights.shape
+        matrix = weights.reshape(groups, outputs // groups, channels * prod(kernel))
+        return Matrices(
+            np.ascontiguousarray(matrix.transpose(0, 2, 1)),
+            convolution_window(node, graph.types[node.inputs[0]].sizes[2:], tuple(kernel)),
+            has_bias,
+        )
+    matrix = weights.T if node.op == "Gemm" and node.integer("transB", 0) else weights
+    return Matrices(np.ascontiguousarray(matrix)[None], {}, has_bias)
+
+
+def convolution_window(
+    node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]
+) -> dict[str, Attribute]:
+    """The geometry of a Conv with explicit padding (auto_pad worked out as ONNX defines it)."""
+    rank = len(kernel)
+    strides = node.ints("strides", (1,) * rank)
+    dilations = node.ints("dilations", (1,) * rank)
+    pads = node.ints("pads", (0,) * 2 * rank)
+    mode = node.text("auto_pad", "NOTSET")
+    if mode == "VALID":
+        pads = (0,) * 2 * rank
+    elif mode in ("SAME_UPPER", "SAME_LOWER"):
+        before, after = [], []
+        for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
+            whole = max(0, (-(-size // s) - 1) * s + d * (k - 1) + 1 - size)
+            small, large = whole // 2, whole - whole // 2
+            before.append(small if mode == "SAME_UPPER" else large)
+            after.append(large if mode == "SAME_UPPER" else small)
+        pads = (*before, *after)
+    return {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations}
