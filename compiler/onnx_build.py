@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from compiler.errors import ModelError
 from compiler.ir import Array, Attribute, Graph, Node, TensorType
 from compiler.ops import dtype_number, infer_types
-
-if TYPE_CHECKING:
-    import onnx
 
 
 class Unliftable(Exception):  # noqa: N818 (an answer, not an error: the node is then kept whole)
@@ -36,7 +33,7 @@ class Builder:
 
     def begin(self, name: str, source: str) -> None:
         """Starts on an ONNX node: what is emitted from now on comes from it."""
-        self.name = _unused(name, self.ledger)
+        self.name = name
         self.source = source
         self.ledger[self.name] = ""
 
@@ -76,9 +73,14 @@ class Builder:
         return outputs[0]
 
     def add(self, node: Node) -> None:
-        """Adds a node whose output types follow from its inputs; ModelError M004 when they do not fit."""
+        """Adds a node whose output types follow from its inputs.
+
+        ModelError M004 when shapes do not fit, Unliftable for a type that the graph's opset does not have.
+        """
         try:
             found = infer_types(node, self.types, self.constants)
+        except onnx.checker.ValidationError as error:
+            raise Unliftable(plain_reason(error)) from error
         except Exception as error:
             raise ModelError(plain_reason(error), code="M004", node=self.name) from error
         for value in node.outputs:
@@ -180,8 +182,3 @@ def _without_trailing_blanks(names: Iterable[str]) -> tuple[str, ...]:
     while kept and not kept[-1]:
         kept.pop()
     return tuple(kept)
-
-
-def node_label(proto: onnx.NodeProto, index: int) -> str:
-    """The name a node goes by: its own, else its operation and position."""
-    return proto.name or f"{proto.op_type}_{index}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from compiler.ir import OPSET, Array
+from compiler.ir import DTYPE_BITS, OPSET, Array, Node
 from compiler.onnx_build import Builder
 from compiler.onnx_segment import is_tensor
-from compiler.ops import DTYPE_BITS, attribute_protos, dtype_name
+from compiler.ops import attribute_protos
 
 LARGEST_BYTES = 16 << 20  # of one folded output
 LARGEST_TOTAL_BYTES = 512 << 20  # of all folded outputs of a model
@@ -38,7 +38,7 @@ class Folder:
         builder = self.builder
         nodes, builder.nodes[start:] = builder.nodes[start:], []
         for node in nodes:
-            results = self._evaluate(node.op, node.inputs, node)
+            results = self._evaluate(node)
             if results is None:
                 builder.nodes.append(node)
                 continue
@@ -47,10 +47,8 @@ class Folder:
                     builder.set_constant(name, data)
         return bool(nodes) and len(builder.nodes) == start
 
-    def _evaluate(self, op: str, inputs: tuple[str, ...], node: object) -> list[Array] | None:
-        from compiler.ir import Node
-
-        assert isinstance(node, Node)
+    def _evaluate(self, node: Node) -> list[Array] | None:
+        op, inputs = node.op, node.inputs
         builder = self.builder
         if op in ("Shape", "Size") and builder.types[inputs[0]].is_static:
             sizes = builder.types[inputs[0]].sizes
@@ -100,13 +98,8 @@ def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | Non
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        results = session.run_with_ort_values(None, {})
+        arrays = [np.array(value.numpy()) for value in session.run_with_ort_values(None, {})]
     except Exception:  # ONNX Runtime's errors share no base; what it cannot run is left to run time
         return None
-    arrays = []
-    for value in results:
-        if dtype_name(value.element_type()) not in np.sctypeDict:
-            return None
-        arrays.append(np.array(value.numpy()))
     by_name = dict(zip((name for name in proto.output if name), arrays, strict=True))
     return [by_name.get(name, np.zeros(0)) for name in proto.output]

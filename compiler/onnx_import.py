@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from compiler.errors import ModelError
-from compiler.ir import Array, Graph
-from compiler.onnx_build import Builder, Unliftable, node_label
+from compiler.ir import Array, Graph, TensorType
+from compiler.onnx_build import Builder, Unliftable
 from compiler.onnx_dialects import DIALECTS
 from compiler.onnx_fold import Folder
 from compiler.onnx_lift import demand_types, lift
-from compiler.onnx_load import load_model
+from compiler.onnx_load import Loaded, load_model
 from compiler.onnx_segment import is_tensor, keep_whole, subgraphs
 from compiler.onnx_sizes import Sizes, bind_sizes
+from compiler.onnx_tensors import Limits, dense
 
 
 @dataclass(frozen=True)
@@ -35,50 +35,55 @@ class Imported:
 
 
 def import_onnx(
-    model: str | Path | bytes | onnx.ModelProto, bind: Mapping[str, int] | None = None
+    model: str | Path | bytes | onnx.ModelProto,
+    bind: Mapping[str, int] | None = None,
+    *,
+    max_nodes: int = 1_000_000,
+    max_tensor_bytes: int = 8 << 30,
 ) -> Imported:
-    """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS. Raises ModelError or UsageError, never anything else."""
-    loaded = load_model(model)
-    proto = loaded.model
-    initializers = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in initializers]
+    """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS.
+
+    Raises UsageError for a missing file or an unbound size, ModelError for a model that is broken or over a limit.
+    """
+    loaded = load_model(model, Limits(max_nodes, max_tensor_bytes))
+    proto = loaded.model.graph
+    inputs = [value for value in proto.input if value.name not in loaded.weights]
     sizes = bind_sizes(inputs, bind or {})
-    builder = Builder(_names(proto.graph), _declared(proto.graph, sizes))
+    builder = Builder([*_names(proto), *loaded.weights], _declared(proto, sizes))
     for value in inputs:
         builder.types[value.name] = sizes.types[value.name]
-    for tensor in proto.graph.initializer:
-        builder.set_constant(tensor.name, onnx.numpy_helper.to_array(tensor))
-    _walk(proto, builder)
+    for name, data in loaded.weights.items():
+        builder.set_constant(name, data)
+    _walk(loaded, builder)
     graph = builder.finish(
-        proto.graph.name,
+        proto.name,
         tuple(value.name for value in inputs),
-        tuple(value.name for value in proto.graph.output),
+        tuple(value.name for value in proto.output),
     )
     batch = {
         value.name: axis
-        for value in [*inputs, *proto.graph.output]
+        for value in [*inputs, *proto.output]
         if (axis := sizes.batch_axis(value, graph.types[value.name])) is not None
     }
-    graph = replace(graph, domains={}, batch_axes=batch)
+    ledger = {name: graph.ledger[name] for name in loaded.order}
+    graph = replace(graph, batch_axes=batch, ledger=ledger)
     return Imported(graph, sizes.notes, loaded.name, loaded.sha256, loaded.files)
 
 
-def _walk(model: onnx.ModelProto, builder: Builder) -> None:
+def _walk(loaded: Loaded, builder: Builder) -> None:
     """Takes every node over, in order: folded, lifted, rewritten from a dialect, or kept whole."""
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
-    opset = opsets.get("", opsets.get("ai.onnx", 1))
     folder = Folder(builder)
-    for index, node in enumerate(model.graph.node):
-        builder.begin(node_label(node, index), source_line(node))
+    for node in loaded.model.graph.node:
+        builder.begin(node.name, source_line(node))
         start = len(builder.nodes)
         if node.op_type == "Constant" and _take_constant(node, builder):
             builder.ledger[builder.name] = "folded"
             continue
         try:
-            _take(node, opset, builder)
+            _take(node, loaded.opset, builder)
         except Unliftable:
             del builder.nodes[start:]
-            keep_whole(node, model, builder)
+            keep_whole(node, loaded.model, builder)
         if folder.fold_from(start):
             builder.ledger[builder.name] = "folded"
 
@@ -91,7 +96,7 @@ def _take(node: onnx.NodeProto, opset: int, builder: Builder) -> None:
     if (node.domain, node.op_type) in DIALECTS:
         DIALECTS[node.domain, node.op_type](node, builder)
         return
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain:
         raise Unliftable("it is of another domain")
     demand_types(node, onnx.defs.get_schema(node.op_type, opset, ""), builder)
     lift(node, opset, builder)
@@ -100,21 +105,24 @@ def _take(node: onnx.NodeProto, opset: int, builder: Builder) -> None:
 
 
 def _take_constant(node: onnx.NodeProto, builder: Builder) -> bool:
+    """Makes a Constant node a constant of the graph; texts are left to the host."""
     data = constant_data(node.attribute[0])
-    if data is None or data.dtype == object:
+    if data.dtype == object:
         return False
     builder.set_constant(node.output[0], data)
     return True
 
 
-def constant_data(attribute: onnx.AttributeProto) -> Array | None:
-    """The data of a Constant node's attribute, or None for a sparse tensor."""
+def constant_data(attribute: onnx.AttributeProto) -> Array:
+    """The data of a Constant node's attribute."""
     if attribute.name == "value":
         return np.asarray(onnx.numpy_helper.to_array(attribute.t))
+    if attribute.name == "sparse_value":
+        return dense(attribute.sparse_tensor)
     value = onnx.helper.get_attribute_value(attribute)
-    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64}
-    types["value_ints"] = np.int64
-    return np.asarray(value, types[attribute.name]) if attribute.name in types else None
+    if attribute.name.startswith("value_string"):
+        return np.asarray(value, object)
+    return np.asarray(value, np.float32 if attribute.name.startswith("value_float") else np.int64)
 
 
 def source_line(node: onnx.NodeProto) -> str:
@@ -129,7 +137,7 @@ def source_line(node: onnx.NodeProto) -> str:
     return ""
 
 
-def _declared(graph: onnx.GraphProto, sizes: Sizes) -> dict[str, object]:
+def _declared(graph: onnx.GraphProto, sizes: Sizes) -> dict[str, TensorType]:
     return {
         value.name: sizes.declared(value)
         for value in [*graph.value_info, *graph.output]

@@ -24,6 +24,9 @@ def lift(proto: onnx.NodeProto, opset: int, builder: Builder) -> None:
         return
     new = schema_at(proto.op_type)
     attrs = attributes(proto)
+    if proto.op_type == "Mod" and old.since_version > OPSET:
+        if not attrs.get("fmod", 0) and "float" in builder.types[proto.input[0]].dtype:
+            raise Unliftable("Mod takes floats with fmod 0 since opset 28")
     reason = why_not_same_form(proto, old, new, attrs)
     if reason or new is None:
         raise Unliftable(reason)
@@ -134,5 +137,5 @@ def _value(attribute: onnx.AttributeProto) -> Attribute:
     if kind == onnx.AttributeProto.FLOAT:
         return float(attribute.f)
     if kind == onnx.AttributeProto.TENSOR:
-        return attribute.t.SerializeToString(deterministic=True)
+        return bytes(attribute.t.SerializeToString(deterministic=True))
     raise Unliftable(f"attribute {attribute.name} is not a number, text or tensor")

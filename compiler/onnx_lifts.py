@@ -147,10 +147,9 @@ def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:
 def lift_upsample(proto: onnx.NodeProto, builder: Builder) -> None:
     """Upsample, and Resize of opset 10, are Resize from a grid that starts at 0."""
     attrs = _attributes(proto)
+    scales = proto.input[1] if len(proto.input) > 1 else ""
     if "scales" in attrs:
         scales = builder.constant(np.asarray(attrs["scales"], np.float32))
-    else:
-        scales = proto.input[1]
     mode = attrs.get("mode", "nearest")
     rounding = "floor"
     if mode == "nearest" and proto.op_type == "Resize":

@@ -1,52 +1,205 @@
-"""Reads an ONNX model from a file, bytes or a message, with all its weights in memory."""
+"""Reads an ONNX model from a file, bytes or a message, and checks it: whatever comes in, a sound model or one plain line comes out."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+import onnx.version_converter
+from google.protobuf.message import DecodeError, EncodeError
 
-from compiler.errors import ModelError, UsageError
+from compiler.errors import CompileError, ModelError, UsageError
+from compiler.ir import Array
+from compiler.onnx_external import External
+from compiler.onnx_functions import inline_functions
+from compiler.onnx_rules import (
+    OLDEST_OPSET,
+    check_operations,
+    check_rules,
+    label_nodes,
+    sort_nodes,
+)
+from compiler.onnx_tensors import Limits, check_finite, take_weights
+
+LARGEST_MESSAGE = (1 << 31) - 1  # protobuf's own limit
+
+# How other files that people take for models begin: (offset, bytes, what it looks like).
+_OTHER_FORMATS = (
+    (4, b"TFL3", "a TensorFlow Lite model; convert it with tf2onnx --tflite"),
+    (4, b"ORTM", "a model in ONNX Runtime's own .ort format; hand in the .onnx it was made from"),
+    (0, b"PK\x03\x04", "a zip archive (a PyTorch .pt or Keras file?); export it with torch.onnx.export or tf2onnx"),
+    (0, b"\x80\x02", "a Python pickle (an old PyTorch file?); export it with torch.onnx.export"),
+    (0, b"\x80\x03", "a Python pickle; export the model with torch.onnx.export"),
+    (0, b"\x80\x04", "a Python pickle; export the model with torch.onnx.export"),
+    (0, b"\x80\x05", "a Python pickle; export the model with torch.onnx.export"),
+    (0, b"\x89HDF", "an HDF5 file (a Keras model?); convert it with tf2onnx"),
+    (0, b"\x93NUMPY", "a numpy array"),
+    (0, b"\x1f\x8b", "a gzip file; unpack it first"),
+    (0, b"version https://git-lfs", "a Git LFS pointer; run git lfs pull"),
+    (0, b"{", "a JSON text"),
+    (0, b"<", "a web page or XML text"),
+    (8, b'{"', "a safetensors file, which has weights and no graph"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model as it was handed in: the message, a name for people, the hash of all its bytes, and the files that were read."""
+    """A sound model.
+
+    `model` has its nodes named, in execution order and free of local functions; its initializers are not in it but in `weights`.
+    `order` gives the nodes' names in the order of the file; `sha256` is over all bytes read, `files` what was read.
+    """
 
     model: onnx.ModelProto
+    weights: Mapping[str, Array]
+    order: tuple[str, ...]
     name: str
     sha256: str
     files: tuple[Path, ...]
 
+    @property
+    def opset(self) -> int:
+        """The opset of ONNX's default domain."""
+        return next((o.version for o in self.model.opset_import if not o.domain), 1)
 
-def load_model(source: str | Path | bytes | onnx.ModelProto) -> Loaded:
-    """FIRST VERSION."""
-    if isinstance(source, onnx.ModelProto):
-        model = onnx.ModelProto()
-        model.CopyFrom(source)
-        sha = hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest()
-        name = source.graph.name or "model"
-        files: tuple[Path, ...] = ()
-    elif isinstance(source, bytes):
-        model = onnx.ModelProto.FromString(source)
-        sha = hashlib.sha256(source).hexdigest()
-        name = model.graph.name or "model"
-        files = ()
-    else:
-        path = Path(source)
-        try:
-            model = onnx.load(str(path))
-        except FileNotFoundError as error:
-            raise UsageError(f"no file {str(path)!r}", code="U001") from error
-        except DecodeError as error:
-            raise ModelError(f"{str(path)!r} is not an ONNX model", code="M001") from error
-        sha = hashlib.sha256(path.read_bytes()).hexdigest()
-        name, files = path.stem, (path,)
+
+def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loaded:
+    """Reads and checks a model; raises UsageError U001 for a missing file and ModelError for anything else that is wrong."""
     try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(str(error), code="M002") from error
-    return Loaded(model, name, sha, files)
+        return _load(source, limits)
+    except CompileError:
+        raise
+    except UnicodeDecodeError as error:
+        raise ModelError("a text of the model is not UTF-8", code="M002") from error
+    except RecursionError as error:
+        raise ModelError("its graphs are nested too deeply", code="M008") from error
+    except (RuntimeError, EncodeError) as error:
+        raise ModelError(f"it cannot be read: {error}", code="M002") from error
+
+
+def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loaded:
+    model, digest, path = _message(source)
+    limits.check_nodes(model)
+    _join_default_domain(model)
+    model = _not_older_than_7(model)
+    external = External(path.parent if path else None)
+    weights = take_weights(model, limits, external)
+    for location in external.digests():
+        digest.update(location)
+    inline_functions(model, limits)
+    order = label_nodes(model.graph)
+    sort_nodes(model.graph, weights)
+    check_operations(model)
+    check_rules(model, weights)
+    check_finite(model.graph, weights)
+    name = path.stem if path else model.graph.name or "model"
+    files = (path, *external.files) if path else ()
+    return Loaded(model, weights, order, name, digest.hexdigest(), files)
+
+
+def _message(
+    source: str | Path | bytes | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, hashlib._Hash, Path | None]:
+    """The model as a message of our own, the hash of its bytes, and the path it came from."""
+    if isinstance(source, onnx.ModelProto):
+        try:
+            data = source.SerializeToString(deterministic=True)
+        except (EncodeError, ValueError) as error:
+            raise ModelError(
+                "the model is larger than 2 GiB", code="M008",
+                hint="save it with external data and hand in the file",
+            ) from error  # fmt: skip
+        return _parse(data, "the model"), hashlib.sha256(data), None
+    if isinstance(source, bytes):
+        return _parse(source, "the data"), hashlib.sha256(source), None
+    path = Path(source)
+    data = _read(path)
+    return _parse(data, repr(str(path))), hashlib.sha256(data), path
+
+
+def _read(path: Path) -> bytes:
+    try:
+        mode = os.stat(path)
+        if stat.S_ISDIR(mode.st_mode):
+            models = sorted(item.name for item in path.iterdir() if item.suffix == ".onnx")
+            hint = f"hand in the file, such as {models[0]!r} in it" if models else ""
+            raise ModelError(
+                f"{str(path)!r} is a folder, not an ONNX model", code="M001", hint=hint
+            )
+        if not stat.S_ISREG(mode.st_mode):
+            raise ModelError(f"{str(path)!r} is not a regular file", code="M001")
+        if mode.st_size > LARGEST_MESSAGE:
+            raise ModelError(
+                f"{str(path)!r} has {mode.st_size} bytes, an ONNX file can have {LARGEST_MESSAGE}",
+                code="M008", hint="save it with external data",
+            )  # fmt: skip
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {str(path)!r}", code="U001") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", "") or str(error)
+        raise UsageError(f"{str(path)!r} cannot be read: {reason}", code="U001") from error
+
+
+def _parse(data: bytes, called: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError(f"{called} is empty, not an ONNX model", code="M001")
+    looks = next(
+        (text for at, mark, text in _OTHER_FORMATS if data[at : at + len(mark)] == mark), ""
+    )
+    what, _, way_out = looks.partition("; ")
+    reason = f"{called} is not an ONNX model" + (f", it looks like {what}" if what else "")
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        if not looks and len(data) > 100 and _declares_a_graph(data):
+            reason += ", or it is cut short"
+        raise ModelError(reason, code="M001", hint=way_out) from error
+    if not model.HasField("graph"):
+        raise ModelError(f"{reason}: it holds no graph", code="M001", hint=way_out)
+    if not (model.graph.node or model.graph.output):
+        raise ModelError(
+            f"{reason}: its graph has neither nodes nor outputs", code="M001", hint=way_out
+        )
+    return model
+
+
+def _declares_a_graph(data: bytes) -> bool:
+    """Whether bytes begin as ONNX files do: the IR version, as field 1."""
+    return data[0] == 0x08 and 1 <= data[1] <= 64
+
+
+def _not_older_than_7(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model older than ONNX Runtime's oldest opset, brought to it by ONNX's own converter where that can."""
+    opset = next((o.version for o in model.opset_import if not o.domain), OLDEST_OPSET)
+    if opset >= OLDEST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OLDEST_OPSET)
+    except Exception as error:  # the converter raises what its C++ raises
+        raise ModelError(
+            f"the model is of opset {opset} and cannot be converted to {OLDEST_OPSET}: {error}",
+            code="M003", hint="export it again with a newer opset",
+        ) from error  # fmt: skip
+
+
+def _join_default_domain(model: onnx.ModelProto) -> None:
+    """Calls the default domain by its short name everywhere."""
+    for opset in model.opset_import:
+        if opset.domain == "ai.onnx":
+            opset.domain = ""
+    pending = [*model.graph.node, *(node for f in model.functions for node in f.node)]
+    while pending:
+        node = pending.pop()
+        if node.domain == "ai.onnx":
+            node.domain = ""
+        for attribute in node.attribute:
+            for graph in (
+                [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+            ):
+                pending.extend(graph.node)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx
 
-from compiler.ir import TensorType
+from compiler.ir import DTYPE_BITS, TensorType
 from compiler.onnx_build import Builder
-from compiler.ops import DTYPE_BITS, from_type_proto, type_proto
+from compiler.ops import dtype_name, from_type_proto, type_proto
 
 
 def keep_whole(proto: onnx.NodeProto, model: onnx.ModelProto, builder: Builder) -> None:
@@ -106,12 +106,11 @@ def _types_by_runtime(
         Exception
     ):  # ONNX Runtime's errors share no base; without an answer the type stays unknown
         return {}
-    names = {"float": "float32", "double": "float64"}
     found = {}
     for value in session.get_outputs():
         kind = value.type
         if kind.startswith("tensor(") and types[value.name].dtype == "undefined":
-            dtype = kind[len("tensor(") : -1]
+            number = onnx.TensorProto.DataType.Value(kind[len("tensor(") : -1].upper())
             shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-            found[value.name] = TensorType(names.get(dtype, dtype), shape)
+            found[value.name] = TensorType(dtype_name(number), shape)
     return found

@@ -273,13 +273,25 @@ def attribute_protos(node: Node) -> list[onnx.AttributeProto]:
     return protos
 
 
+# Where ONNX's name of an element type is not numpy's (or ml_dtypes') in capitals.
+_ONNX_NAMES = {
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "float8_e4m3fn": "FLOAT8E4M3FN",
+    "float8_e4m3fnuz": "FLOAT8E4M3FNUZ",
+    "float8_e5m2": "FLOAT8E5M2",
+    "float8_e5m2fnuz": "FLOAT8E5M2FNUZ",
+    "float8_e8m0fnu": "FLOAT8E8M0",
+    "float4_e2m1fn": "FLOAT4E2M1",
+}
+
+
 @lru_cache(maxsize=512)
 def dtype_number(dtype: str) -> int:
     """ONNX's number of an element type named as numpy names it ("string" for texts)."""
     import onnx
 
-    names = {"bool": "BOOL", "string": "STRING", "float32": "FLOAT", "float64": "DOUBLE"}
-    return int(onnx.TensorProto.DataType.Value(names.get(dtype, dtype.upper())))
+    return int(onnx.TensorProto.DataType.Value(_ONNX_NAMES.get(dtype, dtype.upper())))
 
 
 @lru_cache(maxsize=512)
@@ -287,7 +299,7 @@ def dtype_name(number: int) -> str:
     """The inverse of `dtype_number`."""
     import onnx
 
-    names = {"FLOAT": "float32", "DOUBLE": "float64"}
+    names = {name: dtype for dtype, name in _ONNX_NAMES.items()}
     name = str(onnx.TensorProto.DataType.Name(number))
     return names.get(name, name.lower())
 

@@ -1,0 +1,212 @@
+"""The rules a model's graph must keep: every name made once and before it is read, every operation known."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from compiler.errors import ModelError, nearest
+from compiler.ir import Array
+from compiler.onnx_segment import captures
+from compiler.onnx_tensors import all_graphs
+from compiler.ops import dtype_number
+
+OLDEST_OPSET = 7  # the oldest that ONNX Runtime, our judge, promises to run
+
+
+def label_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Gives every node a name of its own: the one it has, else its operation and position; the names, in order."""
+    taken: set[str] = set()
+    for index, node in enumerate(graph.node):
+        label = name = node.name or f"{node.op_type}_{index}"
+        count = 0
+        while name in taken:
+            count += 1
+            name = f"{label}.{count}"
+        taken.add(name)
+        node.name = name
+    return tuple(node.name for node in graph.node)
+
+
+def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
+    """Puts the nodes in execution order, keeping the file's order where it is one; ModelError M007 when there is none."""
+    maker = _makers(graph, weights)
+    reads = [[*(name for name in node.input if name), *captures(node)] for node in graph.node]
+    for node, names in zip(graph.node, reads, strict=True):
+        for name in names:
+            if name not in maker:
+                raise ModelError(
+                    f"{node.op_type} reads {name!r}, which nothing makes",
+                    code="M007", node=node.name, hint=nearest(name, [n for n in maker if n]),
+                )  # fmt: skip
+    for value in graph.output:
+        if value.name not in maker:
+            raise ModelError(f"nothing makes the output {value.name!r}", code="M007")
+    needs = [{maker[name] for name in names} - {-1} for names in reads]
+    if all(not need or max(need) < index for index, need in enumerate(needs)):
+        return
+    order = _execution_order(needs)
+    if len(order) < len(needs):
+        raise ModelError(f"its nodes form a cycle: {_cycle(graph, needs, set(order))}", code="M007")
+    nodes = [graph.node[index] for index in order]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def check_operations(model: onnx.ModelProto) -> None:
+    """ModelError M003 for an opset, domain or operation that neither ONNX nor ONNX Runtime knows."""
+    newest = onnx.defs.onnx_opset_version()
+    opsets: dict[str, int] = {}
+    for opset in model.opset_import:
+        if opset.domain in opsets and opsets[opset.domain] != opset.version:
+            raise ModelError(f"two opsets are declared for domain {opset.domain!r}", code="M003")
+        opsets[opset.domain] = opset.version
+    opset_of_default = opsets.get("", OLDEST_OPSET)
+    if opset_of_default > newest:
+        raise ModelError(
+            f"the model is of opset {opset_of_default}, the newest known is {newest}", code="M003",
+            hint="export it with an older opset, or install a newer onnx package",
+        )  # fmt: skip
+    for graph in all_graphs(model.graph):
+        for node in graph.node:
+            if node.domain not in opsets:
+                domain = node.domain or "ai.onnx"
+                raise ModelError(
+                    f"{node.op_type} is of domain {domain!r}, for which the model imports no opset",
+                    code="M003", node=node.name,
+                )  # fmt: skip
+            _check_operation(node, opsets[node.domain])
+
+
+def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
+    """ModelError M002 with what ONNX's own checker says of the model (weights stand in as inputs)."""
+    trial = onnx.ModelProto()
+    trial.CopyFrom(model)
+    trial.ir_version = max(trial.ir_version, 4)
+    inputs = {value.name for value in trial.graph.input}
+    for name, data in weights.items():
+        if name not in inputs:
+            kind = "string" if data.dtype == object else data.dtype.name
+            number = dtype_number(kind)
+            trial.graph.input.append(
+                onnx.helper.make_tensor_value_info(name, number, list(data.shape))
+            )
+    if not model.ir_version:
+        raise ModelError("the model does not say its IR version", code="M002")
+    try:
+        onnx.checker.check_model(trial)
+    except onnx.checker.ValidationError as error:
+        reason, _, context = str(error).partition("==> Context:")
+        raise ModelError(" ".join(reason.split()), code="M002", node=_named(context)) from error
+
+
+def _named(context: str) -> str:
+    """The node the checker speaks of."""
+    name = context.partition("Name: ")[2]
+    return name.partition(" OpType: ")[0].strip()
+
+
+def _check_operation(node: onnx.NodeProto, opset: int) -> None:
+    try:
+        onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        pass
+    else:
+        return
+    if node.domain not in ("", "ai.onnx.ml"):
+        _check_foreign(node)
+        return
+    where = "ONNX" if not node.domain else node.domain
+    if onnx.defs.has(node.op_type, node.domain):
+        since = min(
+            schema.since_version
+            for schema in onnx.defs.get_all_schemas_with_history()
+            if schema.name == node.op_type and schema.domain == node.domain
+        )
+        raise ModelError(
+            f"{node.op_type} is an operation of {where} since opset {since}, the model declares opset {opset}",
+            code="M003", node=node.name,
+        )  # fmt: skip
+    known = [schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == node.domain]
+    raise ModelError(
+        f"{where} has no operation {node.op_type!r}", code="M003", node=node.name,
+        hint=nearest(node.op_type, known),
+    )  # fmt: skip
+
+
+def _check_foreign(node: onnx.NodeProto) -> None:
+    """Another domain must be one that ONNX Runtime, which will run the node, knows."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    schemas = runtime.get_all_operator_schema()
+    known = [schema.name for schema in schemas if schema.domain == node.domain]
+    if node.op_type in known:
+        return
+    if not known:
+        raise ModelError(
+            f"{node.op_type} is of domain {node.domain!r}, which neither ONNX nor ONNX Runtime knows",
+            code="M003", node=node.name, hint="export the model with standard operations, such as QDQ for quantized ones",
+        )  # fmt: skip
+    raise ModelError(
+        f"domain {node.domain!r} has no operation {node.op_type!r}", code="M003", node=node.name,
+        hint=nearest(node.op_type, known),
+    )  # fmt: skip
+
+
+def _makers(graph: onnx.GraphProto, weights: Iterable[str]) -> dict[str, int]:
+    """Which node makes each name; -1 for inputs and weights."""
+    maker: dict[str, int] = dict.fromkeys(weights, -1)
+    inputs: set[str] = set()
+    for value in graph.input:
+        if value.name in inputs:
+            raise ModelError(f"two inputs are named {value.name!r}", code="M007")
+        inputs.add(value.name)
+    maker.update(dict.fromkeys(inputs, -1))
+    for index, node in enumerate(graph.node):
+        for name in node.output:
+            if name and name in maker:
+                other = maker[name]
+                by = f"node {graph.node[other].name!r}" if other >= 0 else "the model's inputs"
+                raise ModelError(
+                    f"{node.op_type} makes {name!r}, which {by} made before",
+                    code="M007", node=node.name,
+                )  # fmt: skip
+            if name:
+                maker[name] = index
+    return maker
+
+
+def _execution_order(needs: list[set[int]]) -> list[int]:
+    """Positions in an order where each comes after those it needs; those on or behind a cycle are missing."""
+    readers: dict[int, list[int]] = {}
+    open_needs = [len(need) for need in needs]
+    for index, need in enumerate(needs):
+        for other in need:
+            readers.setdefault(other, []).append(index)
+    ready = [index for index, count in enumerate(open_needs) if not count]
+    order = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers.get(index, ()):
+            open_needs[reader] -= 1
+            if not open_needs[reader]:
+                heapq.heappush(ready, reader)
+    return order
+
+
+def _cycle(graph: onnx.GraphProto, needs: list[set[int]], done: set[int]) -> str:
+    """The names of the nodes on one cycle."""
+    here = min(set(range(len(needs))) - done)
+    path: dict[int, None] = {}
+    while here not in path:
+        path[here] = None
+        here = min(needs[here] - done)
+    circle = list(path)
+    circle = circle[circle.index(here) :][::-1]
+    names = [graph.node[index].name for index in circle]
+    shown = names if len(names) <= 6 else [*names[:5], f"... {len(names) - 6} more", names[-1]]
+    return " -> ".join([*shown, names[0]])
