@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 from compiler.cost import analog, digital, host
@@ -23,18 +24,27 @@ def value_bytes(kind: TensorType, on_host: bool) -> int:
 
 
 def node_cost(
-    node: Node, graph: Graph, engine: str, target: Target, *, digits: int = 1
+    node: Node,
+    graph: Graph,
+    engine: str,
+    target: Target,
+    *,
+    digits: int = 1,
+    homes: Mapping[str, str] | None = None,
 ) -> StepCost:
-    """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats."""
+    """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
+
+    `homes` names the memory of values whose place is known; any other is taken to lie as near as its size allows.
+    """
     unit = target.chip.engines[engine]
     if node.op in VIEWS:
         return NOTHING
     on_host = isinstance(unit, Host)
     data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
-    sizes_in = [value_bytes(graph.types[name], on_host) for name in data]
-    sizes_out = [value_bytes(graph.types[name], on_host) for name in node.outputs if name]
-    bytes_in, bytes_out = sum(sizes_in), sum(sizes_out)
-    home_in, home_out = (home_of(max(sizes, default=0), target) for sizes in (sizes_in, sizes_out))
+    sizes_in = {name: value_bytes(graph.types[name], on_host) for name in data}
+    sizes_out = {name: value_bytes(graph.types[name], on_host) for name in node.outputs if name}
+    bytes_in, bytes_out = sum(sizes_in.values()), sum(sizes_out.values())
+    home_in, home_out = (_home(sizes, homes or {}, target) for sizes in (sizes_in, sizes_out))
     shape = product_shape(node, graph)
     if isinstance(unit, Host):
         cost = _host_cost(node, graph, bytes_in, bytes_out, home_in, home_out, unit, target)
@@ -52,6 +62,15 @@ def node_cost(
         operations = vector_operations(node, graph)
         cost = digital.vector_cost(operations, bytes_in, bytes_out, home_in, home_out, unit, target)
     return with_static(cost, target.chip.static_mw.estimate)
+
+
+def _home(sizes: Mapping[str, int], homes: Mapping[str, str], target: Target) -> str:
+    """The memory that values are charged to: the farthest that one of them lies in."""
+    order = list(target.memories)
+    found = [
+        homes[name] if name in homes else home_of(size, target) for name, size in sizes.items()
+    ]
+    return max(found, key=order.index, default=order[0])
 
 
 def weight_load_cost(
