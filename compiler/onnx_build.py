@@ -77,17 +77,25 @@ class Builder:
 
         ModelError M004 when shapes do not fit, Unliftable for a type that the graph's opset does not have.
         """
+        self.types.update(self.types_of(node))
+        self._node_names.add(node.name)
+        self.nodes.append(node)
+
+    def types_of(self, node: Node) -> dict[str, TensorType]:
+        """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares."""
         try:
             found = infer_types(node, self.types, self.constants)
         except onnx.checker.ValidationError as error:
             raise Unliftable(plain_reason(error)) from error
         except Exception as error:
             raise ModelError(plain_reason(error), code="M004", node=self.name) from error
-        for value in node.outputs:
-            if value:
-                self.types[value] = merged(found.get(value), self.hints.get(value))
-        self._node_names.add(node.name)
-        self.nodes.append(node)
+        if node.op == "MeanVarianceNormalization":  # ONNX's own inference finds no shape for it
+            found = {node.outputs[0]: self.types[node.inputs[0]]}
+        return {
+            value: merged(found.get(value), self.hints.get(value))
+            for value in node.outputs
+            if value
+        }
 
     def segment(
         self, model: bytes, inputs: tuple[str, ...], types: Mapping[str, TensorType]

@@ -38,6 +38,8 @@ class Folder:
         builder = self.builder
         nodes, builder.nodes[start:] = builder.nodes[start:], []
         for node in nodes:
+            if any(name in builder.constants for name in node.inputs):
+                builder.types.update(builder.types_of(node))
             results = self._evaluate(node)
             if results is None:
                 builder.nodes.append(node)

@@ -12,6 +12,19 @@ from compiler.ir import OPSET, Attribute
 from compiler.onnx_build import Builder, Unliftable
 from compiler.onnx_lifts import LIFTS
 
+# Operations that ONNX Runtime runs as they were before this opset and not as they are since.
+NEW_WITHOUT_KERNEL = (
+    "GlobalLpPool",
+    "MaxRoiPool",
+    "RoiAlign",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+NEW_WITHOUT_KERNEL_SINCE = 22
+
 Lift = Callable[[onnx.NodeProto, Builder], None]
 
 
@@ -22,11 +35,13 @@ def lift(proto: onnx.NodeProto, opset: int, builder: Builder) -> None:
     if handwritten is not None and old.since_version < handwritten[0]:
         handwritten[1](proto, builder)
         return
+    if proto.op_type in NEW_WITHOUT_KERNEL and old.since_version < NEW_WITHOUT_KERNEL_SINCE:
+        raise Unliftable("ONNX Runtime runs it in its older opset only")
     new = schema_at(proto.op_type)
     attrs = attributes(proto)
-    if proto.op_type == "Mod" and old.since_version > OPSET:
-        if not attrs.get("fmod", 0) and "float" in builder.types[proto.input[0]].dtype:
-            raise Unliftable("Mod takes floats with fmod 0 since opset 28")
+    newer = old.since_version > OPSET
+    if newer and proto.op_type == "Mod" and "float" in builder.types[proto.input[0]].dtype:
+        raise Unliftable("Mod of floats by fmod 0 came with opset 28")
     reason = why_not_same_form(proto, old, new, attrs)
     if reason or new is None:
         raise Unliftable(reason)

@@ -68,14 +68,10 @@ def lift_clip(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_dropout(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Dropout before 12 does nothing when a model runs; its mask keeps everything."""
-    if len(proto.output) > 1 and proto.output[1]:
-        shape = builder.emit("Shape", proto.input[:1])
-        kept = onnx.numpy_helper.from_array(np.array([True]))
-        mask = {"value": kept.SerializeToString(deterministic=True)}
-        builder.emit("ConstantOfShape", [shape], (proto.output[1],), mask)
-    if proto.output[0]:
-        builder.emit("Identity", proto.input[:1], (proto.output[0],))
+    """Dropout before 12 does nothing when a model runs."""
+    if any(proto.output[1:]):
+        raise Unliftable("the mask of Dropout means something else since opset 12")
+    builder.emit("Identity", proto.input[:1], (proto.output[0],))
 
 
 def lift_slice(proto: onnx.NodeProto, builder: Builder) -> None:
@@ -190,12 +186,6 @@ def lift_resize(proto: onnx.NodeProto, builder: Builder) -> None:
     _finish(proto, builder, inputs, attrs)
 
 
-def lift_roi_align(proto: onnx.NodeProto, builder: Builder) -> None:
-    """RoiAlign before 16 samples at the output's half pixels."""
-    attrs = {"coordinate_transformation_mode": "output_half_pixel", **_attributes(proto)}
-    _finish(proto, builder, list(proto.input), attrs)
-
-
 def lift_grid_sample(proto: onnx.NodeProto, builder: Builder) -> None:
     """GridSample before 20 called its modes bilinear and bicubic."""
     attrs = _attributes(proto)
@@ -210,19 +200,6 @@ def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
     axis = _int64(builder, attrs.pop("axis", 1))
     inputs = [*proto.input, ""][:2]
     _finish(proto, builder, [*inputs, axis], attrs)
-
-
-def lift_group_norm(proto: onnx.NodeProto, builder: Builder) -> None:
-    """GroupNormalization before 21 had scale and bias by the group, now by the channel."""
-    attrs = _attributes(proto)
-    channels, groups = builder.sizes(proto.input[0])[1], attrs["num_groups"]
-    inputs = [proto.input[0]]
-    for name in proto.input[1:3]:
-        column = builder.emit("Reshape", [name, _int64(builder, [groups, 1])])
-        shape = _int64(builder, [groups, channels // groups])
-        spread = builder.emit("Expand", [column, shape])
-        inputs.append(builder.emit("Reshape", [spread, _int64(builder, [channels])]))
-    _finish(proto, builder, inputs, attrs)
 
 
 def lift_scatter(proto: onnx.NodeProto, builder: Builder) -> None:
@@ -250,9 +227,7 @@ LIFTS: dict[str, tuple[int, Lift]] = {
     "BatchNormalization": (14, lift_batchnorm),
     "Upsample": (10, lift_upsample),
     "Resize": (13, lift_resize),
-    "RoiAlign": (16, lift_roi_align),
     "GridSample": (20, lift_grid_sample),
     "DFT": (20, lift_dft),
-    "GroupNormalization": (21, lift_group_norm),
     "Scatter": (99, lift_scatter),
 }

@@ -86,6 +86,11 @@ def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
     trial.ir_version = max(trial.ir_version, 4)
+    del trial.graph.value_info[:]
+    for value in trial.graph.output:  # what is left out here, inference finds
+        if value.type.WhichOneof("value") in (None, "tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+            value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or 1
     inputs = {value.name for value in trial.graph.input}
     for name, data in weights.items():
         if name not in inputs:
@@ -111,10 +116,15 @@ def _named(context: str) -> str:
 
 def _check_operation(node: onnx.NodeProto, opset: int) -> None:
     try:
-        onnx.defs.get_schema(node.op_type, opset, node.domain)
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     except onnx.defs.SchemaError:
         pass
     else:
+        if schema.deprecated:
+            raise ModelError(
+                f"{node.op_type} is withdrawn in opset {opset}", code="M003", node=node.name,
+                hint="export the model with a newer opset",
+            )  # fmt: skip
         return
     if node.domain not in ("", "ai.onnx.ml"):
         _check_foreign(node)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import onnx
 
-from compiler.errors import UsageError, nearest
-from compiler.ir import TensorType
+from compiler.errors import ModelError, UsageError, nearest
+from compiler.ir import DTYPE_BITS, TensorType
 from compiler.ops import from_type_proto
-
-WELL_KNOWN = "a batch of one sample"
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,12 @@ def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Si
     types, missing = {}, []
     for value in inputs:
         kind = from_type_proto(value.type)
+        if kind.shape is None and kind.dtype in DTYPE_BITS:
+            raise ModelError(
+                f"input {value.name!r} has no shape",
+                code="M004",
+                hint="export the model with the shapes of its inputs",
+            )
         if kind.shape is not None:
             sizes: list[int | None] = []
             for axis, dim in enumerate(value.type.tensor_type.shape.dim):
