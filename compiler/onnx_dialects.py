@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import onnx
 
-from compiler.ir import Attribute
+from compiler.ir import Array, Attribute
 from compiler.onnx_build import Builder, Unliftable
+from compiler.onnx_lifts import flattened
 
 MICROSOFT = "com.microsoft"
 Rewrite = Callable[[onnx.NodeProto, Builder], None]
@@ -157,6 +160,57 @@ def _rewrite_unary(op: str, *attributes: str) -> Rewrite:
     return rewrite
 
 
+def rewrite_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
+    """QLinearSoftmax(x, x_scale, x_zero, y_scale, y_zero); its `opset` says which Softmax is meant."""
+    attrs = _attributes(proto, "axis", "opset")
+    x, x_scale, x_zero, y_scale = proto.input[:4]
+    value = _dequantize(builder, x, x_scale, x_zero)
+    axis = attrs.get("axis", -1)
+    if attrs.get("opset", 13) < 13:
+        result = flattened("Softmax", value, axis, builder, None)
+    else:
+        result = builder.emit("Softmax", [value], None, {"axis": axis})
+    _quantize(builder, proto, result, y_scale, _input(proto, 4), builder.types[x].dtype)
+
+
+def rewrite_packed_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
+    """MatMulNBits(a, b, scales, zero_points?, g_idx?, bias?): b is [columns, blocks, bytes], low bits first."""
+    attrs = _attributes(proto, "K", "N", "bits", "block_size")
+    rows, columns, bits, block = (attrs.get(name, 4) for name in ("K", "N", "bits", "block_size"))
+    points_type = builder.types[proto.input[3]].dtype if _input(proto, 3) else "uint8"
+    packed = builder.constants.get(proto.input[1])
+    scales = builder.constants.get(proto.input[2])
+    points = builder.constants.get(_input(proto, 3))
+    if packed is None or scales is None or (points is None and _input(proto, 3)):
+        raise Unliftable("its weights are computed")
+    if _input(proto, 4) or bits not in (4, 8) or points_type != "uint8":
+        raise Unliftable("of its forms, 4 and 8 bits in the order of the rows have a standard one")
+    blocks = -(-rows // block)
+    if packed.size != columns * blocks * block * bits // 8 or scales.size != columns * blocks:
+        raise Unliftable("its weights do not have the sizes that its attributes say")
+    integers = _unpacked(packed, bits).reshape(columns, blocks * block)[:, :rows]
+    zeros = np.full((columns, blocks), 1 << (bits - 1), np.uint8)
+    if points is not None:
+        zeros = _unpacked(points, bits).reshape(columns, -1)[:, :blocks]
+    dtype = ml_dtypes.uint4 if bits == 4 else np.uint8
+    quantized = [
+        builder.constant(integers.T.astype(dtype)),
+        builder.constant(scales.reshape(columns, blocks).T),
+        builder.constant(zeros.T.astype(dtype)),
+    ]
+    weights = builder.emit("DequantizeLinear", quantized, None, {"axis": 0, "block_size": block})
+    bias = _input(proto, 5)
+    product = None if bias else tuple(proto.output[:1])
+    result = builder.emit("MatMul", [proto.input[0], weights], product)
+    if bias:
+        builder.emit("Add", [result, bias], tuple(proto.output[:1]))
+
+
+def _unpacked(packed: Array, bits: int) -> npt.NDArray[np.uint8]:
+    data = np.asarray(packed, np.uint8).reshape(-1)
+    return data if bits == 8 else np.stack([data & 15, data >> 4], axis=1).reshape(-1)
+
+
 def rewrite_concat(proto: onnx.NodeProto, builder: Builder) -> None:
     """QLinearConcat(y_scale, y_zero, then x, x_scale, x_zero of each part)."""
     parts = list(proto.input[2:])
@@ -185,8 +239,9 @@ DIALECTS: dict[tuple[str, str], Rewrite] = {
     (MICROSOFT, "QLinearGlobalAveragePool"): _rewrite_unary("GlobalAveragePool"),
     (MICROSOFT, "QLinearLeakyRelu"): _rewrite_unary("LeakyRelu", "alpha"),
     (MICROSOFT, "QLinearSigmoid"): _rewrite_unary("Sigmoid"),
-    (MICROSOFT, "QLinearSoftmax"): _rewrite_unary("Softmax", "axis"),
+    (MICROSOFT, "QLinearSoftmax"): rewrite_softmax,
     (MICROSOFT, "QLinearConcat"): rewrite_concat,
+    (MICROSOFT, "MatMulNBits"): rewrite_packed_matmul,
     (MICROSOFT, "QuantizeLinear"): rewrite_quantize,
     (MICROSOFT, "DequantizeLinear"): rewrite_quantize,
 }

@@ -116,18 +116,23 @@ def lift_topk(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
     """Softmax, LogSoftmax and Hardmax before 13 work on the tensor flattened to a matrix at an axis, by default 1."""
-    data = proto.input[0]
-    rank = builder.rank(data)
     axis = _attributes(proto).get("axis", 1)
+    flattened(proto.op_type, proto.input[0], axis, builder, tuple(proto.output))
+
+
+def flattened(
+    op: str, data: str, axis: int, builder: Builder, outputs: tuple[str, ...] | None
+) -> str:
+    """An operation over the last axis, on a tensor made a matrix at an axis; the last axis needs no matrix."""
+    rank = builder.rank(data)
     axis += rank if axis < 0 else 0
     if axis == rank - 1:
-        _finish(proto, builder, [data], {"axis": axis})
-        return
+        return builder.emit(op, [data], outputs, {"axis": axis})
     sizes = builder.sizes(data)
     matrix = (prod(sizes[:axis]), prod(sizes[axis:]))
     flat = builder.emit("Reshape", [data, _int64(builder, matrix)], None, {"allowzero": 1})
-    result = builder.emit(proto.op_type, [flat], None, {"axis": 1})
-    _finish(proto, builder, [result, _int64(builder, sizes)], {"allowzero": 1}, "Reshape")
+    result = builder.emit(op, [flat], None, {"axis": 1})
+    return builder.emit("Reshape", [result, _int64(builder, sizes)], outputs, {"allowzero": 1})
 
 
 def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:

@@ -78,13 +78,18 @@ class Case:
             if data is not None and there.type_str == formal.type_str:
                 return int(helper.np_dtype_to_tensor_dtype(data.dtype))
         if "to" in self.attrs or "dtype" in self.attrs:
-            return int(self.attrs.get("to", self.attrs.get("dtype")))
+            return int(self.attrs.get("to", 0) or self.attrs["dtype"])
         (only,) = formal.types
         return int(onnx.TensorProto.DataType.Value(only[len("tensor(") : -1].upper()))
 
 
 IMAGE = normal(1, 3, 6, 5)
 CHANNELS = tuple(positive(4) for _ in range(4))
+AXES: list[tuple[int, dict[str, Any]]] = [
+    (7, {"axes": [1]}),
+    (11, {"axes": [-1, 0], "keepdims": 0}),
+    (12, {}),
+]
 REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 CASES = [
@@ -95,7 +100,7 @@ CASES = [
     *(
         Case(f"Reduce{kind}", opset, (positive(2, 3, 4),), (), attrs)
         for kind in REDUCTIONS
-        for opset, attrs in [(7, {"axes": [1]}), (11, {"axes": [-1, 0], "keepdims": 0}), (12, {})]
+        for opset, attrs in AXES
     ),
     Case("ReduceSum", 13, (normal(2, 3),), (ints(1),), becomes=("ReduceSum",)),
     Case("ReduceMean", 17, (normal(2, 3),), (), {"axes": [1]}, becomes=("ReduceMean",)),
