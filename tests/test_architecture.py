@@ -1,0 +1,159 @@
+"""Imports run one way. The table below is the order of the project; a module that it does not place fails."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import networkx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("compiler", "passes", "backends")
+
+# From the ground up. A module may import from floors below, and from its own floor where that makes no circle.
+FLOORS = (
+    ("compiler.errors",),
+    ("compiler.units", "compiler.ir"),
+    ("compiler.ops", "compiler.target"),
+    (
+        "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",
+        "compiler.text", "compiler.text_*", "compiler.plan", "compiler.plan_*", "compiler.views",
+    ),
+    ("compiler.onnx_*",),
+    ("compiler.interpreter",),
+    ("passes.*", "backends.*"),
+    ("compiler.driver", "compiler.driver_*"),
+    ("joulec",),
+    ("compiler.cli", "compiler.cli_*"),
+)  # fmt: skip
+# These see nothing of each other.
+BLIND = (("passes.*", "backends.*"),)
+# What `--help` must not wait for.
+HEAVY = {"numpy", "onnx", "onnxruntime", "networkx", "pydantic", "highspy"}
+
+
+def module_files() -> dict[str, Path]:
+    """Every module of the project; a package's __init__ goes by the package's name."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    paths += [path for path in [ROOT / "joulec.py"] if path.exists()]
+    names = {}
+    for path in paths:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+MODULES = module_files()
+INITS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def floor_of(module: str) -> int | None:
+    """The floor a module stands on, or None when the table does not place it."""
+    for floor, patterns in enumerate(FLOORS):
+        if any(fnmatch(module, pattern) for pattern in patterns):
+            return floor
+    return None
+
+
+def imports(source: str) -> Iterator[tuple[str, int]]:
+    """The modules of the project that a source imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(source)):
+        found: list[str] = []
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            inner = [f"{module}.{alias.name}" for alias in node.names]
+            found = [name if name in MODULES else module for name in inner]
+        for name in dict.fromkeys(found):
+            if name.split(".")[0] in (*PACKAGES, "joulec", ""):
+                yield name, node.lineno  # type: ignore[attr-defined]  # both kinds have a line
+
+
+def complaint(importer: str, imported: str) -> str:
+    """What is wrong with an import, or an empty string."""
+    if imported.startswith("."):
+        return "is relative; imports are written in full"
+    if imported in INITS:
+        return "" if imported == importer else "is a package; import a module of it"
+    for blind in BLIND:
+        sides = [next((p for p in blind if fnmatch(name, p)), "") for name in (importer, imported)]
+        if all(sides) and sides[0] != sides[1]:
+            return f"joins {sides[0]} and {sides[1]}, which see nothing of each other"
+    above, below = floor_of(importer), floor_of(imported)
+    if above is None or below is None:
+        return ""  # test_every_module_has_its_floor says so
+    return "points up" if below > above else ""
+
+
+def test_every_module_has_its_floor() -> None:
+    lost = [name for name in MODULES if name not in INITS and floor_of(name) is None]
+    assert not lost, "place these modules in FLOORS, at the top of this file"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    source = MODULES[module].read_text(encoding="utf-8")
+    wrong = [
+        f"{MODULES[module].relative_to(ROOT)}:{line}: import of {name} {problem}"
+        for name, line in imports(source)
+        if (problem := complaint(module, name))
+    ]
+    assert not wrong
+
+
+def test_no_circles() -> None:
+    arrows = networkx.DiGraph()
+    for module, path in MODULES.items():
+        found = imports(path.read_text(encoding="utf-8"))
+        arrows.add_edges_from((module, name) for name, _ in found if name != module)
+    assert list(networkx.simple_cycles(arrows)) == []
+
+
+@pytest.mark.parametrize("package", sorted(INITS))
+def test_a_package_is_a_docstring(package: str) -> None:
+    body = ast.parse(MODULES[package].read_text(encoding="utf-8")).body
+    assert len(body) == 1
+    assert isinstance(body[0], ast.Expr)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "problem"),
+    [
+        ("compiler.ir", "def f():\n    from compiler.ops import OWN\n", "points up"),
+        ("compiler.ir", "from compiler import ops", "points up"),
+        ("compiler.ops", "import compiler.ir", ""),
+        ("compiler.ops", "from .ir import Graph", "is relative; imports are written in full"),
+        ("compiler.ops", "from compiler import nothing", "is a package; import a module of it"),
+        ("passes.new", "import backends.new", "joins passes.* and backends.*, which see nothing of each other"),
+        ("backends.new", "if True:\n    import passes.base", "joins backends.* and passes.*, which see nothing of each other"),
+        ("passes.new", "import passes.base", ""),
+        ("compiler.driver", "import compiler.cli", "points up"),
+        ("joulec", "from compiler.driver import compile_model", ""),
+    ],
+)  # fmt: skip
+def test_what_the_rules_say(module: str, source: str, problem: str) -> None:
+    assert [complaint(module, name) for name, _ in imports(source)] == [problem]
+
+
+@pytest.mark.skipif("compiler.cli" not in MODULES, reason="there is no command line yet")
+def test_help_waits_for_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from compiler import cli\n"
+        "sys.argv = ['joulec', '--help']\n"
+        "try:\n"
+        "    cli.main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        f"print('loaded', *({HEAVY!r} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded"
