@@ -127,5 +127,5 @@ class Interpreter:
         assert isinstance(data, bytes)
         model = Model(data)
         read = dict.fromkeys(name for name in node.inputs if name)
-        names = ({name: name for name in read if name in model.inputs}, {})
-        return model, (names[0], {name: name for name in node.outputs if name})
+        inputs = {name: name for name in read if name in model.inputs}
+        return model, (inputs, {name: name for name in node.outputs if name})

@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.generic]
-Attribute: TypeAlias = "int | float | str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"  # bytes: a serialized TensorProto (a tensor attribute) or ModelProto (of a Segment)
+# bytes: a serialized TensorProto (a tensor attribute), or the ModelProto of a Segment
+Attribute: TypeAlias = (
+    "int | float | str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"
+)
 
 OPSET = 23  # the one opset of ONNX's default domain that a graph speaks
 
@@ -195,6 +198,7 @@ class Graph:
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     ledger: Mapping[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
+    partition: PartitionSummary | None = None
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -239,6 +243,22 @@ class Calibration:
     inputs_hash: str
 
 
+@dataclass(frozen=True)
+class PartitionSummary:
+    """How good the chosen assignment is: its objective as recomputed from the candidates, and the proven bound on any other.
+
+    `gap` is (objective - bound) / objective; energy in pJ and serial latency in ns are of the nodes and the changes of format between them.
+    """
+
+    objective: str
+    energy_pj: float
+    latency_ns: float
+    divergence: float
+    max_divergence: float
+    divergence_kind: str
+    gap: float
+
+
 class Rewriter:
     """Builds the graph that follows from a walk over an old one: keep, replace, forward, drop.
 
@@ -253,6 +273,21 @@ class Rewriter:
         self._constants = dict(graph.constants)
         self._forwarded: dict[str, str] = {}
         self._taken: set[str] = set(graph.types) | {node.name for node in graph.nodes}
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes so far."""
+        return tuple(self._nodes)
+
+    @property
+    def types(self) -> Mapping[str, TensorType]:
+        """The types so far."""
+        return self._types
+
+    @property
+    def constants(self) -> Mapping[str, Array]:
+        """The constants so far."""
+        return self._constants
 
     def resolve(self, value: str) -> str:
         """The value that stands for another after forwarding."""

@@ -14,8 +14,8 @@ from compiler.target import Analog, Digital, Target
 class AnalogLayout:
     """A layer on arrays of `array_rows` x `array_columns` cells: tiles of rows and of physical columns (columns * digits).
 
-    `rounds` is how many activations follow one another for one position (tiles over arrays that work at once);
-    `input_reads` how often each input byte is read from memory.
+    `rounds` is how many activations follow one another for one position: the tiles of a resident layer lie on arrays of their own and
+    work at once, those of a reloaded layer take turns on one array. `input_reads` how often each input byte is read from memory.
     """
 
     shape: ProductShape
@@ -76,7 +76,7 @@ class DigitalLayout:
 
 
 def analog_layout(
-    shape: ProductShape, digits: int, engine: Analog, reuse: float = 1.0
+    shape: ProductShape, digits: int, engine: Analog, reuse: float = 1.0, resident: bool = False
 ) -> AnalogLayout:
     """How a layer lies on the engine's arrays; `reuse` is how many patches hold each input on the average (see `patch_reuse`)."""
     row_tiles = ceil(shape.rows / engine.rows.value)
@@ -89,7 +89,7 @@ def analog_layout(
         engine.columns.value,
         row_tiles,
         column_tiles,
-        ceil(tiles / engine.arrays.value),
+        1 if resident else tiles,
         column_tiles * reuse,
     )
 
@@ -143,6 +143,9 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     unknown = _why_not_static(node, graph)
     if unknown:
         return unknown
+    data = graph.types[node.inputs[0]]
+    if data.quant is None and data.dtype not in ("float32", "float16"):
+        return f"{data.dtype} is no type of the digital engine"
     if node.op in ("Product", *VIEWS, *MOVEMENT):
         return ""
     if node.op in ("QuantizeLinear", "DequantizeLinear"):

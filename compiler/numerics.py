@@ -302,7 +302,7 @@ def analog_product(
     dense = not window.kernel
     reach = _magnitude(data) * _magnitude(digits) * min(rows, array_rows)
     width = np.float32 if reach < EXACT_IN_FLOAT32 else np.float64
-    spread = data.astype(width)
+    spread: npt.NDArray[np.floating] = data.astype(width)
     if not dense:
         spread = patches(spread, window)
         outputs = spread.shape[2:]

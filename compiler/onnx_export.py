@@ -299,7 +299,7 @@ def _write_analog_product(writer: _Writer, node: Node) -> None:
     sum_of_codes = ""
     for tile, part in enumerate(numerics.row_tiles(digits.shape[2], node.integer("array_rows", 0))):
         for digit in range(digits.shape[0]):
-            masked = np.zeros(digits.shape[1:], np.float32)
+            masked: Array = np.zeros(digits.shape[1:], np.float32)
             masked[:, part] = digits[digit, :, part]
             value = _multiply(writer, centered, masked, window, channels, integer=False)
             scale = _per_column(gain[:, tile, digit].reshape(-1), node, out)

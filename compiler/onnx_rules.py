@@ -63,6 +63,10 @@ def check_operations(model: onnx.ModelProto) -> None:
     for opset in model.opset_import:
         if opset.domain in opsets and opsets[opset.domain] != opset.version:
             raise ModelError(f"two opsets are declared for domain {opset.domain!r}", code="M003")
+        if not 0 < opset.version < 1 << 31:
+            raise ModelError(
+                f"domain {opset.domain or 'ai.onnx'!r} has no opset {opset.version}", code="M003"
+            )
         opsets[opset.domain] = opset.version
     opset_of_default = opsets.get("", OLDEST_OPSET)
     if opset_of_default > newest:

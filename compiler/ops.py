@@ -246,7 +246,7 @@ def _standard_types(
             schema, proto, known, small, opset_imports=[onnx.helper.make_opsetid(domain, OPSET)],
             ir_version=10,
         )  # fmt: skip
-    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         raise ValueError(str(error).strip().splitlines()[-1]) from error
     return {name: from_type_proto(proto) for name, proto in inferred.items() if name}
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from compiler.errors import PackageError, one_line
 from compiler.units import ZERO, Estimate
 
-SCHEMA = "joulec.plan/1"
+SCHEMA: Final = "joulec.plan/1"
 MAX_PLAN_BYTES = 256 << 20
 
 Whole: TypeAlias = Annotated[int, Field(ge=0, le=1 << 62)]

@@ -23,6 +23,8 @@ def verify(graph: Graph) -> None:
     names: set[str] = set()
     for value in graph.inputs:
         _demand(value in graph.types, f"input {value!r} has no type")
+        _demand(graph.inputs.count(value) == 1, f"input {value!r} is given twice")
+        _demand(value not in graph.constants, f"input {value!r} is a constant")
     for value, data in graph.constants.items():
         kind = graph.types.get(value)
         _demand(kind is not None, f"constant {value!r} has no type")
@@ -39,16 +41,18 @@ def verify(graph: Graph) -> None:
         for value in node.outputs:
             _demand(value not in known, f"value {value!r} is made twice")
             _demand(not value or value in graph.types, f"value {value!r} has no type")
+            known.update([value] if value else [])
         try:
             inferred = infer_types(node, graph.types, graph.constants)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise GraphError(f"{node.op}: {error}", node=node.name) from error
+        except LookupError as error:
+            raise GraphError(f"{node.op} lacks an input or output", node=node.name) from error
         for value, kind in inferred.items():
             _demand(
                 _agree(graph.types[value], kind),
                 f"value {value!r} of {node.op} is {graph.types[value]}, inferred is {kind}",
             )
-        known.update(value for value in node.outputs if value)
     for value in graph.outputs:
         _demand(value in known, f"output {value!r} is never made")
 

@@ -30,7 +30,7 @@ def node_cost(
     target: Target,
     *,
     digits: int = 1,
-    homes: Mapping[str, str] | None = None,
+    resident: bool = False,
 ) -> StepCost:
     """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
 
@@ -52,7 +52,7 @@ def node_cost(
         cost = move(bytes_in, home_in, bytes_out, home_out, target)
     elif isinstance(unit, Analog):
         assert shape is not None
-        layout = analog_layout(shape, digits, unit, patch_reuse(node))
+        layout = analog_layout(shape, digits, unit, patch_reuse(node), resident)
         cost = analog.product_cost(layout, bytes_in, bytes_out, home_in, home_out, unit, target)
     elif shape is not None:
         line = line_of(node, graph)

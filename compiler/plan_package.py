@@ -1,0 +1,209 @@
+"""A plan package: the plan with its payloads, in memory or as a folder that is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from compiler.errors import PackageError, UsageError, one_line
+from compiler.plan import MAX_PLAN_BYTES, File, Plan, parse_plan, render_plan, sealed
+
+PLAN_FILE = "plan.json"
+HOST_FOLDER = "host"
+WEIGHTS_NAME = re.compile(r"weights\.[0-9a-f]{16}\.bin")
+HOST_NAME = re.compile(r"[0-9a-f]{16}\.onnx")
+TEMPORARY_NAME = re.compile(r"\.joulec-[0-9]+-[0-9]+\.tmp")
+MAX_PAYLOAD_BYTES = 8 << 30
+
+
+@dataclass(frozen=True)
+class Package:
+    """A plan and access to its payloads: from memory when just made, else from `folder`."""
+
+    plan: Plan
+    payloads: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
+
+    def payload(self, name: str) -> bytes:
+        """The bytes of a payload; PackageError unless they are what the plan says."""
+        stated = self.plan.files.get(name)
+        if stated is None:
+            raise PackageError(f"the plan names no file {one_line(name)!r}")
+        if name in self.payloads:
+            data = self.payloads[name]
+        elif self.folder is not None:
+            data = _read(self.folder, name, stated.size_bytes)
+        else:
+            raise PackageError(f"file {name} is missing")
+        if len(data) != stated.size_bytes or hashlib.sha256(data).hexdigest() != stated.sha256:
+            raise PackageError(f"file {name} was changed: its hash is not what the plan says")
+        return data
+
+
+def payload_name(data: bytes, *, host: bool) -> str:
+    """The name of a payload, which carries its hash."""
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return f"{HOST_FOLDER}/{digest}.onnx" if host else f"weights.{digest}.bin"
+
+
+def file_of(data: bytes) -> File:
+    """What the plan says of a payload."""
+    return File(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+
+def seal(plan: Plan, payloads: Mapping[str, bytes]) -> Package:
+    """A package of a plan that still lacks its files and its own hash."""
+    files = {name: file_of(data) for name, data in payloads.items()}
+    return Package(sealed(plan.model_copy(update={"files": files})), dict(payloads))
+
+
+def write_package(package: Package, folder: str | Path) -> None:
+    """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names.
+
+    Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError (U007) when the folder holds anything else
+    than a package, or cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        _refuse_strange(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in package.plan.files:
+            data = package.payload(name)
+            target = folder / name
+            target.parent.mkdir(exist_ok=True)
+            if not _holds(target, data):
+                _replace(target, data)
+        _replace(folder / PLAN_FILE, render_plan(package.plan))
+        for path in _payload_files(folder):
+            if path.relative_to(folder).as_posix() not in package.plan.files:
+                path.unlink()
+        with contextlib.suppress(OSError):
+            (folder / HOST_FOLDER).rmdir()  # only goes when it is empty
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"cannot write package {one_line(str(folder))!r}: {reason}", code="U007"
+        ) from error
+
+
+def _refuse_strange(folder: Path) -> None:
+    """UsageError for a folder with contents that are not a package's: they might be somebody's work."""
+    if folder.is_file() or (folder.is_symlink() and not folder.exists()):
+        raise UsageError(
+            f"output {one_line(str(folder))!r} is no folder",
+            code="U007",
+            hint="give the name of a new folder",
+        )
+    if not folder.exists():
+        return
+    entries = sorted(item.name for item in folder.iterdir())
+    ours = [name for name in entries if _is_ours(name)]
+    if PLAN_FILE in entries:
+        strange = "" if _is_plan(folder / PLAN_FILE) else PLAN_FILE
+    else:
+        strange = next((name for name in entries if name not in ours), "")
+    if (folder / HOST_FOLDER).is_symlink():
+        strange = HOST_FOLDER
+    if strange:
+        raise UsageError(
+            f"folder {one_line(str(folder))!r} is not empty and no joulec package (it holds {one_line(strange)!r})",
+            code="U007",
+            hint="give a new folder, or remove what is in it",
+        )
+
+
+def _is_ours(name: str) -> bool:
+    patterns = (WEIGHTS_NAME, TEMPORARY_NAME)
+    return name == HOST_FOLDER or any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def _is_plan(path: Path) -> bool:
+    """Whether a file is a plan of any version, damaged or not."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_PLAN_BYTES:
+        return False
+    return b'"schema": "joulec.plan/' in path.read_bytes()
+
+
+def _payload_files(folder: Path) -> Iterator[Path]:
+    """Files in a package folder that bear a payload's name."""
+    for path in sorted(folder.iterdir()):
+        if WEIGHTS_NAME.fullmatch(path.name):
+            yield path
+    host = folder / HOST_FOLDER
+    if host.is_dir() and not host.is_symlink():
+        yield from (path for path in sorted(host.iterdir()) if HOST_NAME.fullmatch(path.name))
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != len(data):
+        return False
+    return path.read_bytes() == data
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Puts a file in place at once: readers see the old bytes or the new, never a part."""
+    for attempt in range(1000):
+        temporary = path.parent / f".joulec-{os.getpid()}-{attempt}.tmp"
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            break
+        except FileExistsError:
+            continue
+    else:
+        raise OSError("too many temporary files")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_package(folder: str | Path) -> Package:
+    """A package from a folder, from anyone: the plan is read strictly, payloads are verified when they are asked for.
+
+    Raises UsageError (U001) when there is no such folder, PackageError when it holds no sound plan.
+    """
+    folder = Path(folder)
+    try:
+        is_folder = folder.is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if not is_folder:
+        raise UsageError(
+            f"no folder {one_line(str(folder))!r}",
+            code="U001",
+            hint="give the folder that compile wrote",
+        )
+    return Package(parse_plan(_read(folder, PLAN_FILE, MAX_PLAN_BYTES)), {}, folder)
+
+
+def _read(folder: Path, name: str, limit: int) -> bytes:
+    """A plain file of a package, of at most `limit` bytes; links and devices are refused."""
+    if name.startswith(f"{HOST_FOLDER}/") and (folder / HOST_FOLDER).is_symlink():
+        raise PackageError(f"folder {HOST_FOLDER} is a link")
+    limit = min(limit, MAX_PAYLOAD_BYTES)
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(folder / name, flags | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise PackageError(f"file {name} is no plain file")
+            if found.st_size > limit:
+                raise PackageError(f"file {name} is larger than {limit:,} bytes")
+            return stream.read(limit + 1)
+    except FileNotFoundError as error:
+        hint = "this is no package folder" if name == PLAN_FILE else "the package is incomplete"
+        raise PackageError(f"file {name} is missing; {hint}") from error
+    except OSError as error:
+        raise PackageError(f"file {name} cannot be read: {error.strerror}") from error

@@ -1,0 +1,259 @@
+"""Measures, on calibration inputs, the range of every value and the divergence each number format would cause alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from compiler import numerics
+from compiler.interpreter import Interpreter
+from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
+from compiler.mapping import why_not_analog, why_not_digital
+from compiler.ops import MOVEMENT, VIEWS, macs
+from compiler.target import Target
+from passes.base import Pass
+from passes.calibration_inputs import CalibrationInputs
+from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
+from passes.fit import (
+    LayerData,
+    analog_input,
+    fit_analog,
+    fit_integer,
+    layer_patches,
+    outputs_of,
+    real_weights,
+)
+from passes.walk import Walk
+
+WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
+FEWEST, MOST = 4, 64
+
+
+@dataclass(frozen=True)
+class Calibrate(Pass):
+    """Adds `Graph.calibration`; the nodes stay as they are.
+
+    The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler divergence in nats where an output is the
+    result of a Softmax, else the squared error relative to the output's variance; the largest over the outputs, the mean over the samples.
+    """
+
+    inputs: CalibrationInputs
+
+    name: ClassVar[str] = "calibrate"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The same graph with its calibration."""
+        with threadpool_limits(1):
+            found = _Calibrator(graph, target, self.inputs).run()
+        return replace(graph, calibration=found)
+
+
+class _Calibrator:
+    def __init__(self, graph: Graph, target: Target, inputs: CalibrationInputs) -> None:
+        self.graph = graph
+        self.target = target
+        self.inputs = inputs
+        self.ranges: dict[str, tuple[float, float]] = {}
+        self.divergence: dict[str, dict[str, float]] = {}
+        self.samples = self._sample_count()
+        self.few = {name: data[: self.samples] for name, data in inputs.arrays.items()}
+        self.reference = self._reference()
+
+    def run(self) -> Calibration:
+        graph = self.graph
+        walk = Walk(graph, self.inputs.arrays)
+        for name, values in walk.values.items():
+            self._range(name, values)
+        for position, node in enumerate(graph.nodes):
+            walk.step(position)
+            for name in node.outputs:
+                if name in walk.values:
+                    self._range(name, walk.values[name])
+            formats = self._formats(node)
+            if formats and self.reference is not None and node.outputs[0] in walk.values:
+                self._measure(position, node, formats, walk)
+            walk.drop(position)
+        kind = (
+            "KL"
+            if any(self._is_score(name) for name in graph.outputs)
+            else "relative squared error"
+        )
+        return Calibration(self.ranges, self.divergence, kind, self.inputs.hash)
+
+    # -- what to measure, and with how many samples
+
+    def _formats(self, node: Node) -> list[str]:
+        """The number formats a node could be given by an engine of the target."""
+        graph, formats = self.graph, []
+        if node.op in (*VIEWS, *MOVEMENT, "MaxPool"):
+            return []
+        digital, analog = self.target.digital, self.target.analog
+        is_float = graph.types[node.outputs[0]].quant is None
+        if is_float and graph.types[node.outputs[0]].dtype != "float32":
+            return []
+        if digital and is_float and not why_not_digital(node, graph, digital[1]):
+            formats.append("int8")
+        if analog and node.op == "Product" and not why_not_analog(node, graph, analog[1]):
+            fewest = 2 if analog[1].cell_levels.value == 2 else 1
+            formats += [f"analog/{d}" for d in range(fewest, analog[1].max_digits.value + 1)]
+        return formats
+
+    def _sample_count(self) -> int:
+        work = [macs(node, self.graph) for node in self.graph.nodes]
+        total = max(1, sum(work))
+        evaluations = 0.5 * sum(len(self._formats(node)) for node in self.graph.nodes)
+        count = int(WORK / (total * max(1.0, evaluations)))
+        return min(self.inputs.count, max(FEWEST, min(MOST, count)))
+
+    def _reference(self) -> dict[str, Array] | None:
+        """The outputs of the float network on the samples, or None when it does not run on them."""
+        try:
+            return Interpreter(self.graph).run_all(self.few)
+        except Exception:
+            return None
+
+    # -- ranges
+
+    def _range(self, name: str, values: Array) -> None:
+        kind = self.graph.types.get(name)
+        if kind is None or kind.dtype != "float32" or values.size == 0:
+            return
+        if not np.isfinite(values).all():
+            return
+        self.ranges[name] = clipped_range(np.asarray(values, np.float32))
+
+    # -- divergence
+
+    def _measure(self, position: int, node: Node, formats: list[str], walk: Walk) -> None:
+        graph, output = self.graph, node.outputs[0]
+        alive = [name for name in walk.alive_after(position) if name != output]
+        feed = {name: walk.values[name][: self.samples] for name in alive}
+        try:
+            rest = Interpreter(graph, [*alive, output], graph.outputs)
+        except Exception:
+            return
+        results = {}
+        for form in formats:
+            values = self._in_format(node, form, walk)
+            if values is None:
+                continue
+            results[form] = self._divergence(rest.run_all({**feed, output: values}))
+        self.divergence[node.name] = results
+
+    def _in_format(self, node: Node, form: str, walk: Walk) -> Array | None:
+        """A node's output on the samples, as the engine of a format would give it."""
+        graph = self.graph
+        output = graph.types[node.outputs[0]]
+        quant = output.quant or self._output_quant(node.outputs[0])
+        if quant is None:
+            return None
+        if node.op != "Product":
+            values = np.asarray(walk.values[node.outputs[0]][: self.samples], np.float32)
+            return numerics.dequantize(numerics.quantize(values, quant), quant)
+        real_in = _real(walk.values[node.inputs[0]], graph.types[node.inputs[0]])
+        weights, bias = real_weights(node, graph)
+        patches = layer_patches(real_in, node, weights.shape[0])
+        data = LayerData(patches, outputs_of(patches, weights, bias))
+        if form == "int8":
+            given = self._output_quant(node.inputs[0]) or graph.types[node.inputs[0]].quant
+            if given is None:
+                return None
+            constants = integer_constants(fit_integer(data, node, graph, given))
+            built = replace(node, inputs=("x", *(c[0] for c in constants)), outputs=("y",))
+        else:
+            assert self.target.analog is not None
+            engine = self.target.analog[1]
+            given = analog_input(real_in, engine.input_bits.value)
+            digits = int(form.split("/")[1])
+            constants = analog_constants(fit_analog(data, node, graph, given, digits, engine))
+            names = ("x", *(c[0] for c in constants))
+            built = analog_node(node, names, "y", weights.shape[1], engine)
+        steps = numerics.quantize(real_in[: self.samples], given)
+        single = _single(built, constants, graph.types[node.inputs[0]], given, output, quant)
+        result = Interpreter(single).run_all({"x": steps})["y"]
+        integers = np.asarray(result, quant.storage)
+        return integers if output.quant is not None else numerics.dequantize(integers, quant)
+
+    def _output_quant(self, value: str) -> Quant | None:
+        found = self.ranges.get(value)
+        return numerics.asymmetric(8, *found) if found else None
+
+    def _is_score(self, output: str) -> bool:
+        made = self.graph.producer.get(output)
+        if made is not None and made.op == "QuantizeLinear":
+            made = self.graph.producer.get(made.inputs[0])
+        return made is not None and made.op in ("Softmax", "LogSoftmax")
+
+    def _divergence(self, results: dict[str, Array]) -> float:
+        assert self.reference is not None
+        worst = 0.0
+        for name, given in results.items():
+            kind = self.graph.types[name]
+            if kind.dtype not in ("float32", "float64", "float16", "int8", "uint8"):
+                continue
+            wanted, found = (
+                _real(a, kind).astype(np.float64) for a in (self.reference[name], given)
+            )
+            made = self.graph.producer.get(name)
+            logs = made is not None and made.op == "LogSoftmax"
+            measure = divergence(wanted, found, self._is_score(name), logs)
+            worst = max(worst, measure if np.isfinite(measure) else 1e30)
+        return float(worst)
+
+
+def divergence(
+    wanted: npt.NDArray[np.float64],
+    found: npt.NDArray[np.float64],
+    scores: bool,
+    logs: bool = False,
+) -> float:
+    """KL(wanted || found) in nats over the last axis, or the squared error relative to the variance of what is wanted."""
+    if scores:
+        p, q = (np.exp(a) if logs else a for a in (wanted, found))
+        p, q = (np.clip(a, 1e-7, None) for a in (p, q))
+        p, q = (a / a.sum(axis=-1, keepdims=True) for a in (p, q))
+        return float((p * np.log(p / q)).sum(axis=-1).mean())
+    power = float(((wanted - wanted.mean()) ** 2).mean())
+    return float(((wanted - found) ** 2).mean()) / max(power, 1e-12)
+
+
+def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """The range whose 256 steps give the values back with the least squared error (clip search from both ends together)."""
+    flat = values.reshape(-1)
+    if flat.size > 200_000:
+        flat = flat[:: flat.size // 200_000 + 1]
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    best, least = (low, high), np.inf
+    for factor in np.linspace(1.0, 0.5, 21):
+        quant = numerics.asymmetric(8, low * factor, high * factor)
+        back = numerics.dequantize(numerics.quantize(flat, quant), quant)
+        error = float(((back - flat) ** 2).sum(dtype=np.float64))
+        if error < least:
+            best, least = (low * factor, high * factor), error
+    return best
+
+
+def _real(values: Array, kind: TensorType) -> npt.NDArray[np.float32]:
+    """Values as reals, whatever integers stand for them."""
+    if kind.quant is not None:
+        return numerics.dequantize(np.asarray(values, kind.dtype), kind.quant)
+    return np.asarray(values, np.float32)
+
+
+def _single(
+    node: Node, constants: Named, data: TensorType, given: Quant, output: TensorType, quant: Quant
+) -> Graph:
+    """A graph of one product, from a quantized value `x` to a quantized value `y`."""
+    types = {
+        "x": TensorType(given.storage, data.shape, given),
+        "y": TensorType(quant.storage, output.shape, quant),
+    }
+    for label, values, weights in constants:
+        types[label] = TensorType(values.dtype.name, values.shape, weights)
+    held = {label: values for label, values, _ in constants}
+    return Graph("product", ("x",), ("y",), (node,), types, held)

@@ -1,0 +1,267 @@
+"""The partition problem: each node's legal candidates with their costs, and what couples the nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.cost.memory import weight_home
+from compiler.cost.node import (
+    conversion_cost,
+    node_cost,
+    requantize_cost,
+    requantizing_engine,
+    value_bytes,
+    weight_load_cost,
+)
+from compiler.cost.step import StepCost
+from compiler.ir import Graph, Node
+from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, why_not
+from compiler.ops import MOVEMENT, VIEWS, product_shape
+from compiler.target import Analog, Digital, Host, Target
+
+Weights = Literal["auto", "resident", "reload"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way a node could run: its cost includes loading weights where they are not resident and fitting its inputs' format.
+
+    `loads` says whether there are weights to load at all. A resident layer keeps `arrays` analog arrays and `weight_bytes` of the digital
+    weight memory for good; a reloaded one needs that much free while it runs. `takes_integers` is False on the host.
+    """
+
+    engine: str
+    mapping: str
+    digits: int
+    resident: bool
+    loads: bool
+    arrays: int
+    weight_bytes: int
+    takes_integers: bool
+    divergence: float
+    cost: StepCost
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A value whose form may have to change: made by `maker` (None: a graph input), read by `readers` (node indices).
+
+    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the change, paid once for each value.
+    """
+
+    value: str
+    maker: int | None
+    readers: tuple[int, ...]
+    is_output: bool
+    to_integers: StepCost
+    to_floats: StepCost
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything `passes.solve` needs, by node index."""
+
+    candidates: tuple[tuple[Candidate, ...], ...]
+    refusals: tuple[tuple[tuple[str, str], ...], ...]
+    crossings: tuple[Crossing, ...]
+    arrays: int
+    weight_memory_bytes: int
+    max_divergence: float
+    weight_homes: tuple[str, ...]
+
+
+def build_problem(graph: Graph, target: Target, weights: Weights, max_divergence: float) -> Problem:
+    """The candidates of every node and what couples them. Raises CapacityError when the weights fit no memory."""
+    homes = _weight_homes(graph, target)
+    candidates, refusals = [], []
+    for index, node in enumerate(graph.nodes):
+        found, refused = _node_candidates(node, graph, target, weights, homes[index])
+        candidates.append(tuple(found))
+        refusals.append(tuple(refused))
+    return Problem(
+        tuple(candidates),
+        tuple(refusals),
+        tuple(_crossings(graph, target)),
+        target.analog[1].arrays.value if target.analog else 0,
+        target.digital[1].weight_memory_bytes.value if target.digital else 0,
+        max_divergence,
+        tuple(homes),
+    )
+
+
+def _weight_homes(graph: Graph, target: Target) -> list[str]:
+    """The memory that keeps each node's weights, laid down in node order (int8 for products, as stored for the rest)."""
+    homes, stored = [], 0
+    for node in graph:
+        shape = product_shape(node, graph)
+        size = (
+            shape.weights
+            if shape is not None
+            else sum(graph.types[n].size_bytes for n in node.inputs if n in graph.constants)
+        )
+        home = weight_home(stored, size, target)
+        names = list(target.memories)
+        if len(names) == 1 or home == names[1]:
+            stored += size
+        homes.append(home)
+    return homes
+
+
+def _node_candidates(
+    node: Node, graph: Graph, target: Target, weights: Weights, home: str
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    found: list[Candidate] = []
+    refused: list[tuple[str, str]] = []
+    for name, engine in target.chip.engines.items():
+        reason = why_not(name, node, graph, target) or _why_not_calibrated(node, graph, engine)
+        if reason:
+            refused.append((name, reason))
+        elif isinstance(engine, Analog):
+            found += _analog_candidates(node, graph, name, engine, target, weights, home)
+        elif isinstance(engine, Digital):
+            found += _digital_candidates(node, graph, name, engine, target, weights, home)
+        else:
+            cost = node_cost(node, graph, name, target)
+            found.append(Candidate(name, "", 1, True, False, 0, 0, False, 0.0, cost))
+    return found, refused
+
+
+def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Host) -> str:
+    """Why a node's numbers cannot be given an integer format (calibration did not reach it), or an empty string."""
+    if isinstance(engine, Host) or graph.calibration is None:
+        return ""
+    values = (
+        [*node.inputs[:2], *node.outputs]
+        if node.op != "Product"
+        else [node.inputs[0], *node.outputs]
+    )
+    for value in values:
+        kind = graph.types.get(value)
+        if not value or kind is None or value in graph.constants or kind.quant is not None:
+            continue
+        if kind.dtype in ("float16", "float64", "bfloat16"):
+            return f"{value!r} is {kind.dtype}, and the engine's formats are fitted to float32"
+        if kind.dtype == "float32" and value not in graph.calibration.ranges:
+            return f"calibration found no range for {value!r}"
+    if node.op in ("Product",) or node.op not in (*VIEWS, *MOVEMENT, "MaxPool"):
+        known = graph.calibration.divergence.get(node.name)
+        native = graph.types[node.outputs[0]].quant is not None
+        if known is None and not (native and isinstance(engine, Digital)):
+            return "calibration could not measure its divergence"
+    return ""
+
+
+def _divergence(node: Node, graph: Graph, form: str) -> float:
+    if graph.calibration is None:
+        return 0.0
+    return graph.calibration.divergence.get(node.name, {}).get(form, 0.0)
+
+
+def _analog_candidates(
+    node: Node,
+    graph: Graph,
+    name: str,
+    engine: Analog,
+    target: Target,
+    weights: Weights,
+    home: str,
+) -> list[Candidate]:
+    shape = product_shape(node, graph)
+    assert shape is not None
+    known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
+    elements = graph.types[node.inputs[0]].elements
+    requantize = requantize_cost(elements, requantizing_engine(target), target)
+    found = []
+    for digits in range(1, engine.max_digits.value + 1):
+        form = f"analog/{digits}"
+        if form not in known:
+            continue
+        layout = analog_layout(shape, digits, engine, patch_reuse(node))
+        load = weight_load_cost(shape, name, home, target, digits)
+        for resident in _modes(weights, layout.tiles <= engine.arrays.value):
+            cost = node_cost(node, graph, name, target, digits=digits, resident=resident)
+            cost = cost + requantize
+            found.append(
+                Candidate(
+                    name,
+                    layout.describe(),
+                    digits,
+                    resident,
+                    True,
+                    layout.tiles if resident else 1,
+                    0,
+                    True,
+                    known[form],
+                    cost if resident else cost + load,
+                )
+            )
+    return found
+
+
+def _digital_candidates(
+    node: Node,
+    graph: Graph,
+    name: str,
+    engine: Digital,
+    target: Target,
+    weights: Weights,
+    home: str,
+) -> list[Candidate]:
+    cost = node_cost(node, graph, name, target)
+    divergence = _divergence(node, graph, "int8")
+    shape = product_shape(node, graph)
+    if shape is None:
+        return [Candidate(name, "", 1, True, False, 0, 0, True, divergence, cost)]
+    layout = digital_layout(shape, line_of(node, graph), engine, patch_reuse(node))
+    load = weight_load_cost(shape, name, home, target)
+    capacity = engine.weight_memory_bytes.value
+    fits = shape.weights <= capacity
+    block = min(shape.weights, shape.rows * engine.columns.value, capacity)
+    return [
+        Candidate(
+            name,
+            layout.describe(engine),
+            1,
+            resident,
+            True,
+            0,
+            shape.weights if resident else block,
+            True,
+            divergence,
+            cost if resident else cost + load,
+        )
+        for resident in _modes(weights, fits)
+    ]
+
+
+def _modes(weights: Weights, fits: bool) -> list[bool]:
+    """The weight modes to consider: resident only where it fits; where it must be and cannot, the layer reloads."""
+    if weights == "reload" or not fits:
+        return [False]
+    return [True] if weights == "resident" else [True, False]
+
+
+def _crossings(graph: Graph, target: Target) -> list[Crossing]:
+    """The float values that some engine may want as integers. Quantized and non-float values have one form only."""
+    position = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs if name}
+    index = {node.name: i for i, node in enumerate(graph.nodes)}
+    found = []
+    for value in [*graph.inputs, *position]:
+        kind = graph.types[value]
+        if kind.quant is not None or kind.dtype != "float32" or not kind.is_static:
+            continue
+        readers = tuple(index[node.name] for node in graph.consumers.get(value, ()))
+        size = value_bytes(kind, on_host=True)
+        found.append(
+            Crossing(
+                value,
+                position.get(value),
+                readers,
+                value in graph.outputs,
+                conversion_cost(kind.elements, size, False, target),
+                conversion_cost(kind.elements, size, True, target),
+            )
+        )
+    return found

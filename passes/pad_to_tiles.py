@@ -1,0 +1,54 @@
+"""Lays the digits of analog products out as images of whole array tiles: split into tiles, padded with unused cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.ir import Array, Graph, Rewriter
+from compiler.target import Target
+from passes.base import Pass
+
+
+@dataclass(frozen=True)
+class PadToTiles(Pass):
+    """AnalogProduct's weights [D,G,R,K] become [G,row tiles,column tiles,array rows,array columns], as they are written to the arrays.
+
+    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0.
+    """
+
+    name: ClassVar[str] = "pad_to_tiles"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph with its analog weights as tile images."""
+        if target.analog is None:
+            return graph
+        rows, columns = target.analog[1].rows.value, target.analog[1].columns.value
+        rewriter = Rewriter(graph)
+        for node in graph:
+            digits = graph.constants.get(node.inputs[1]) if node.op == "AnalogProduct" else None
+            if digits is None or digits.ndim != 4:
+                rewriter.keep(node)
+                continue
+            tiles = rewriter.constant(f"{node.name}.tiles", tile_image(digits, rows, columns))
+            rewriter.keep(replace(node, inputs=(node.inputs[0], tiles, *node.inputs[2:])))
+        return rewriter.finish()
+
+
+def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:
+    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns]; the inverse is compiler.onnx_export.digits_of_tiles."""
+    count, groups, rows, columns = digits.shape
+    row_tiles, column_tiles = (
+        ceil(rows / array_rows),
+        ceil(count * columns / array_columns),
+    )
+    flat = digits.transpose(1, 2, 0, 3).reshape(groups, rows, count * columns)
+    padded = np.zeros((groups, row_tiles * array_rows, column_tiles * array_columns), np.int8)
+    padded[:, :rows, : count * columns] = flat
+    image = padded.reshape(groups, row_tiles, array_rows, column_tiles, array_columns)
+    return np.ascontiguousarray(image.transpose(0, 1, 3, 2, 4))

@@ -1,0 +1,111 @@
+"""Chooses for every node an engine, a mapping and a format together, so that the whole graph costs least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from compiler.errors import UnsupportedError
+from compiler.ir import Alternative, Graph, Node, Placement
+from compiler.target import Target
+from passes.base import Pass
+from passes.candidates import Candidate, Problem, build_problem
+from passes.solve import Objective, Solution, solve
+
+
+@dataclass(frozen=True)
+class Partition(Pass):
+    """Gives every node its `placement`.
+
+    The objective is `energy` (pJ), `latency` (ns, serial) or `edp` (their product). The divergences of the chosen formats, which add
+    up, stay within `max_divergence`. `weights` says whether a layer's weights may stay in an engine between inferences ("resident"), are loaded
+    in each ("reload"), or whichever is cheaper and fits ("auto").
+    """
+
+    objective: Objective = "energy"
+    max_divergence: float = 0.02
+    weights: Literal["auto", "resident", "reload"] = "auto"
+
+    name: ClassVar[str] = "partition"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph, placed."""
+        problem = build_problem(graph, target, self.weights, self.max_divergence)
+        solution = solve(problem, self.objective)
+        nodes = tuple(
+            replace(node, placement=_placement(node, problem, solution, index))
+            for index, node in enumerate(graph.nodes)
+        )
+        return replace(
+            graph,
+            nodes=nodes,
+            partition=solution.summary(problem, self.objective, self.max_divergence),
+        )
+
+
+def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> Placement:
+    candidates = problem.candidates[index]
+    if not candidates:
+        raise UnsupportedError("no engine of the target can take it", code="C002", node=node.name)
+    chosen = candidates[solution.chosen[index]]
+    others = [c for c in candidates if c is not chosen]
+    alternatives = [_alternative(c) for c in others]
+    alternatives += [
+        Alternative(engine, "", None, None, None, reason)
+        for engine, reason in problem.refusals[index]
+    ]
+    return Placement(
+        chosen.engine,
+        chosen.mapping,
+        chosen.digits,
+        chosen.resident,
+        _reason(chosen, others, problem.refusals[index], problem, solution, index),
+        chosen.cost.energy_pj.value,
+        chosen.cost.latency_ns,
+        chosen.divergence,
+        problem.weight_homes[index],
+        tuple(alternatives),
+    )
+
+
+def _alternative(candidate: Candidate) -> Alternative:
+    label = candidate.mapping + (", resident" if candidate.resident and candidate.loads else "")
+    return Alternative(
+        candidate.engine,
+        label,
+        candidate.cost.energy_pj.value,
+        candidate.cost.latency_ns,
+        candidate.divergence,
+        candidate.note,
+    )
+
+
+def _reason(
+    chosen: Candidate,
+    others: list[Candidate],
+    refusals: tuple[tuple[str, str], ...],
+    problem: Problem,
+    solution: Solution,
+    index: int,
+) -> str:
+    """Why a node went where it did, with the numbers."""
+    elsewhere = [c for c in others if c.engine != chosen.engine]
+    if not elsewhere:
+        if refusals:
+            return "; ".join(f"{engine} cannot: {reason}" for engine, reason in refusals)
+        return "the only engine there is"
+    best = min(elsewhere, key=lambda c: c.cost.energy_pj.value)
+    here, there = chosen.cost.energy_pj.value, best.cost.energy_pj.value
+    text = f"{chosen.engine} takes {_nj(here)}, {best.engine} {_nj(there)}"
+    if here == there == 0:
+        return "no data move, so it stays where its data are"
+    if here <= there:
+        return text
+    if solution.divergence + best.divergence - chosen.divergence > problem.max_divergence:
+        return f"{text}, but the divergence budget is spent where it saves more"
+    return f"{text}, and moving data there and back costs more than it saves"
+
+
+def _nj(energy_pj: float) -> str:
+    return f"{energy_pj / 1000:.3g} nJ"

@@ -1,0 +1,168 @@
+"""Removes a share of the multiply-accumulates: whole channels that matter least, and refits the layers that remain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from compiler.errors import UsageError
+from compiler.ir import Array, Graph
+from compiler.ops import macs, product_shape
+from compiler.target import Target
+from passes.base import Pass
+from passes.calibration_inputs import CalibrationInputs, synthetic_inputs
+from passes.pruning_channels import KEPT, Structure, channel_structure
+from passes.pruning_granularity import aligned_widths, grouped_widths
+from passes.pruning_readers import readers_by_magnitude, readers_by_second_order
+from passes.pruning_refit import refit
+from passes.pruning_saliency import Curve, Reader, Space, removal_curve, spaces_of
+from passes.pruning_sensitivity import scaled_curves, split
+from passes.pruning_shrink import shrink
+from passes.pruning_spread import Widths, spread
+
+
+@dataclass(frozen=True)
+class Prune(Pass):
+    """Removes at least `share` of the MACs where the widths allow it; matrices become physically smaller.
+
+    Lossy: the error is not bounded in advance, it is what `evaluate` or `verify` measure afterwards. `inputs` are the calibration inputs
+    of saliency and refit (None: made up, 64 of them); `group` forces the widths to its multiples (None: what frees arrays of the target
+    first, then single channels); `method` chooses the channels; without `refit` the weights stay as they are.
+    """
+
+    name: ClassVar[str] = "prune"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
+
+    share: float = 0.0
+    inputs: CalibrationInputs | None = None
+    method: Literal["second-order", "magnitude"] = "second-order"
+    group: int | None = None
+    refit: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise UsageError(
+                f"a share of {self.share} of the MACs cannot be pruned: from 0 to below 1"
+            )
+        if self.group is not None and self.group < 1:
+            raise UsageError(f"groups of {self.group} channels cannot be pruned: at least 1")
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The smaller graph; the same graph when nothing is asked or nothing can go."""
+        if self.share == 0:
+            return graph
+        structure = channel_structure(graph)
+        spaces = tuple(s for s in spaces_of(structure) if s.width > 1)
+        if not spaces:
+            return graph
+        samples = (self.inputs or synthetic_inputs(graph)).arrays
+        with threadpool_limits(1, user_api="blas"):
+            curves = self._curves(graph, structure, spaces, samples)
+            kept = self._choose(graph, structure, curves, target)
+            if kept.all():
+                return graph
+            smaller = shrink(graph, structure, kept)
+            if not self.refit:
+                return smaller
+            marks = {n: (c.axis, kept[c.classes]) for n, c in structure.values.items()}
+            return refit(graph, smaller, marks, samples)
+
+    def _curves(
+        self,
+        graph: Graph,
+        structure: Structure,
+        spaces: tuple[Space, ...],
+        samples: Mapping[str, Array],
+    ) -> tuple[Curve, ...]:
+        """The error of narrowing each space whose readers can tell it."""
+        if self.method == "magnitude":
+            readers = readers_by_magnitude(graph, structure)
+            spaces = tuple(space for space in spaces if _is_seen(space, structure, readers))
+            return tuple(removal_curve(space, readers) for space in spaces)
+        fitted, apart = split(samples)
+        readers = readers_by_second_order(graph, structure, fitted)
+        spaces = tuple(space for space in spaces if _is_seen(space, structure, readers))
+        curves = [removal_curve(space, readers) for space in spaces]
+        return scaled_curves(graph, curves, readers, apart)
+
+    def _choose(
+        self, graph: Graph, structure: Structure, curves: tuple[Curve, ...], target: Target
+    ) -> npt.NDArray[np.bool_]:
+        """Which classes stay."""
+        spaces = tuple(curve.space for curve in curves)
+        widths = Widths(structure, spaces)
+        total = sum(macs(node, graph) for node in graph)
+        most = widths.macs(widths.width) - self.share * total
+        for allowed in self._rounds(spaces, target):
+            spread(widths, curves, allowed, most)
+        kept = np.ones(structure.count, np.bool_)
+        for curve, width in zip(curves, widths.width, strict=True):
+            kept[curve.order[: len(curve.order) - int(width)]] = False
+        assert kept[KEPT]
+        return kept
+
+    def _rounds(self, spaces: tuple[Space, ...], target: Target) -> list[list[tuple[int, ...]]]:
+        """The widths that may be taken: first those that free arrays, then any; or only multiples of `group`."""
+        if self.group is not None:
+            return [[grouped_widths(space.width, self.group) for space in spaces]]
+        freeing = [aligned_widths(s.width, s.rows_per_channel, target) for s in spaces]
+        return [freeing, [grouped_widths(space.width, 1) for space in spaces]]
+
+
+def _is_seen(space: Space, structure: Structure, readers: tuple[Reader, ...]) -> bool:
+    """Whether the error of removing a space's channels is known at every layer that reads them."""
+    known = {reader.layer.node for reader in readers}
+    return all(
+        layer.node in known
+        for layer in structure.layers
+        if layer.rows is not None and np.isin(layer.rows, space.classes).any()
+    )
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """A layer before and after pruning: matrices of rows x columns, and multiply-accumulates."""
+
+    node: str
+    rows_before: int
+    columns_before: int
+    rows_after: int
+    columns_after: int
+    macs_before: int
+    macs_after: int
+
+
+@dataclass(frozen=True)
+class PruningSummary:
+    """What pruning removed: multiply-accumulates of the whole graph, and each layer with its sizes."""
+
+    macs_before: int
+    macs_after: int
+    layers: tuple[LayerSize, ...]
+
+    @property
+    def share(self) -> float:
+        """The share of the multiply-accumulates that was really removed."""
+        return 1 - self.macs_after / self.macs_before if self.macs_before else 0.0
+
+
+def pruning_summary(before: Graph, after: Graph) -> PruningSummary:
+    """Compares a graph with its pruned form, layer by layer (by the names of the nodes)."""
+    later = {node.name: node for node in after}
+    layers = []
+    for node in before:
+        old = product_shape(node, before)
+        new = product_shape(later[node.name], after) if node.name in later else None
+        if old is not None and new is not None:
+            sizes = (old.rows, old.columns * old.groups, new.rows, new.columns * new.groups)
+            layers.append(LayerSize(node.name, *sizes, old.macs, new.macs))
+    return PruningSummary(
+        sum(macs(node, before) for node in before),
+        sum(macs(node, after) for node in after),
+        tuple(layers),
+    )

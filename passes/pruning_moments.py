@@ -1,0 +1,50 @@
+"""What calibration inputs say about a layer: first and second moments of its rows, and of an error at its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler.ir import Array
+from passes.pruning_matrix import Matrix, Reals
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over `count` places: rows [G, R], error [G, K], rows by rows [G, R, R], error by rows [G, K, R].
+
+    Without `whole` products `rows_rows` holds the diagonal only, [G, R], and `error_rows` is empty.
+    """
+
+    count: int
+    rows: Reals
+    error: Reals
+    rows_rows: Reals
+    error_rows: Reals
+
+    def about_mean(self) -> tuple[Reals, Reals]:
+        """`rows_rows` and `error_rows` with the means taken off."""
+        square = self.rows_rows - self.rows[:, :, None] * self.rows[:, None, :] / self.count
+        cross = self.error_rows - self.error[:, :, None] * self.rows[:, None, :] / self.count
+        return square, cross
+
+
+def moments_of(matrix: Matrix, data: Array, error: Array | None, whole: bool) -> Moments:
+    """Accumulates over all samples: `data` is what the layer reads, `error` (None: not asked for) lies where its output does."""
+    groups, rows = matrix.groups, matrix.rows
+    columns = 0 if error is None else matrix.columns
+    count = 0
+    row_sums, error_sums = np.zeros((groups, rows)), np.zeros((groups, columns))
+    squares = np.zeros((groups, rows, rows) if whole else (groups, rows))
+    crosses = np.zeros((groups, columns, rows if whole else 0))
+    for part, chunk in matrix.rows_of(data):
+        count += chunk.shape[1]
+        row_sums += chunk.sum(axis=1)
+        squares += chunk.transpose(0, 2, 1) @ chunk if whole else np.square(chunk).sum(axis=1)
+        if error is not None:
+            column = matrix.columns_of(error[part])
+            error_sums += column.sum(axis=1)
+            if whole:
+                crosses += column.transpose(0, 2, 1) @ chunk
+    return Moments(count, row_sums, error_sums, squares, crosses)

@@ -1,0 +1,75 @@
+"""The layers that read prunable channels, with what is needed to say how much each channel matters to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from compiler.ir import Array, Graph
+from passes.pruning_channels import Layer, Structure
+from passes.pruning_matrix import Matrix, Reals, matrix_of
+from passes.pruning_moments import moments_of
+from passes.pruning_refit import MAX_ROWS
+from passes.pruning_saliency import Reader
+from passes.pruning_walk import Walk
+
+DAMPING = 0.01  # added to the second moments, as a share of their mean diagonal
+
+
+def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ...]:
+    """Every input row counts alike: no calibration."""
+    readers = []
+    for layer in structure.layers:
+        matrix = _read_matrix(layer, graph)
+        if matrix is not None:
+            weights = matrix.weights(graph)[0]
+            size, flat = float((weights**2).sum()), np.ones(matrix.rows)
+            readers.append(Reader(layer, matrix, weights, np.zeros(matrix.rows), flat, size))
+    return tuple(readers)
+
+
+def readers_by_second_order(
+    graph: Graph, structure: Structure, samples: Mapping[str, Array]
+) -> tuple[Reader, ...]:
+    """Runs the graph on the samples and keeps the moments of each layer's input."""
+    layers = {layer.node: layer for layer in structure.layers}
+    readers = []
+    walk = Walk(graph, samples)
+    for node in graph.nodes:
+        walk.run(node, graph)
+        layer = layers.get(node.name)
+        matrix = None if layer is None else _read_matrix(layer, graph)
+        if layer is not None and matrix is not None:
+            weights = matrix.weights(graph)[0]
+            mean, square = _moments(matrix, walk.values[node.inputs[0]])
+            whole = square if square.ndim == 2 else np.diag(square)
+            power = float((weights @ whole * weights).sum())
+            readers.append(Reader(layer, matrix, weights, mean, _damped(square), power))
+        walk.forget(node)
+    return tuple(readers)
+
+
+def _read_matrix(layer: Layer, graph: Graph) -> Matrix | None:
+    """The layer as a matrix that mixes its inputs; None for a depthwise convolution."""
+    if layer.rows is None:
+        return None
+    return matrix_of(next(node for node in graph if node.name == layer.node), graph)
+
+
+def _moments(matrix: Matrix, data: Array) -> tuple[Reals, Reals]:
+    """Mean [R] and second moments [R, R] (the diagonal [R] of a very wide layer), about the mean where a bias can take that up."""
+    whole = matrix.rows <= MAX_ROWS
+    moments = moments_of(matrix, data, None, whole)
+    square, mean = moments.rows_rows[0], moments.rows[0] / moments.count
+    if not matrix.bias_node:
+        return np.zeros_like(mean), square
+    outer = np.outer(mean, mean) if whole else mean**2
+    return mean, np.asarray(square - outer * moments.count)
+
+
+def _damped(square: Reals) -> Reals:
+    if square.ndim == 1:
+        return square
+    amount = DAMPING * float(np.trace(square)) / len(square)
+    return np.asarray(square + (amount if amount > 0 else 1.0) * np.eye(len(square)))

@@ -1,0 +1,346 @@
+"""Writes the chosen number formats into the placed graph, with explicit conversions where engines meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from compiler import numerics
+from compiler.cost.node import conversion_cost, requantize_cost, requantizing_engine
+from compiler.cost.step import StepCost
+from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, Rewriter, TensorType
+from compiler.numerics import Floats
+from compiler.ops import MOVEMENT, OWN, UNARY, VIEWS
+from compiler.target import Analog, Host, Target
+from passes.base import Pass
+from passes.calibration_inputs import CalibrationInputs
+from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
+from passes.fit import (
+    LayerData,
+    analog_input,
+    fit_analog,
+    fit_integer,
+    layer_patches,
+    outputs_of,
+    real_weights,
+)
+from passes.normalize_quantization import pool_window, table_of
+from passes.walk import Walk, run_nodes
+
+FLOATS = ("float32",)
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Floats on digital and analog engines become integers; the products' weights are fitted to their engine in execution order.
+
+    Each layer is fitted to give, from the inputs that the already quantized network really has, the outputs of the network before
+    (so errors are corrected, not added up). Lossy: the sum of the divergences that `calibrate` measured estimates what it gives up. What was
+    quantized by the model itself is left as it is on digital engines.
+    """
+
+    inputs: CalibrationInputs
+
+    name: ClassVar[str] = "quantize"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph in the formats of its engines."""
+        with threadpool_limits(1):
+            return _Quantizer(graph, target, self.inputs).run()
+
+
+class _Quantizer:
+    """One walk over the graph, beside two walks of the samples: through the graph as it was, and as it becomes."""
+
+    def __init__(self, graph: Graph, target: Target, inputs: CalibrationInputs) -> None:
+        self.graph = graph
+        self.target = target
+        self.rewriter = Rewriter(graph)
+        self.dense = Walk(graph, inputs.arrays)
+        self.live: dict[str, Array] = dict(inputs.arrays)
+        self.added: list[Node] = []
+        # For each value of the old graph: the name of its integers in the new one, and whether it is there under its own name.
+        self.integers = {name: name for name, kind in graph.types.items() if kind.quant is not None}
+        self.present = set(graph.inputs) | set(graph.constants) | set(self.integers)
+
+    def run(self) -> Graph:
+        for position, node in enumerate(self.graph.nodes):
+            self.dense.step(position)
+            self._convert(node)
+            self._run_added()
+            self.dense.drop(position)
+            self._drop(position)
+        for name in self.graph.outputs:
+            self._float_of(name)
+        return self.rewriter.finish()
+
+    # -- running what was added, so that later layers see what they will really get
+
+    def _run_added(self) -> None:
+        if self.added:
+            part = replace(self.graph, types=self.rewriter.types, constants=self.rewriter.constants)
+            self.live.update(run_nodes(part, self.added, self.live) or {})
+            self.added = []
+
+    def _drop(self, position: int) -> None:
+        alive = set(self.dense.alive_after(position))
+        keep: set[str] = set()
+        for name in alive:
+            keep.update((name, self.integers.get(name, "")))
+        for name in list(self.live):
+            if name not in keep:
+                self.live.pop(name)
+
+    def _add(self, node: Node, types: Mapping[str, TensorType] | None = None) -> None:
+        self.rewriter.add(node, types)
+        self.added.append(node)
+
+    # -- the two forms of a value
+
+    def _quant_of(self, value: str) -> Quant | None:
+        """The quantization of a value's integers in the new graph, or None when it has none yet."""
+        name = self.integers.get(value)
+        return self.rewriter.type_of(name).quant if name else None
+
+    def _range_quant(self, value: str) -> Quant:
+        assert self.graph.calibration is not None
+        return numerics.asymmetric(8, *self.graph.calibration.ranges[value])
+
+    def _integer_of(self, value: str) -> str:
+        """The name of a value's integers; a QuantizeLinear on the host makes them once where only floats are there."""
+        if value in self.integers:
+            return self.integers[value]
+        if value in self.graph.constants:
+            return self._constant_integers(value)
+        quant = self._range_quant(value)
+        name = self.rewriter.unique(f"{value}.int8")
+        kind = self.graph.types[value]
+        parameters = (
+            self.rewriter.constant(f"{value}.scale", np.array(quant.scale[0], np.float32)),
+            self.rewriter.constant(f"{value}.zero", np.array(quant.zero_point[0], quant.storage)),
+        )
+        self._add(
+            self._conversion("QuantizeLinear", (value, *parameters), name, value, to_float=False),
+            {name: TensorType(quant.storage, kind.shape, quant)},
+        )
+        self.integers[value] = name
+        return name
+
+    def _constant_integers(self, value: str) -> str:
+        data = np.asarray(self.graph.constants[value], np.float32)
+        quant = numerics.asymmetric(8, float(data.min()), float(data.max()))
+        name = self.rewriter.constant(f"{value}.int8", numerics.quantize(data, quant), quant)
+        self.integers[value] = name
+        return name
+
+    def _float_of(self, value: str) -> str:
+        """A value under its own name; a DequantizeLinear on the host makes its floats once where only integers are there."""
+        if value in self.present:
+            return value
+        quant = self._quant_of(value)
+        assert quant is not None
+        parameters = (
+            self.rewriter.constant(f"{value}.scale", np.array(quant.scale[0], np.float32)),
+            self.rewriter.constant(f"{value}.zero", np.array(quant.zero_point[0], quant.storage)),
+        )
+        inputs = (self.integers[value], *parameters)
+        self._add(self._conversion("DequantizeLinear", inputs, value, value, to_float=True))
+        self.present.add(value)
+        return value
+
+    def _conversion(
+        self, op: str, inputs: tuple[str, ...], output: str, value: str, *, to_float: bool
+    ) -> Node:
+        kind = self.graph.types[value]
+        cost = conversion_cost(kind.elements, kind.size_bytes, to_float, self.target)
+        direction = "integers to floats" if to_float else "floats to integers"
+        made = self.graph.producer.get(value)
+        return Node(
+            self.rewriter.unique(f"{value}.{'float' if to_float else 'int8'}.convert"),
+            op,
+            inputs,
+            (output,),
+            placement=_placement(self.target.host[0], f"engines meet here: {direction}", cost),
+            origin=made.origin if made else (),
+        )
+
+    # -- nodes
+
+    def _convert(self, node: Node) -> None:
+        assert node.placement is not None
+        engine = self.target.chip.engines[node.engine]
+        if isinstance(engine, Host):
+            inputs = tuple(self._float_of(name) if name else name for name in node.inputs)
+            self._add(replace(node, inputs=inputs))
+            self.present.update(node.outputs)
+            return
+        if node.op == "Product":
+            if isinstance(engine, Analog):
+                self._analog_product(node, engine)
+            elif self.graph.types[node.inputs[0]].quant is None:
+                self._integer_product(node)
+            else:
+                self._add(node)
+        elif node.op in OWN and node.op != "ClippedAdd":
+            self._add(node)
+        elif node.op in (*VIEWS, *MOVEMENT, "MaxPool"):
+            self._move(node)
+        elif node.op in ("Add", "ClippedAdd", "Mul"):
+            inputs = tuple(self._integer_of(name) for name in node.inputs)
+            op = "IntegerMul" if node.op == "Mul" else "IntegerAdd"
+            self._quantized(node, op, inputs, node.attrs)
+        elif node.op in ("AveragePool", "GlobalAveragePool"):
+            attrs = pool_window(node, self.graph)
+            assert attrs is not None
+            self._quantized(node, "IntegerAveragePool", (self._integer_of(node.inputs[0]),), attrs)
+        else:
+            assert node.op in UNARY
+            self._table(node)
+
+    def _quantized(
+        self, node: Node, op: str, inputs: tuple[str, ...], attrs: Mapping[str, Attribute]
+    ) -> None:
+        """A node whose output becomes int8 over the value's calibrated range."""
+        output = self._integer_output(node, self._range_quant(node.outputs[0]))
+        self._add(replace(node, op=op, inputs=inputs, outputs=(output,), attrs=dict(attrs)))
+
+    def _integer_output(self, node: Node, quant: Quant) -> str:
+        value = node.outputs[0]
+        if self.graph.types[value].quant is not None:
+            return value
+        name = self.rewriter.unique(f"{value}.int8")
+        self.rewriter.set_type(
+            name, TensorType(quant.storage, self.graph.types[value].shape, quant)
+        )
+        self.integers[value] = name
+        return name
+
+    def _table(self, node: Node) -> None:
+        source = self._integer_of(node.inputs[0])
+        data, out = self._quant_of(node.inputs[0]), self._range_quant(node.outputs[0])
+        assert data is not None
+        table = self.rewriter.constant(
+            f"{node.name}.table", table_of(node, self.graph, data, out), out
+        )
+        self._quantized(node, "IntegerTable", (source, table), {"of": node.op})
+
+    def _move(self, node: Node) -> None:
+        """Values move as integers; those of another scale are brought to the scale of the first result."""
+        if self.graph.types[node.outputs[0]].dtype not in FLOATS:
+            self._add(node)
+            self.present.update(node.outputs)
+            return
+        data = [n for n in node.inputs if n and self.graph.types[n].dtype in FLOATS]
+        if node.op == "Pad":
+            data = data[:1]
+        names = {name: self._integer_of(name) for name in data}
+        quants = {self._quant_of(name) for name in data}
+        quant = quants.pop() if len(quants) == 1 else self._range_quant(node.outputs[0])
+        assert quant is not None
+        for name in data:
+            if self._quant_of(name) != quant:
+                names[name] = self._requantized(node, names[name], quant)
+        inputs = tuple(names.get(name, name) for name in node.inputs)
+        if node.op == "Pad":
+            inputs = self._pad_inputs(node, inputs, quant)
+        outputs: list[str] = []
+        for value in node.outputs:
+            if not value:
+                outputs.append(value)
+                continue
+            name = self.rewriter.unique(f"{value}.int8")
+            kind = TensorType(quant.storage, self.graph.types[value].shape, quant)
+            self.rewriter.set_type(name, kind)
+            self.integers[value] = name
+            outputs.append(name)
+        self._add(replace(node, inputs=inputs, outputs=tuple(outputs)))
+
+    def _pad_inputs(self, node: Node, inputs: tuple[str, ...], quant: Quant) -> tuple[str, ...]:
+        """A Pad of integers pads with the integer that stands for its value."""
+        if node.text("mode", "constant") != "constant":
+            return inputs
+        value = 0.0
+        if len(node.inputs) > 2 and node.inputs[2]:
+            value = float(np.asarray(self.graph.constants[node.inputs[2]]).reshape(-1)[0])
+        integer = numerics.quantize(np.array(value, np.float32), quant)
+        name = self.rewriter.constant(f"{node.name}.value", np.asarray(integer))
+        return (*inputs[:2], name, *inputs[3:])
+
+    def _requantized(self, node: Node, source: str, quant: Quant) -> str:
+        kind = self.rewriter.type_of(source)
+        if kind.quant == quant:
+            return source
+        name = self.rewriter.unique(f"{source}.to.{node.name}")
+        engine = requantizing_engine(self.target)
+        cost = requantize_cost(kind.elements, engine, self.target)
+        reason = f"{node.name} takes {quant.bits}-bit integers of another scale"
+        self._add(
+            Node(
+                self.rewriter.unique(f"{node.name}.requantize"),
+                "Requantize",
+                (source,),
+                (name,),
+                placement=_placement(engine, reason, cost),
+                origin=node.origin,
+                source=node.source,
+            ),
+            {name: TensorType(quant.storage, kind.shape, quant)},
+        )
+        return name
+
+    # -- products
+
+    def _layer(self, node: Node) -> tuple[LayerData, Floats]:
+        """What a product of the new graph sees (as real numbers) and should give, and its whole input."""
+        self._run_added()
+        kind = self.graph.types[node.inputs[0]]
+        seen_name = self.integers.get(node.inputs[0], node.inputs[0])
+        seen = _real(self.live[seen_name], self.rewriter.type_of(seen_name).quant)
+        dense = _real(self.dense.values[node.inputs[0]], kind.quant)
+        weights, bias = real_weights(node, self.graph)
+        groups = weights.shape[0]
+        targets = outputs_of(layer_patches(dense, node, groups), weights, bias)
+        return LayerData(layer_patches(seen, node, groups), targets), seen
+
+    def _integer_product(self, node: Node) -> None:
+        source = self._integer_of(node.inputs[0])
+        given = self._quant_of(node.inputs[0])
+        assert given is not None
+        data, _ = self._layer(node)
+        constants = integer_constants(fit_integer(data, node, self.graph, given))
+        inputs = (source, *self._constants(node, constants))
+        self._quantized(node, "Product", inputs, node.attrs)
+
+    def _analog_product(self, node: Node, engine: Analog) -> None:
+        assert node.placement is not None
+        source = self._integer_of(node.inputs[0])
+        data, seen = self._layer(node)
+        given = analog_input(seen, engine.input_bits.value)
+        source = self._requantized(node, source, given)
+        fitted = fit_analog(data, node, self.graph, given, node.placement.slices, engine)
+        inputs = (source, *self._constants(node, analog_constants(fitted)))
+        out = self.graph.types[node.outputs[0]].quant or self._range_quant(node.outputs[0])
+        output = self._integer_output(node, out)
+        rows = self.graph.types[node.inputs[1]].sizes[1]
+        self._add(analog_node(node, inputs, output, rows, engine))
+
+    def _constants(self, node: Node, constants: Named) -> tuple[str, ...]:
+        return tuple(
+            self.rewriter.constant(f"{node.name}.{label}", data, quant)
+            for label, data, quant in constants
+        )
+
+
+def _real(values: Array, quant: Quant | None) -> Floats:
+    if quant is None:
+        return np.asarray(values, np.float32)
+    return numerics.dequantize(np.asarray(values, quant.storage), quant)
+
+
+def _placement(engine: str, reason: str, cost: StepCost) -> Placement:
+    return Placement(engine, "", 1, True, reason, cost.energy_pj.value, cost.latency_ns, 0.0)

@@ -1,0 +1,260 @@
+"""Solves the partition problem to a proven optimum: an integer program for HiGHS, its total recomputed from the candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from compiler.ir import PartitionSummary
+from passes.candidates import Candidate, Crossing, Problem
+
+Objective: TypeAlias = Literal["energy", "latency", "edp"]
+MOST_NODES = 200_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
+MOST_WEIGHTINGS = 40  # solves for the energy-delay product
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The chosen candidate of every node, with the totals they give and the bound that was proven on the objective."""
+
+    chosen: tuple[int, ...]
+    energy_pj: float
+    latency_ns: float
+    divergence: float
+    bound: float
+    gap: float
+
+    def summary(
+        self, problem: Problem, objective: Objective, max_divergence: float, kind: str = ""
+    ) -> PartitionSummary:
+        """The solution as the graph carries it."""
+        return PartitionSummary(
+            objective,
+            self.energy_pj,
+            self.latency_ns,
+            self.divergence,
+            max_divergence,
+            kind,
+            self.gap,
+        )
+
+
+def totals(problem: Problem, chosen: Iterable[int]) -> tuple[float, float, float]:
+    """Energy (pJ), serial latency (ns) and divergence of an assignment: the nodes and the changes of form between them."""
+    picks = [options[c] for options, c in zip(problem.candidates, chosen, strict=True)]
+    energy = sum(pick.cost.energy_pj.value for pick in picks)
+    latency = sum(pick.cost.latency_ns for pick in picks)
+    for crossing in problem.crossings:
+        for cost, needed in zip(
+            (crossing.to_integers, crossing.to_floats), forms_needed(crossing, picks), strict=True
+        ):
+            if needed:
+                energy += cost.energy_pj.value
+                latency += cost.latency_ns
+    return energy, latency, sum(pick.divergence for pick in picks)
+
+
+def forms_needed(crossing: Crossing, picks: list[Candidate]) -> tuple[bool, bool]:
+    """Whether a value must be turned into integers, and whether into floats."""
+    made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
+    readers = [picks[reader].takes_integers for reader in crossing.readers]
+    if made_as_integers:
+        return False, crossing.is_output or not all(readers)
+    return any(readers), False
+
+
+def why_infeasible(problem: Problem, chosen: Iterable[int]) -> str:
+    """Why an assignment is not allowed, or an empty string."""
+    picks = [options[c] for options, c in zip(problem.candidates, chosen, strict=True)]
+    if sum(pick.divergence for pick in picks) > problem.max_divergence * (1 + 1e-9):
+        return "the divergences exceed the budget"
+    for room, capacity, what in (
+        ("arrays", problem.arrays, "analog arrays"),
+        ("weight_bytes", problem.weight_memory_bytes, "bytes of digital weight memory"),
+    ):
+        kept = sum(getattr(pick, room) for pick in picks if pick.resident)
+        working = max((getattr(pick, room) for pick in picks if not pick.resident), default=0)
+        if kept + working > capacity:
+            return f"{kept + working} {what} are wanted, {capacity} there"
+    return ""
+
+
+def solve(problem: Problem, objective: Objective) -> Solution:
+    """The assignment with the least objective. For `edp` a supported point of energy and latency (weighted solves)."""
+    if not problem.candidates:
+        return Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
+    if objective == "energy":
+        return _weighted(problem, 1.0, 0.0)
+    if objective == "latency":
+        return _weighted(problem, 0.0, 1.0)
+    return _least_product(problem)
+
+
+def _least_product(problem: Problem) -> Solution:
+    """Walks the lower hull of (energy, latency) between its two ends and keeps the least product.
+
+    A product of two positive sums is quasi-concave, so over all assignments it is least at a point that some weighting finds.
+    """
+    best_energy, best_latency = _weighted(problem, 1.0, 0.0), _weighted(problem, 0.0, 1.0)
+    found = [best_energy, best_latency]
+    intervals = [(best_energy, best_latency)]
+    while intervals and len(found) < MOST_WEIGHTINGS:
+        left, right = intervals.pop(0)
+        energy_step, latency_step = (
+            right.energy_pj - left.energy_pj,
+            left.latency_ns - right.latency_ns,
+        )
+        if energy_step <= 0 or latency_step <= 0:
+            continue
+        middle = _weighted(problem, latency_step, energy_step)
+        level = latency_step * left.energy_pj + energy_step * left.latency_ns
+        value = latency_step * middle.energy_pj + energy_step * middle.latency_ns
+        if value < level * (1 - 1e-9):
+            found.append(middle)
+            intervals += [(left, middle), (middle, right)]
+    best = min(found, key=lambda s: s.energy_pj * s.latency_ns)
+    product = best.energy_pj * best.latency_ns
+    gap = 0.0 if not intervals else best.gap
+    return Solution(
+        best.chosen, best.energy_pj, best.latency_ns, best.divergence, product * (1 - gap), gap
+    )
+
+
+def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> Solution:
+    """The assignment with the least weighted sum, by HiGHS: one thread, fixed seed, gap 0, costs scaled to about one."""
+    import highspy
+
+    program = _Program(problem, energy_weight, latency_weight)
+    solver = highspy.Highs()
+    for option, value in (
+        ("output_flag", False),
+        ("threads", 1),
+        ("random_seed", 0),
+        ("mip_rel_gap", 0.0),
+        ("mip_abs_gap", 1e-9),
+        ("mip_max_nodes", MOST_NODES),
+        ("mip_feasibility_tolerance", 1e-9),
+        ("primal_feasibility_tolerance", 1e-9),
+    ):
+        solver.setOptionValue(option, value)
+    solver.passModel(program.lp())
+    solver.run()
+    info = solver.getInfo()
+    values = np.asarray(solver.getSolution().col_value)
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        raise RuntimeError(f"the partition program has no solution: {solver.getModelStatus()}")
+    chosen = program.choices(values)
+    energy, latency, divergence = totals(problem, chosen)
+    objective = energy_weight * energy + latency_weight * latency
+    bound = info.mip_dual_bound * program.scale
+    gap = max(0.0, (objective - bound) / objective) if objective > 0 else 0.0
+    return Solution(chosen, energy, latency, divergence, bound, gap if gap > 1e-9 else 0.0)
+
+
+class _Program:
+    """The integer program: x[node, candidate] in {0, 1}, and for each crossing whether its form changes.
+
+    toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer candidates' x.
+    """
+
+    def __init__(self, problem: Problem, energy_weight: float, latency_weight: float) -> None:
+        self.problem = problem
+        self.costs: list[float] = []
+        self.rows: list[tuple[float, float, list[int], list[float]]] = []
+        self.first: list[int] = []
+        for options in problem.candidates:
+            self.first.append(len(self.costs))
+            self.costs += [
+                energy_weight * c.cost.energy_pj.value + latency_weight * c.cost.latency_ns
+                for c in options
+            ]
+            columns = list(range(self.first[-1], len(self.costs)))
+            self.rows.append((1.0, 1.0, columns, [1.0] * len(columns)))
+        self.integer_count = len(self.costs)
+        for crossing in problem.crossings:
+            self._add_crossing(crossing, energy_weight, latency_weight)
+        self._add_budgets()
+        self.scale = max(max(self.costs, default=0.0), 1e-30)
+
+    def _integer_columns(self, node: int) -> list[int]:
+        options = self.problem.candidates[node]
+        return [self.first[node] + i for i, c in enumerate(options) if c.takes_integers]
+
+    def _add_crossing(self, crossing: Crossing, energy: float, latency: float) -> None:
+        maker = [] if crossing.maker is None else self._integer_columns(crossing.maker)
+        for to_floats, cost in ((False, crossing.to_integers), (True, crossing.to_floats)):
+            if to_floats and not maker:
+                continue
+            change = len(self.costs)
+            self.costs.append(energy * cost.energy_pj.value + latency * cost.latency_ns)
+            readers = [self._integer_columns(reader) for reader in crossing.readers]
+            if to_floats and crossing.is_output:
+                readers = [[]]
+            for reader in readers:
+                plus, minus = (maker, reader) if to_floats else (reader, maker)
+                if plus:
+                    columns = [*plus, *minus, change]
+                    values = [1.0] * len(plus) + [-1.0] * len(minus) + [-1.0]
+                    self._add_row(-inf, 0.0, columns, values)
+
+    def _add_row(self, low: float, high: float, columns: list[int], values: list[float]) -> None:
+        """A row whose columns may repeat (a node that reads its own kind twice): their values are added."""
+        summed: dict[int, float] = {}
+        for column, value in zip(columns, values, strict=True):
+            summed[column] = summed.get(column, 0.0) + value
+        self.rows.append((low, high, list(summed), list(summed.values())))
+
+    def _add_budgets(self) -> None:
+        problem = self.problem
+        flat = [c for options in problem.candidates for c in options]
+        if problem.max_divergence < inf and any(c.divergence for c in flat):
+            scale = problem.max_divergence or 1.0
+            used = [i for i, c in enumerate(flat) if c.divergence]
+            limit = problem.max_divergence / scale
+            self.rows.append((-inf, limit, used, [flat[i].divergence / scale for i in used]))
+        for room, capacity in (
+            ("arrays", problem.arrays),
+            ("weight_bytes", problem.weight_memory_bytes),
+        ):
+            kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
+            sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]
+            if kept:
+                self.rows.append((-inf, 1.0, kept, sizes))
+            for options, start in zip(problem.candidates, self.first, strict=True):
+                working = [
+                    start + i for i, c in enumerate(options) if not c.resident and getattr(c, room)
+                ]
+                if working and kept:
+                    needs = [getattr(flat[i], room) / max(capacity, 1) for i in working]
+                    self._add_row(-inf, 1.0, [*kept, *working], [*sizes, *needs])
+
+    def lp(self) -> object:
+        """The program as HiGHS takes it."""
+        import highspy
+
+        lp = highspy.HighsLp()
+        count = len(self.costs)
+        lp.num_col_, lp.num_row_ = count, len(self.rows)
+        lp.col_cost_ = np.asarray(self.costs) / self.scale
+        lp.col_lower_, lp.col_upper_ = np.zeros(count), np.ones(count)
+        lp.row_lower_ = np.asarray([row[0] for row in self.rows])
+        lp.row_upper_ = np.asarray([row[1] for row in self.rows])
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_ = np.cumsum([0] + [len(row[2]) for row in self.rows]).astype(np.int32)
+        lp.a_matrix_.index_ = np.asarray([c for row in self.rows for c in row[2]], np.int32)
+        lp.a_matrix_.value_ = np.asarray([v for row in self.rows for v in row[3]], np.float64)
+        kinds = [highspy.HighsVarType.kInteger] * self.integer_count
+        kinds += [highspy.HighsVarType.kContinuous] * (count - self.integer_count)
+        lp.integrality_ = kinds
+        return lp
+
+    def choices(self, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, ...]:
+        """The candidate of every node: the largest x, the first of equals."""
+        return tuple(
+            int(np.argmax(values[start : start + len(options)]))
+            for options, start in zip(self.problem.candidates, self.first, strict=True)
+        )
