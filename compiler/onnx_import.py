@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from compiler.errors import ModelError
 from compiler.ir import Array, Graph, TensorType
-from compiler.onnx_build import Builder, Unliftable
+from compiler.onnx_build import Builder, Unliftable, plain_reason
 from compiler.onnx_dialects import DIALECTS
 from compiler.onnx_fold import Folder
 from compiler.onnx_lift import demand_types, lift
@@ -93,19 +94,29 @@ def _take(node: onnx.NodeProto, opset: int, builder: Builder) -> None:
         raise Unliftable("it holds graphs of its own")
     if not all(is_tensor(builder.types[name]) for name in node.input if name):
         raise Unliftable("it reads values that are not tensors of numbers")
-    if (node.domain, node.op_type) in DIALECTS:
-        DIALECTS[node.domain, node.op_type](node, builder)
-        return
-    if node.domain:
+    rewrite = DIALECTS.get((node.domain, node.op_type))
+    if node.domain and rewrite is None:
         raise Unliftable("it is of another domain")
-    demand_types(node, onnx.defs.get_schema(node.op_type, opset, ""), builder)
-    lift(node, opset, builder)
+    if not node.domain:
+        demand_types(node, onnx.defs.get_schema(node.op_type, opset, ""), builder)
+    try:
+        if rewrite is not None:
+            rewrite(node, builder)
+        else:
+            lift(node, opset, builder)
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise ModelError(
+            f"{node.op_type} has inputs or attributes it cannot have: {plain_reason(error)}",
+            code="M004", node=node.name,
+        ) from error  # fmt: skip
     if not all(is_tensor(builder.types[name]) for name in node.output if name):
         raise Unliftable("it makes values that are not tensors of numbers")
 
 
 def _take_constant(node: onnx.NodeProto, builder: Builder) -> bool:
     """Makes a Constant node a constant of the graph; texts are left to the host."""
+    if len(node.attribute) != 1:
+        raise ModelError("a Constant has one value", code="M002", node=node.name)
     data = constant_data(node.attribute[0])
     if data.dtype == object:
         return False

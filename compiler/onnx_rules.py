@@ -83,6 +83,11 @@ def check_operations(model: onnx.ModelProto) -> None:
                     code="M003", node=node.name,
                 )  # fmt: skip
             _check_operation(node, opsets[node.domain])
+            if any(attribute.ref_attr_name for attribute in node.attribute):
+                raise ModelError(
+                    f"{node.op_type} refers to an attribute of a function, and stands in none",
+                    code="M002", node=node.name,
+                )  # fmt: skip
 
 
 def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:

@@ -24,7 +24,7 @@ class Sizes:
 
     def declared(self, value: onnx.ValueInfoProto) -> TensorType:
         """The type the model declares for a value, with its symbols bound."""
-        kind = from_type_proto(value.type)
+        kind = _type_of(value)
         if kind.shape is None:
             return kind
         shape = tuple(
@@ -67,7 +67,7 @@ def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Si
             )
     types, missing = {}, []
     for value in inputs:
-        kind = from_type_proto(value.type)
+        kind = _type_of(value)
         if kind.shape is None and kind.dtype in DTYPE_BITS:
             raise ModelError(
                 f"input {value.name!r} has no shape",
@@ -147,3 +147,13 @@ def _fixed(dim: onnx.TensorShapeProto.Dimension) -> bool:
 def _is_symbol(name: str) -> bool:
     """Whether a size's name says which size it is ('?' and an empty name stand for any)."""
     return name not in ("", "?", "-1", "None", "unknown")
+
+
+def _type_of(value: onnx.ValueInfoProto) -> TensorType:
+    try:
+        return from_type_proto(value.type)
+    except ValueError as error:
+        number = value.type.tensor_type.elem_type
+        raise ModelError(
+            f"value {value.name!r} has the unknown element type {number}", code="M004"
+        ) from error

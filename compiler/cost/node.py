@@ -31,6 +31,7 @@ def node_cost(
     *,
     digits: int = 1,
     resident: bool = False,
+    homes: Mapping[str, str] | None = None,
 ) -> StepCost:
     """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
 
