@@ -133,9 +133,8 @@ class _Writer:
 
         result = out or self.fresh()
         attrs = {name: value for name, value in attrs.items() if value is not None}
-        self.protos.append(
-            helper.make_node(op, inputs, [result], name=f"n{len(self.protos)}", **attrs)
-        )
+        # No name: ONNX Runtime refuses one given twice, and any we make up may be in the model.
+        self.protos.append(helper.make_node(op, inputs, [result], **attrs))
         return result
 
     def cast(self, value: str, dtype: str, out: str = "") -> str:
