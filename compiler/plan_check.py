@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
 
 from compiler.errors import PackageError
-from compiler.plan import Buffer, Constant, Energy, Plan, Step, hash_of
+from compiler.ops import VIEWS
+from compiler.plan import Buffer, Constant, Energy, Plan, hash_of
 from compiler.plan_package import Package
 from compiler.units import ZERO, Estimate, total
 
@@ -166,24 +167,34 @@ def _check_macs(plan: Plan) -> None:
 
 
 def _check_buffers(plan: Plan) -> None:
-    """Sizes follow from types, lives from the steps; views share the bytes of what they look at."""
-    first, last = _uses(plan.buffers, plan.steps, plan)
+    """Sizes follow from types, lives from the steps; only a view shares the bytes of what it looks at."""
     owners = {buffer.name: buffer for buffer in plan.buffers}
+    uses = _uses(plan)
+    sources = {
+        step.outputs[0]: owners.get(step.inputs[0])
+        for step in plan.steps
+        if step.op in VIEWS and not step.payload and step.inputs and step.outputs
+    }
     for buffer in plan.buffers:
         where = f"buffer {buffer.name!r}"
         size = _size_bytes(buffer)
         _demand(size is None or size == buffer.size_bytes, f"{where} has not the size of its type")
         _demand(bool(buffer.memory) or not buffer.size_bytes, f"{where} has bytes and no memory")
-        root = owners.get(buffer.same_as or buffer.name)
-        _demand(root is not None and not root.same_as, f"{where} is a view of no buffer")
-        assert root is not None
-        _demand(_place(root) == _place(buffer), f"{where} does not lie where its view says")
+        if buffer.same_as:
+            source, root = sources.get(buffer.name), owners.get(buffer.same_as)
+            true = source is not None and (source.same_as or source.name) == buffer.same_as
+            _demand(true, f"{where} is no view of {buffer.same_as!r}")
+            assert root is not None
+            _demand(_place(root) == _place(buffer), f"{where} does not lie where its view says")
         if buffer.memory:
+            first, last, start, end = uses[buffer.name]
             _demand(
-                root.first_step <= first[buffer.name] and last[buffer.name] <= root.last_step,
+                buffer.first_step <= first
+                and last <= buffer.last_step
+                and buffer.live_from_ns <= start
+                and end <= buffer.live_to_ns,
                 f"{where} is used when it is not held",
             )
-            _demand(_spans(root, plan), f"{where} is not held for the time of its steps")
 
 
 def _place(buffer: Buffer) -> tuple[object, ...]:
@@ -193,34 +204,30 @@ def _place(buffer: Buffer) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _spans(buffer: Buffer, plan: Plan) -> bool:
-    """Whether the time a buffer is held covers the steps it is held for."""
-    count = len(plan.steps)
-    start = plan.steps[buffer.first_step].start_ns if 0 <= buffer.first_step < count else 0.0
-    inside = 0 <= buffer.last_step < count
-    end = plan.steps[buffer.last_step].end_ns if inside else buffer.live_to_ns
-    if buffer.last_step >= count:
-        end = plan.latency_ns
-    return buffer.live_from_ns <= start and buffer.live_to_ns >= end
+def _uses(plan: Plan) -> dict[str, tuple[int, int, float, float]]:
+    """The first and last step that touch each value, and from when to when they run.
 
-
-def _uses(
-    buffers: Iterable[Buffer], steps: Iterable[Step], plan: Plan
-) -> tuple[dict[str, int], dict[str, int]]:
-    """The first and last step that touch each value; -1 stands for before, the number of steps for after."""
-    first = {buffer.name: buffer.first_step for buffer in buffers}
-    last = {buffer.name: buffer.first_step for buffer in buffers}
+    Step -1 is before the first, the number of steps after the last. Scratch memory is touched by the step that it says.
+    """
+    steps = plan.steps
+    uses: dict[str, tuple[int, int, float, float]] = {}
+    for buffer in plan.buffers:
+        owner = steps[buffer.first_step] if 0 <= buffer.first_step < len(steps) else None
+        times = (owner.start_ns, owner.end_ns) if owner else (0.0, 0.0)
+        uses[buffer.name] = (buffer.first_step, buffer.first_step, *times)
     for port in plan.inputs:
-        first[port.name] = -1
+        uses[port.name] = (-1, -1, 0.0, 0.0)
     for step in steps:
         for name in filter(None, step.outputs):
-            first[name] = last[name] = step.index
+            uses[name] = (step.index, step.index, step.start_ns, step.end_ns)
         for name in step.inputs:
-            if name in last:
-                last[name] = step.index
+            if name in uses:
+                first, _, start, end = uses[name]
+                uses[name] = (first, step.index, start, max(end, step.end_ns))
     for port in plan.outputs:
-        last[port.name] = len(plan.steps)
-    return first, last
+        first, _, start, _ = uses[port.name]
+        uses[port.name] = (first, len(steps), start, plan.latency_ns)
+    return uses
 
 
 def _size_bytes(buffer: Buffer) -> int | None:
@@ -244,7 +251,8 @@ def _check_constants(plan: Plan) -> None:
 def _check_memory(plan: Plan) -> None:
     """Everything lies inside its memory, and nothing on anything else that is needed at the same time."""
     constants = {c.name: c for step in plan.steps for c in step.constants}
-    for thing in (*constants.values(), *plan.buffers):
+    things: list[Buffer | Constant] = [*constants.values(), *plan.buffers]
+    for thing in things:
         if thing.memory or thing.size_bytes:
             known = plan.memories.get(thing.memory)
             end = thing.address + thing.size_bytes

@@ -1,0 +1,42 @@
+"""Loads the ONNX models of host segments, which come from a package that anyone may have made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+from compiler.errors import PackageError, one_line
+from compiler.interpreter import Model
+
+
+def load_host_model(data: bytes, name: str) -> Model:
+    """A model ready to run; PackageError when it is none or would read files beside itself."""
+    try:
+        proto = onnx.ModelProto.FromString(data)
+        outside = any(
+            tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(proto.graph)
+        )
+    except Exception as error:  # protobuf's errors share no base
+        raise PackageError(f"file {name} is not an ONNX model", code="P002") from error
+    if outside:
+        raise PackageError(f"file {name} refers to data in other files", code="P002")
+    try:
+        return Model(data)
+    except Exception as error:  # nor do ONNX Runtime's
+        raise PackageError(
+            f"file {name} is refused by ONNX Runtime: {one_line(str(error))}", code="P002"
+        ) from error
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a graph, its sub-graphs and attributes included."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from ([attribute.t] if attribute.HasField("t") else [])
+            yield from attribute.tensors
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)

@@ -1,0 +1,280 @@
+"""Turns a placed graph into a plan package: cut into works, settle time and place, write steps, add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import JsonValue
+
+from backends import accounts
+from backends.layout import Layout, digits_of, settle
+from backends.memory import ALIGNMENT
+from backends.placements import placements
+from backends.work import Work, cut
+from compiler.cost.node import unmodelled
+from compiler.ir import Graph, Node, Quant, TensorType
+from compiler.ops import macs
+from compiler.plan import (
+    SCHEMA,
+    Attribute,
+    Buffer,
+    Constant,
+    MemoryUse,
+    Named,
+    Plan,
+    Port,
+    Quantization,
+    Spill,
+    Step,
+)
+from compiler.plan_package import Package, payload_name, seal
+from compiler.target import Target
+
+
+def lower(
+    graph: Graph,
+    target: Target,
+    *,
+    model_name: str,
+    model_sha256: str,
+    pipeline: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    partition: JsonValue = None,
+    bound: JsonValue = None,
+    macs_before: int | None = None,
+) -> Package:
+    """The plan of a placed graph, with its payloads.
+
+    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition` and `bound` are passed through. Raises
+    CapacityError when the model does not fit the memories of the target.
+    """
+    works = cut(graph, target)
+    layout = settle(works, graph, target)
+    weights, offsets = _weights(works, graph)
+    payloads = {payload_name(work.model, host=True): work.model for work in works if work.model}
+    if weights:
+        payloads[payload_name(weights, host=False)] = weights
+    steps = tuple(
+        _step(index, work, graph, target, layout, offsets) for index, work in enumerate(works)
+    )
+    energy = accounts.plan_energy(steps, list(target.chip.engines))
+    memories = _memories(layout, target)
+    plan = Plan(
+        schema=SCHEMA,
+        hash="",
+        model=Named(name=model_name, sha256=model_sha256),
+        target=Named(name=target.name, sha256=target.sha256),
+        engines={name: unit.kind for name, unit in target.chip.engines.items()},
+        inputs=tuple(_port(name, graph) for name in graph.inputs),
+        outputs=tuple(_port(name, graph) for name in graph.outputs),
+        pipeline=tuple(pipeline),
+        notes=tuple(notes),
+        steps=steps,
+        buffers=_buffers(works, graph, layout),
+        placements=placements(works, graph),
+        energy_pj=energy,
+        one_time_load=accounts.one_time_load(works, layout.loads),
+        latency_ns=layout.times.latency_ns,
+        serial_latency_ns=sum(cost.latency_ns for cost in layout.costs),
+        memories=memories,
+        peak_bytes={name: use.peak_bytes for name, use in memories.items()},
+        spills=_spills(layout),
+        macs=accounts.macs_of(steps, list(target.chip.engines), macs_before),
+        utilization=accounts.utilization(steps),
+        resident=accounts.resident_use(works, graph, target),
+        tops_per_watt=accounts.efficiency(steps, energy, target),
+        bound=bound,
+        partition=partition,
+        divergence_total=sum(step.divergence for step in steps),
+        files={},
+        not_modelled=_not_modelled(steps, target),
+    )
+    return seal(plan, payloads)
+
+
+def _weights(works: Sequence[Work], graph: Graph) -> tuple[bytes, dict[str, int]]:
+    """The weights payload, and where in it each constant starts (little-endian, as numpy's rows)."""
+    data = bytearray()
+    offsets: dict[str, int] = {}
+    for name in dict.fromkeys(name for work in works for name in work.stored):
+        data.extend(bytes(-len(data) % ALIGNMENT))
+        offsets[name] = len(data)
+        array = np.asarray(graph.constants[name])
+        data.extend(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return bytes(data), offsets
+
+
+def _step(
+    index: int,
+    work: Work,
+    graph: Graph,
+    target: Target,
+    layout: Layout,
+    offsets: Mapping[str, int],
+) -> Step:
+    main, cost = work.main, layout.costs[index]
+    chosen = main.placement if main else None
+    alone = main is not None and len(work.nodes) == 1
+    utilization = accounts.use_of(work, graph, target)
+    resident = chosen.resident if chosen and utilization else False
+    pays_load = utilization is not None and not resident
+    return Step(
+        index=index,
+        name=work.name,
+        op=work.op,
+        engine=work.engine,
+        inputs=work.inputs,
+        outputs=work.outputs,
+        attributes=_attributes(work, target),
+        constants=_constants(work, graph, layout, offsets),
+        payload=payload_name(work.model, host=True) if work.model else "",
+        start_ns=layout.times.starts_ns[index],
+        end_ns=layout.times.ends_ns[index],
+        weight_load_ns=layout.loads[index].latency_ns if pays_load else 0.0,
+        energy_pj=accounts.energy_of(cost),
+        macs=sum(macs(node, graph) for node in work.nodes),
+        operations=tuple(node.op for node in work.nodes),
+        nodes=tuple(dict.fromkeys(name for node in work.nodes for name in node.origin)),
+        mapping=chosen.mapping if chosen and alone else "",
+        digits=digits_of(main, graph) if main and utilization else 0,
+        resident=resident,
+        weight_home=layout.constant_places[main.inputs[1]].memory if main and utilization else "",
+        utilization=utilization,
+        divergence=sum(node.placement.divergence for node in work.nodes if node.placement),
+        reason=_reason(work.nodes),
+        source=main.source if main and alone else "",
+        not_modelled=next((why for node in work.nodes if (why := unmodelled(node, graph))), ""),
+    )
+
+
+def _attributes(work: Work, target: Target) -> dict[str, Attribute]:
+    """What the arithmetic needs; the noise of an analog step's converters is the chip's."""
+    attributes = dict(work.attributes)
+    if work.op == "AnalogProduct" and target.analog is not None:
+        attributes["noise_lsb"] = target.analog[1].converter_noise_lsb.value
+    return attributes
+
+
+def _reason(nodes: Sequence[Node]) -> str:
+    """Why the nodes run where they do: the reasons they share, or the first and how many there are."""
+    reasons = list(dict.fromkeys(node.placement.reason for node in nodes if node.placement))
+    if len(reasons) > 1:
+        return f"{reasons[0]} (and {len(reasons) - 1} more reasons for its {len(nodes)} nodes)"
+    return reasons[0] if reasons else "constants are handed out by the host"
+
+
+def _constants(
+    work: Work, graph: Graph, layout: Layout, offsets: Mapping[str, int]
+) -> tuple[Constant, ...]:
+    def constant(name: str, kind: TensorType, offset: int | None) -> Constant:
+        place = layout.constant_places[name]
+        return Constant(
+            name=name,
+            dtype=kind.dtype,
+            shape=kind.sizes,
+            quantization=_quantization(kind.quant),
+            offset=offset,
+            memory=place.memory,
+            address=place.address,
+            size_bytes=layout.constant_bytes[name],
+        )
+
+    found = [constant(name, graph.types[name], offsets[name]) for name in work.stored]
+    found += [constant(name, graph.types[name], None) for name in work.inside]
+    if work.op == "Segment":
+        kind = TensorType("uint8", (len(work.model),))
+        found.append(constant(work.model_constant, kind, None))
+    return tuple(found)
+
+
+def _quantization(quant: Quant | None) -> Quantization | None:
+    if quant is None:
+        return None
+    return Quantization(
+        bits=quant.bits,
+        signed=quant.signed,
+        scale=quant.scale,
+        zero_point=quant.zero_point,
+        axis=quant.axis,
+    )
+
+
+def _port(name: str, graph: Graph) -> Port:
+    kind = graph.types[name]
+    return Port(
+        name=name,
+        dtype=kind.dtype,
+        shape=kind.shape,
+        quantization=_quantization(kind.quant),
+        batch_axis=graph.batch_axes.get(name),
+    )
+
+
+def _buffers(works: Sequence[Work], graph: Graph, layout: Layout) -> tuple[Buffer, ...]:
+    """Every value that steps exchange, in the order in which they come to be, and the scratch memory of host segments."""
+    position = {name: i for i, work in enumerate(works) for name in work.outputs}
+    buffers = [_buffer(name, -1, graph, layout) for name in graph.inputs]
+    for index, work in enumerate(works):
+        names = [name for name in work.outputs if name]
+        buffers += [_buffer(name, position[name], graph, layout) for name in names]
+        if work.scratch_buffer in layout.lives:
+            size_bytes = layout.lives[work.scratch_buffer].size_bytes
+            kind = TensorType("uint8", (size_bytes,))
+            buffers.append(_buffer(work.scratch_buffer, index, graph, layout, kind))
+    return tuple(buffers)
+
+
+def _buffer(
+    name: str, made_by: int, graph: Graph, layout: Layout, kind: TensorType | None = None
+) -> Buffer:
+    kind = kind or graph.types[name]
+    root = layout.roots.get(name, name)
+    live, place = layout.lives.get(root), layout.places.get(root)
+    return Buffer(
+        name=name,
+        dtype=kind.dtype,
+        shape=kind.shape,
+        quantization=_quantization(kind.quant),
+        memory=place.memory if place else "",
+        address=place.address if place else 0,
+        size_bytes=live.size_bytes if live else 0,
+        first_step=live.first_step if live else made_by,
+        last_step=live.last_step if live else made_by,
+        live_from_ns=live.from_ns if live else 0.0,
+        live_to_ns=live.to_ns if live else 0.0,
+        same_as=root if root != name else "",
+    )
+
+
+def _memories(layout: Layout, target: Target) -> dict[str, MemoryUse]:
+    tops = dict(layout.weight_bytes)
+    for name, place in layout.places.items():
+        tops[place.memory] = max(tops[place.memory], place.address + layout.lives[name].size_bytes)
+    return {
+        name: MemoryUse(
+            capacity_bytes=memory.capacity_bytes.value,
+            peak_bytes=tops[name],
+            weight_bytes=layout.weight_bytes[name],
+        )
+        for name, memory in target.memories.items()
+    }
+
+
+def _spills(layout: Layout) -> tuple[Spill, ...]:
+    return tuple(
+        Spill(
+            buffer=name,
+            wanted=layout.homes[name],
+            got=place.memory,
+            size_bytes=layout.lives[name].size_bytes,
+        )
+        for name, place in sorted(layout.places.items())
+        if place.memory != layout.homes[name]
+    )
+
+
+def _not_modelled(steps: Sequence[Step], target: Target) -> tuple[str, ...]:
+    """What the chip file leaves out, then what the steps leave out, each said once."""
+    said = [f"{step.name}: {step.not_modelled}" for step in steps if step.not_modelled]
+    return (*target.chip.not_modelled, *said)
