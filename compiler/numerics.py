@@ -111,12 +111,19 @@ def _depthwise(
 def integer_product(data: Integers, weights: Integers, window: Window) -> npt.NDArray[np.int64]:
     """The exact product of integers (zero points already taken off); shapes as `matrix_product`.
 
-    Raises OverflowError where a sum could leave 32 bits: the accumulator of the engines is that wide.
+    Raises OverflowError where a sum leaves 32 bits: the accumulator of the engines is that wide.
     """
     largest = _magnitude(data) * _magnitude(weights) * weights.shape[-2]
     width = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
-    result = matrix_product(data.astype(width), weights.astype(width), window)
-    return result.astype(np.int64)
+    result = matrix_product(data.astype(width), weights.astype(width), window).astype(np.int64)
+    if (
+        largest >= 1 << 31
+        and not -(1 << 31) <= result.min(initial=0) <= result.max(initial=0) < 1 << 31
+    ):
+        raise OverflowError(
+            f"a sum of {weights.shape[-2]} products leaves the accumulator's 32 bits"
+        )
+    return result
 
 
 def _magnitude(data: Integers) -> int:
@@ -166,10 +173,13 @@ def output_bounds(out: Quant, node: Node) -> tuple[int, int]:
     """The integers a node may give: the format's, narrowed by the node's `minimum` and `maximum` (real numbers)."""
     low, high = out.lowest, out.highest
     scale, point = np.float32(out.scale[0]), out.zero_point[0]
+    with np.errstate(over="ignore"):  # the largest float, as a bound, means none
+        least = np.float32(node.number("minimum", -np.inf)) / scale
+        most = np.float32(node.number("maximum", np.inf)) / scale
     if "minimum" in node.attrs:
-        low = max(low, round_clipped(np.float32(node.number("minimum", 0)) / scale, out) + point)
+        low = max(low, round_clipped(least, out) + point)
     if "maximum" in node.attrs:
-        high = min(high, round_clipped(np.float32(node.number("maximum", 0)) / scale, out) + point)
+        high = min(high, round_clipped(most, out) + point)
     return min(max(low, out.lowest), out.highest), max(min(high, out.highest), out.lowest)
 
 
@@ -186,7 +196,8 @@ def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
         shape[quant.axis] = -1
     scale = np.asarray(quant.scale, np.float32).reshape(shape if quant.axis is not None else ())
     point = np.asarray(quant.zero_point, np.float32).reshape(scale.shape)
-    rounded = np.rint(data.astype(np.float32) / scale) + point
+    with np.errstate(over="ignore"):
+        rounded = np.rint(data.astype(np.float32) / scale) + point
     clipped = np.clip(rounded, quant.lowest, quant.highest)
     result: Integers = clipped.astype(np.int32).astype(quant.storage)
     return result
