@@ -41,14 +41,22 @@ class PassError(Exception):
         self.before = before
 
 
-def run_passes(graph: Graph, passes: Sequence[Pass], target: Target, *observers: Observer) -> Graph:
+def run_passes(
+    graph: Graph,
+    passes: Sequence[Pass],
+    target: Target,
+    *observers: Observer,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Graph:
     """Runs passes in order, verifies after each, and tells observers (position, pass, before, after).
 
+    `progress` is told the name of each pass as it starts.
     Errors the user can cause (CompileError) pass through; anything else becomes a PassError.
     """
     from compiler.errors import CompileError
 
     for position, current in enumerate(passes):
+        progress(current.name)
         try:
             after = current(graph, target)
             if after is not graph:

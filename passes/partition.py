@@ -40,7 +40,11 @@ class Partition(Pass):
         return replace(
             graph,
             nodes=nodes,
-            partition=solution.summary(problem, self.objective, self.max_divergence),
+            partition=solution.summary(
+                self.objective,
+                self.max_divergence,
+                graph.calibration.kind if graph.calibration else "",
+            ),
         )
 
 

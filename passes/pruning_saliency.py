@@ -19,7 +19,7 @@ from passes.pruning_matrix import Matrix, Reals
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
-PROBED_SHARE = 0.25  # of a space's classes are gone when the network's output is looked at
+PROBED_SHARES = (0.25, 0.5, 0.75)  # of a space's classes are gone when the network is looked at
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,13 @@ class Space:
 class Curve:
     """The order in which `space` gives up its classes, and the error after 0, 1, 2, ... of them.
 
-    `probe` are the weights that its readers have, by node, when `probed` classes are gone.
+    `probes` are the weights that its readers have, by node, when so many classes are gone.
     """
 
     space: Space
     order: Classes
     error: Reals
-    probed: int
-    probe: Mapping[str, Reals]
+    probes: Mapping[int, Mapping[str, Reals]]
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,8 @@ def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
             states.append((reader, _state(reader), rows))
     left = space.classes.tolist()
     order, error = [], [0.0]
-    probed, probe = max(1, round(PROBED_SHARE * space.width)), {}
+    probed = {max(1, round(share * space.width)) for share in PROBED_SHARES}
+    probes: dict[int, Mapping[str, Reals]] = {}
     while left:
         total = np.zeros(len(left))
         for reader, state, rows in states:
@@ -160,9 +160,10 @@ def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
         error.append(error[-1] + float(total[place]))
         for _, state, rows in states:
             state.remove(rows[chosen])
-        if len(order) == probed:
-            probe = {reader.layer.node: state.weights.copy() for reader, state, _ in states}
-    return Curve(space, np.array(order), np.array(error), probed, probe)
+        if len(order) in probed:
+            weights = {reader.layer.node: state.weights.copy() for reader, state, _ in states}
+            probes[len(order)] = weights
+    return Curve(space, np.array(order), np.array(error), probes)
 
 
 def rows_of_classes(layer: Layer, classes: Classes) -> dict[int, Indices] | None:

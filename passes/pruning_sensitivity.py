@@ -19,6 +19,7 @@ from passes.pruning_refit import rewritten
 from passes.pruning_saliency import Curve, Reader
 
 MAX_SAMPLES = 32  # run for each space
+SATURATED = 0.999  # an output error above this counts as this
 HELD_OUT = 4  # every so many samples one is kept apart from the fit, if there are so many
 
 
@@ -43,18 +44,31 @@ def scaled_curves(
     wanted = Interpreter(graph, outputs=outputs).run_all(samples)
     result = []
     for curve in curves:
-        probed = graph
-        for reader in readers:
-            weights = curve.probe.get(reader.layer.node)
-            if weights is not None:
-                shift = (reader.weights - weights) @ reader.mean
-                probed = rewritten(reader.matrix, probed, weights[None], shift)
-        found = Interpreter(probed, outputs=outputs).run_all(samples)
-        damage = max(relative_error(found[name], wanted[name]) for name in outputs)
-        inside = curve.error[curve.probed]
-        factor = damage / inside if inside > 0 and np.isfinite(damage) else 1.0
-        result.append(replace(curve, error=curve.error * factor))
+        factors = {}
+        for gone, weights in curve.probes.items():
+            found = Interpreter(
+                _probed(graph, readers, weights), outputs=outputs
+            ).run_all(samples)
+            damage = max(relative_error(found[name], wanted[name]) for name in outputs)
+            if curve.error[gone] > 0 and np.isfinite(damage):
+                factors[gone] = damage / (1 - min(damage, SATURATED)) / curve.error[gone]
+        if factors:
+            places = np.arange(len(curve.error))
+            factor = np.interp(places, list(factors), list(factors.values()))
+            error = np.maximum.accumulate(curve.error * factor)
+            curve = replace(curve, error=error)
+        result.append(curve)
     return tuple(result)
+
+
+def _probed(graph: Graph, readers: Sequence[Reader], weights: Mapping[str, Reals]) -> Graph:
+    """The graph with other weights in some layers, the means of their outputs kept."""
+    for reader in readers:
+        found = weights.get(reader.layer.node)
+        if found is not None:
+            shift = (reader.weights - found) @ reader.mean
+            graph = rewritten(reader.matrix, graph, found[None], shift)
+    return graph
 
 
 def scores(graph: Graph) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Solution:
     gap: float
 
     def summary(
-        self, problem: Problem, objective: Objective, max_divergence: float, kind: str = ""
+        self, objective: Objective, max_divergence: float, kind: str
     ) -> PartitionSummary:
         """The solution as the graph carries it."""
         return PartitionSummary(

@@ -1,0 +1,166 @@
+"""The flow: from an ONNX model and a chip to a plan package, in the order in which things happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import onnx
+
+    from compiler.ir import Graph
+    from compiler.plan_package import Package
+    from compiler.target import Target
+    from passes.base import Observer
+    from passes.calibration_inputs import CalibrationInputs
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compilation can be asked for; the command line has a flag for each.
+
+    `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from `seed`), of which
+    `calibration_samples` are used; `prune` is the share of MACs to remove. See passes.pipeline for the rest.
+    """
+
+    bind: Mapping[str, int] = field(default_factory=dict)
+    data: str | Path | None = None
+    calibration_samples: int = 128
+    seed: int = 0
+    prune: float = 0.0
+    prune_method: Literal["second-order", "magnitude"] = "second-order"
+    objective: Literal["energy", "latency", "edp"] = "energy"
+    max_divergence: float = 0.02
+    weights: Literal["auto", "resident", "reload"] = "auto"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled model: its package, the one-line diagnostics on the way, and every file that was read."""
+
+    package: Package
+    diagnostics: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def compile_model(
+    model: str | Path | bytes | onnx.ModelProto,
+    target: Target,
+    options: Options | None = None,
+    observers: tuple[Observer, ...] = (),
+    progress: Progress = lambda _: None,
+) -> Compiled:
+    """Compiles a model for a chip. Raises CompileError for what the user can mend, PassError for a bug of a pass."""
+    from backends.hybrid import lower
+    from compiler.cost.bound import lower_bound
+    from compiler.onnx_import import import_onnx
+    from compiler.ops import macs
+    from passes.base import run_passes
+    from passes.pipeline import clean_passes, compile_passes
+
+    options = options or Options()
+    _check(options)
+    progress("import")
+    imported = import_onnx(model, options.bind)
+    clean = run_passes(imported.graph, clean_passes(), target, *observers, progress=progress)
+    inputs = _calibration_inputs(clean, options)
+    passes = compile_passes(
+        inputs,
+        prune_share=options.prune,
+        prune_method=options.prune_method,
+        objective=options.objective,
+        max_divergence=options.max_divergence,
+        weights=options.weights,
+    )
+    placed = run_passes(clean, passes, target, *observers, progress=progress)
+    notes = (*imported.notes, *_notes(inputs, options, clean, placed))
+    progress("plan")
+    package = lower(
+        placed,
+        target,
+        model_name=imported.name,
+        model_sha256=imported.sha256,
+        pipeline=tuple(repr(one) for one in (*clean_passes(), *passes)),
+        notes=notes,
+        partition=_partition_summary(placed),
+        bound=lower_bound(placed, target),
+        macs_before=sum(macs(node, clean) for node in clean),
+    )
+    read = [*imported.files, *((Path(options.data),) if options.data is not None else ())]
+    read += [target.file] if target.file is not None else []
+    return Compiled(package, (*notes, *_modelling_notes(package)), tuple(read))
+
+
+def _check(options: Options) -> None:
+    """Refuses options that have no meaning."""
+    from compiler.errors import UsageError
+
+    if not options.max_divergence >= 0:
+        raise UsageError(f"--max-divergence {options.max_divergence}: wanted 0 or more, or inf")
+    if options.calibration_samples < 1:
+        raise UsageError(f"--calibration-samples {options.calibration_samples}: wanted 1 or more")
+
+
+def _calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs:
+    from passes.calibration_inputs import load_inputs, synthetic_inputs
+
+    if options.data is not None:
+        return load_inputs(options.data, graph, options.calibration_samples)
+    return synthetic_inputs(graph, min(options.calibration_samples, SYNTHETIC), options.seed)
+
+
+SYNTHETIC = 16  # made-up samples tell little, so few are made
+
+
+def _notes(
+    inputs: CalibrationInputs, options: Options, clean: Graph, placed: Graph
+) -> tuple[str, ...]:
+    """Warnings on how far the result can be trusted."""
+    notes = []
+    if inputs.synthetic:
+        notes.append(
+            f"warning[W001]: ranges and divergences were measured on {inputs.count} made-up inputs (seed {options.seed}); "
+            "real ones differ, so the accuracy may fall: give samples with --data"
+        )
+    if options.prune and placed.ledger and _macs(placed) >= _macs(clean):
+        notes.append(
+            f"warning[W004]: --prune {options.prune} removed nothing: no channels can go without changing inputs or outputs"
+        )
+    return tuple(notes)
+
+
+def _macs(graph: Graph) -> int:
+    from compiler.ops import macs
+
+    return sum(macs(node, graph) for node in graph)
+
+
+def _modelling_notes(package: Package) -> tuple[str, ...]:
+    missing = [step for step in package.plan.steps if step.not_modelled]
+    if not missing:
+        return ()
+    plural = "s" if len(missing) > 1 else ""
+    return (
+        f"warning[W003]: {len(missing)} step{plural} not fully modelled, so the energy is too low: "
+        f"{missing[0].name}: {missing[0].not_modelled}",
+    )
+
+
+def _partition_summary(graph: Graph) -> dict[str, float | str | None]:
+    summary = graph.partition
+    if summary is None:
+        return {}
+    limit = summary.max_divergence
+    return {
+        "objective": summary.objective,
+        "energy_pj": summary.energy_pj,
+        "latency_ns": summary.latency_ns,
+        "divergence": summary.divergence,
+        "divergence_kind": summary.divergence_kind,
+        "max_divergence": limit if limit != float("inf") else None,
+        "gap": summary.gap,
+    }

@@ -1,0 +1,52 @@
+"""The passes in order, each with the reason for its place."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from passes.base import Pass
+from passes.calibrate import Calibrate
+from passes.calibration_inputs import CalibrationInputs
+from passes.eliminate_dead import EliminateDead
+from passes.fold_batchnorm import FoldBatchnorm
+from passes.fold_constants import FoldConstants
+from passes.fuse_activations import FuseActivations
+from passes.lower_convolution import LowerConvolution
+from passes.normalize_quantization import NormalizeQuantization
+from passes.pad_to_tiles import PadToTiles
+from passes.partition import Partition
+from passes.prune import Prune
+from passes.quantize import Quantize
+from passes.widen_half import WidenHalf
+
+
+def clean_passes() -> tuple[Pass, ...]:
+    """What needs no data: fewer and plainer nodes to decide on."""
+    return (
+        EliminateDead(),  # first: nothing is spent on what nobody reads
+        FoldConstants(),  # shapes and weights become constants that later passes can look at
+        WidenHalf(),  # before anything is folded into weights, so that it is folded in float32
+        FoldBatchnorm(),  # needs constant weights; leaves one node a layer
+        NormalizeQuantization(),  # the integers a model brings along, before anything touches them
+    )
+
+
+def compile_passes(
+    inputs: CalibrationInputs,
+    *,
+    prune_share: float = 0.0,
+    prune_method: Literal["second-order", "magnitude"] = "second-order",
+    objective: Literal["energy", "latency", "edp"] = "energy",
+    max_divergence: float = 0.02,
+    weights: Literal["auto", "resident", "reload"] = "auto",
+) -> tuple[Pass, ...]:
+    """Everything that makes a clean graph a placed one in the formats of its engines."""
+    return (
+        Prune(prune_share, inputs, prune_method),  # nothing placed yet depends on a size
+        LowerConvolution(),  # one form meets the arrays
+        FuseActivations(),  # products can carry a clip only in that form; before ranges are measured
+        Calibrate(inputs),  # partition needs ranges and divergences of the layers as they will be
+        Partition(objective, max_divergence, weights),
+        Quantize(inputs),  # writes the chosen formats, which partition had to choose first
+        PadToTiles(),  # last, so that only what lies on tiles is padded or split
+    )
