@@ -95,7 +95,7 @@ DTYPE_BITS = {
     "int64": 64, "uint64": 64, "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64,
     "int4": 4, "uint4": 4, "complex64": 64, "complex128": 128,
     "float8_e4m3fn": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
-    "float8_e8m0fnu": 8, "float4_e2m1fn": 4, "int2": 2, "uint2": 2,
+    "float8_e8m0fnu": 8, "float6_e2m3fn": 6, "float6_e3m2fn": 6, "float4_e2m1fn": 4, "int2": 2, "uint2": 2,
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from compiler.onnx_rules import (
     OLDEST_OPSET,
     check_operations,
     check_rules,
+    check_texts,
     label_nodes,
     sort_nodes,
 )
@@ -78,13 +79,14 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> 
         raise ModelError("a text of the model is not UTF-8", code="M002") from error
     except RecursionError as error:
         raise ModelError("its graphs are nested too deeply", code="M008") from error
-    except (RuntimeError, EncodeError) as error:
+    except (RuntimeError, EncodeError, TypeError) as error:
         raise ModelError(f"it cannot be read: {error}", code="M002") from error
 
 
 def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loaded:
     model, digest, path = _message(source)
     limits.check_nodes(model)
+    check_texts(model)
     _join_default_domain(model)
     model = _not_older_than_7(model)
     external = External(path.parent if path else None)

@@ -30,6 +30,21 @@ def label_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
     return tuple(node.name for node in graph.node)
 
 
+def check_texts(model: onnx.ModelProto) -> None:
+    """ModelError M002 for a name that is not UTF-8 (protobuf gives bytes for it)."""
+    for graph in all_graphs(model.graph):
+        values = [*graph.input, *graph.output, *graph.value_info]
+        dims = [dim for value in values for dim in value.type.tensor_type.shape.dim]
+        names = [value.name for value in values] + [dim.dim_param for dim in dims]
+        names += [tensor.name for tensor in graph.initializer]
+        for node in graph.node:
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [attribute.name for attribute in node.attribute]
+        wrong = next((name for name in [graph.name, *names] if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise ModelError(f"the name {wrong!r} is not UTF-8 text", code="M002")
+
+
 def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
     """Puts the nodes in execution order, keeping the file's order where it is one; ModelError M007 when there is none."""
     maker = _makers(graph, weights)
@@ -226,6 +241,8 @@ def _cycle(graph: onnx.GraphProto, needs: list[set[int]], done: set[int]) -> str
         here = min(needs[here] - done)
     circle = list(path)
     circle = circle[circle.index(here) :][::-1]
+    first = circle.index(min(circle))
+    circle = circle[first:] + circle[:first]
     names = [graph.node[index].name for index in circle]
     shown = names if len(names) <= 6 else [*names[:5], f"... {len(names) - 6} more", names[-1]]
     return " -> ".join([*shown, names[0]])
