@@ -333,8 +333,8 @@ def digits_of_tiles(
     flat = tiles.transpose(0, 1, 3, 2, 4).reshape(
         groups, row_count * array_rows, column_count * array_columns
     )
-    flat = flat[:, :rows, : count * columns].reshape(groups, rows, count, columns)
-    return np.ascontiguousarray(flat.transpose(2, 0, 1, 3)).astype(np.int8)
+    digits = flat[:, :rows, : count * columns].reshape(groups, rows, count, columns)
+    return np.ascontiguousarray(digits.transpose(2, 0, 1, 3)).astype(np.int8)
 
 
 def _write_clipped_add(writer: _Writer, node: Node) -> None:
@@ -391,6 +391,7 @@ def _write_integer_average_pool(writer: _Writer, node: Node) -> None:
         kernel_shape=window.kernel,
         strides=window.strides,
         pads=window.pads,
+        dilations=window.dilations,
         count_include_pad=node.integer("count_include_pad", 0),
     )
     ratio = np.float32(data.scale[0]) / np.float32(out.scale[0])
