@@ -217,7 +217,7 @@ def _constant(constant: Constant, data: bytes) -> Array:
 def _sample(value: Value, sample: int) -> Any:
     if isinstance(value, list):
         return value[sample]
-    return np.ascontiguousarray(value[sample if len(value) > 1 else 0])
+    return np.asarray(value[sample if len(value) > 1 else 0], order="C")
 
 
 def _all_arrays(values: Sequence[Any]) -> bool:

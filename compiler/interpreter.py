@@ -79,7 +79,7 @@ class Interpreter:
         count = len(next(iter(samples.values())))
         results: dict[str, list[Array]] = {name: [] for name in self.outputs}
         for index in range(count):
-            single = {name: np.ascontiguousarray(data[index]) for name, data in samples.items()}
+            single = {name: np.asarray(data[index], order="C") for name, data in samples.items()}
             for name, value in self.run(single).items():
                 results[name].append(value)
         return {name: np.stack(values) for name, values in results.items()}

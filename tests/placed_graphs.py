@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -51,7 +52,8 @@ class Build:
         outputs: int = 1,
         slices: int = 0,
         resident: bool = False,
-        **attrs: Attribute,
+        attrs: Mapping[str, Attribute] | None = None,
+        **more: Attribute,
     ) -> str:
         """A node; the shape of its output is inferred."""
         name = f"n{len(self.nodes)}"
@@ -62,13 +64,12 @@ class Build:
             op,
             tuple(inputs),
             tuple(outs),
-            attrs,
+            {**(attrs or {}), **more},
             placement,
             (f"onnx_{name}",),
             f"{name}.py:1",
         )
         dtype = quant.storage if quant else dtype
-        declared = {out: TensorType(dtype, None, quant) for out in outs}
         declared = {out: TensorType(dtype, (1,), quant) for out in outs}
         inferred = infer_types(node, {**self.types, **declared}, self.constants)
         for out in outs:
@@ -101,7 +102,8 @@ class Build:
         resident: bool = False,
         per_column: bool = True,
         dtype: str = "",
-        **attrs: Attribute,
+        attrs: Mapping[str, Attribute] | None = None,
+        **more: Attribute,
     ) -> str:
         """An integer matrix product; `columns` are those of one group."""
         kind = self.types[value]
@@ -116,9 +118,10 @@ class Build:
         if bias:
             values = self.random.integers(-3000, 3000, groups * columns).astype(np.int32)
             inputs.append(self.constant(values))
-        if kernel:
-            attrs["kernel"] = kernel
-        return self.add("Product", inputs, engine, out, dtype, slices=1, resident=resident, **attrs)
+        whole = {**(attrs or {}), **more, **({"kernel": kernel} if kernel else {})}
+        return self.add(
+            "Product", inputs, engine, out, dtype, slices=1, resident=resident, attrs=whole
+        )
 
     def analog(
         self,
@@ -133,7 +136,8 @@ class Build:
         image: bool = True,
         resident: bool = False,
         dtype: str = "",
-        **attrs: Attribute,
+        attrs: Mapping[str, Attribute] | None = None,
+        **more: Attribute,
     ) -> str:
         """A product on the analog array, with random weights, gains and scales."""
         assert self.target.analog is not None
@@ -157,11 +161,10 @@ class Build:
         stored: Array = tile_image(parts, array_rows, array_columns) if image else parts
         constants = [stored, gain, worth.astype(np.float32), scale, bias]
         names = [self.constant(data) for data in constants]
-        if kernel:
-            attrs["kernel"] = kernel
+        whole = {**(attrs or {}), **more, **({"kernel": kernel} if kernel else {})}
         return self.add(
             "AnalogProduct", [value, *names], "analog", out, dtype, slices=digits, resident=resident,
-            rows=rows, array_rows=array_rows, converter_bits=bits, **attrs,
+            rows=rows, array_rows=array_rows, converter_bits=bits, attrs=whole,
         )  # fmt: skip
 
     def graph(self, *outputs: str, check: bool = True) -> Graph:
@@ -176,7 +179,7 @@ class Build:
             tuple(self.nodes),
             {name: kind for name, kind in self.types.items() if name in used},
             {name: data for name, data in self.constants.items() if name in used},
-            batch_axes=dict.fromkeys((*self.inputs, *names), 0),
+            batch_axes={name: 0 for name in (*self.inputs, *names) if self.types[name].shape},
             ledger={name: "" for node in self.nodes for name in node.origin},
         )
         if check:
