@@ -26,20 +26,21 @@ class Builder:
         self.constants: dict[str, Array] = {}
         self.ledger: dict[str, str] = {}
         self.hints = hints
-        self.name = ""
+        self.name = ""  # of the ONNX node: the origin of what is emitted
+        self.label = ""  # what nodes and values are named after
         self.source = ""
         self._taken = set(taken)
         self._node_names: set[str] = set()
 
     def begin(self, name: str, source: str) -> None:
         """Starts on an ONNX node: what is emitted from now on comes from it."""
-        self.name = name
+        self.name = self.label = name
         self.source = source
         self.ledger[self.name] = ""
 
     def fresh(self, hint: str) -> str:
         """A value name that nothing in the model has."""
-        name = _unused(f"{self.name}.{hint}", self._taken)
+        name = _unused(f"{self.label}.{hint}", self._taken)
         self._taken.add(name)
         return name
 
@@ -66,7 +67,7 @@ class Builder:
         """Adds a node in the graph's opset and gives its first output; `outputs` None makes one fresh value."""
         main = outputs is not None
         outputs = outputs or (self.fresh(op.lower()),)
-        name = _unused(self.name if main else f"{self.name}.{op}", self._node_names)
+        name = _unused(self.label if main else f"{self.label}.{op}", self._node_names)
         inputs = _without_trailing_blanks(inputs)
         node = Node(name, op, inputs, outputs, dict(attrs or {}), None, (self.name,), self.source)
         self.add(node)
@@ -85,9 +86,9 @@ class Builder:
         """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares."""
         try:
             found = infer_types(node, self.types, self.constants)
-        except onnx.checker.ValidationError as error:
-            raise Unliftable(plain_reason(error)) from error
         except Exception as error:
+            if isinstance(error.__cause__ or error, onnx.checker.ValidationError):
+                raise Unliftable(plain_reason(error)) from error
             raise ModelError(plain_reason(error), code="M004", node=self.name) from error
         if node.op == "MeanVarianceNormalization":  # ONNX's own inference finds no shape for it
             found = {node.outputs[0]: self.types[node.inputs[0]]}
@@ -103,7 +104,7 @@ class Builder:
         """Adds the ONNX node, kept whole as a model of its own, with the types of its outputs."""
         for value, kind in types.items():
             self.types[value] = merged(kind, self.hints.get(value))
-        name = _unused(self.name, self._node_names)
+        name = _unused(self.label, self._node_names)
         self._node_names.add(name)
         outputs = tuple(types)
         attrs: dict[str, Attribute] = {"model": model}

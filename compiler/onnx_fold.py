@@ -33,8 +33,8 @@ class Folder:
         self.builder = builder
         self.total_bytes = 0
 
-    def fold_from(self, start: int) -> bool:
-        """Evaluates the nodes from a position on where possible; whether none is left."""
+    def fold_from(self, start: int) -> None:
+        """Evaluates the nodes from a position on where possible."""
         builder = self.builder
         nodes, builder.nodes[start:] = builder.nodes[start:], []
         for node in nodes:
@@ -47,7 +47,6 @@ class Folder:
             for name, data in zip(node.outputs, results, strict=True):
                 if name:
                     builder.set_constant(name, data)
-        return bool(nodes) and len(builder.nodes) == start
 
     def _evaluate(self, node: Node) -> list[Array] | None:
         op, inputs = node.op, node.inputs

@@ -11,6 +11,7 @@ import onnx
 
 from compiler.errors import ModelError
 from compiler.ir import Array, Graph, TensorType
+from compiler.onnx_branch import taken_branch
 from compiler.onnx_build import Builder, Unliftable, plain_reason
 from compiler.onnx_dialects import DIALECTS
 from compiler.onnx_fold import Folder
@@ -72,21 +73,33 @@ def import_onnx(
 
 
 def _walk(loaded: Loaded, builder: Builder) -> None:
-    """Takes every node over, in order: folded, lifted, rewritten from a dialect, or kept whole."""
+    """Takes every node over, in order."""
     folder = Folder(builder)
     for node in loaded.model.graph.node:
         builder.begin(node.name, source_line(node))
         start = len(builder.nodes)
-        if node.op_type == "Constant" and _take_constant(node, builder):
+        _step(node, loaded, builder, folder)
+        if len(builder.nodes) == start:
             builder.ledger[builder.name] = "folded"
-            continue
-        try:
-            _take(node, loaded.opset, builder)
-        except Unliftable:
-            del builder.nodes[start:]
-            keep_whole(node, loaded.model, builder)
-        if folder.fold_from(start):
-            builder.ledger[builder.name] = "folded"
+
+
+def _step(node: onnx.NodeProto, loaded: Loaded, builder: Builder, folder: Folder) -> None:
+    """A node is folded, lifted, rewritten from a dialect, replaced by the branch it takes, or kept whole."""
+    if node.op_type == "Constant" and _take_constant(node, builder):
+        return
+    branch = taken_branch(node, builder)
+    if branch is not None:
+        for index, inner in enumerate(branch):
+            builder.label = f"{builder.name}/{inner.name or f'{inner.op_type}_{index}'}"
+            _step(inner, loaded, builder, folder)
+        return
+    start = len(builder.nodes)
+    try:
+        _take(node, loaded.opset, builder)
+    except Unliftable:
+        del builder.nodes[start:]
+        keep_whole(node, loaded.model, builder)
+    folder.fold_from(start)
 
 
 def _take(node: onnx.NodeProto, opset: int, builder: Builder) -> None:

@@ -219,6 +219,29 @@ def test_a_branch_captures_outer_values_as_inputs() -> None:
     np.testing.assert_allclose(Interpreter(graph).run(feed)["y"], np.exp([0, 1]), rtol=1e-6)
 
 
+def test_a_branch_that_is_known_is_written_out() -> None:
+    model = text("""(float[1, 3] x) => (float[3] y, float[1, 3] z) <int64[1] axis = {0}> {
+      shape = Shape(x)
+      one = Constant<value = int64[2] {1, 3}>()
+      same = Equal(shape, one)
+      bits = Cast<to = 7>(same)
+      all = ReduceMin<axes = [0], keepdims = 0>(bits)
+      c = Cast<to = 9>(all)
+      y, z = If (c) <
+        then_branch = t () => (float[3] p, float[1, 3] a) { a = Relu(x)  p = Squeeze(a, axis) },
+        else_branch = e () => (float[3] q, float[1, 3] r) { q = Neg(x)  r = Exp(x) }
+      >
+    }""")
+    graph = import_onnx(model).graph
+    assert [(node.name, node.op, node.outputs) for node in graph] == [
+        ("If_6/Relu_0", "Relu", ("z",)),
+        ("If_6/Squeeze_1", "Squeeze", ("y",)),
+    ]
+    assert {node.origin for node in graph} == {("If_6",)}
+    assert graph.types["y"].shape == (3,)
+    assert [name for name, fate in graph.ledger.items() if not fate] == ["If_6"]
+
+
 def test_sequences_stay_on_the_host() -> None:
     model = text("""(float[2] x) => (float[4] y) {
       s = SequenceConstruct(x, x)
