@@ -136,17 +136,22 @@ def _cost(
     resident = main is not None and main.placement is not None and main.placement.resident
     cost = NOTHING
     for node in work.nodes:
-        digits = digits_of(node, graph)
         cost = cost + node_cost(
             node,
             graph,
             work.engine,
             target,
-            digits=digits,
-            resident=resident,
+            digits=digits_of(node, graph),
+            resident=_is_resident(node),
             homes=memories,
         )
+    resident = work.main is not None and _is_resident(work.main)
     return cost if resident or load is NOTHING else cost + load
+
+
+def _is_resident(node: Node) -> bool:
+    """Whether a node's weights stay in its engine between inferences."""
+    return node.placement is not None and node.placement.resident
 
 
 def _roots(works: Sequence[Work], graph: Graph) -> dict[str, str]:

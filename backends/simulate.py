@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from backends.host_models import load_host_model
 from backends.kernels import Call, run_kernel
@@ -61,13 +62,14 @@ class Simulator:
         count, arrays = split_inputs(self.plan.inputs, inputs)
         size = self._chunk(count)
         pieces: list[dict[str, Value]] = []
-        for start in range(0, count, size):
-            samples = min(size, count - start)
-            chunk: dict[str, Value] = {
-                name: _chunk_of(array, start, samples, self._types[name].is_static)
-                for name, array in arrays.items()
-            }
-            pieces.append(self._run_chunk(chunk, samples, start, wanted))
+        with threadpool_limits(1, user_api="blas"):  # small products lose more than they win
+            for start in range(0, count, size):
+                samples = min(size, count - start)
+                chunk: dict[str, Value] = {
+                    name: _chunk_of(array, start, samples, self._types[name].is_static)
+                    for name, array in arrays.items()
+                }
+                pieces.append(self._run_chunk(chunk, samples, start, wanted))
         return {name: _joined([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def _run_chunk(
@@ -169,7 +171,7 @@ class Simulator:
 
     def _chunk(self, count: int) -> int:
         """How many samples run at once: as many as fit a fixed amount of memory; one when noise is on, so that each has its own."""
-        if self.noise_seed is not None:
+        if self.noise_seed is not None and any(s.op == "AnalogProduct" for s in self.plan.steps):
             return 1
         largest = max((self._step_bytes(step) for step in self.plan.steps), default=1)
         return max(1, min(count, CHUNK_BYTES // max(1, largest)))

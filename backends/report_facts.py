@@ -1,0 +1,144 @@
+"""What a report says, worked out of a plan once: every face of the report prints these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from backends.report_numbers import digits, energy_interval, share, time
+from compiler.errors import one_line
+from compiler.plan import Plan, Step
+from compiler.units import ZERO
+
+FATES = ("placed", "fused", "folded", "removed")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A product as matrices: `groups` of `rows` x `columns` weights, used at `positions` places."""
+
+    groups: int
+    rows: int
+    columns: int
+    positions: int
+
+    def __str__(self) -> str:
+        several = f"{self.groups} x " if self.groups > 1 else ""
+        return f"{several}{self.rows}x{self.columns}"
+
+
+def matrix_of(step: Step) -> Matrix | None:
+    """The matrices of a product's step; None for any other step."""
+    if step.utilization is None:
+        return None
+    if step.op == "AnalogProduct":
+        gain = next(c.shape for c in step.constants if c.name == step.inputs[2])
+        rows = step.attributes.get("rows", 0)
+        groups, columns = gain[0], gain[3]
+        assert isinstance(rows, int)
+    else:
+        groups, rows, columns = next(c.shape for c in step.constants if c.name == step.inputs[1])
+    weights = groups * rows * columns
+    return Matrix(groups, rows, columns, step.macs // weights if weights else 0)
+
+
+def mapping_of(step: Step) -> str:
+    """The matrix of a step and how it lies on the engine's arrays, such as '20x20: 4 tiles of 16x16, 39 % used'."""
+    matrix = matrix_of(step)
+    if matrix is None or ":" in step.mapping:
+        return one_line(step.mapping)
+    return one_line(f"{matrix}: {step.mapping}" if step.mapping else str(matrix))
+
+
+def weights_of(step: Step) -> str:
+    """Whether a product's weights stay in the engine or are loaded for each inference; empty for any other step."""
+    if step.utilization is None:
+        return ""
+    return "resident" if step.resident else "reload"
+
+
+def layers_by_engine(plan: Plan) -> dict[str, int]:
+    """The steps that multiply and accumulate, by engine."""
+    found = Counter(step.engine for step in plan.steps if step.macs)
+    return {name: found[name] for name in plan.engines}
+
+
+def fates(plan: Plan) -> dict[str, int]:
+    """The nodes of the ONNX file by what became of them."""
+    found = Counter(row.fate for row in plan.placements)
+    return {fate: found[fate] for fate in FATES}
+
+
+def verdict(plan: Plan) -> str:
+    """The report in one line."""
+    layers = layers_by_engine(plan)
+    everything = sum(layers.values())
+    order = sorted(plan.engines, key=lambda name: ("analog", "digital", "host").index(plan.engines[name]))
+    words = [
+        f"{name} {layers[name]}/{everything} layers ({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
+        for name in order
+        if layers[name] or plan.engines[name] == "analog"
+    ]
+    placed = ", ".join(words) if everything else "no multiply-accumulates"
+    spent = energy_interval(plan.energy_pj.total)
+    name = one_line(f"{plan.model.name} on {plan.target.name}")
+    return f"{name}: {placed}; {spent} and {time(plan.latency_ns)} an inference; divergence {divergence_used(plan)}"
+
+
+def divergence_used(plan: Plan) -> str:
+    """The divergence and its budget, with what it measures."""
+    summary = partition_of(plan)
+    limit, kind = summary.get("max_divergence"), summary.get("divergence_kind")
+    budget = f"of {digits(limit)} allowed" if isinstance(limit, int | float) else "(no limit)"
+    return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
+
+
+def partition_of(plan: Plan) -> Mapping[str, JsonValue]:
+    """What the partition pass reports, an empty table where it says nothing."""
+    return plan.partition if isinstance(plan.partition, dict) else {}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The energy no plan can go below, and how many times that the plan takes; without and with loading weights."""
+
+    energy_pj: float
+    ratio: float | None
+    with_load_pj: float
+    ratio_with_load: float | None
+    latency_ns: float
+
+
+def bound_of(plan: Plan) -> Bound | None:
+    """The plan against the lower bound; None where there is none."""
+    table = plan.bound if isinstance(plan.bound, dict) else {}
+    numbers = [table.get(key) for key in ("energy_pj", "energy_with_load_pj", "latency_ns")]
+    energy_pj, with_load_pj, latency_ns = (
+        float(number) if isinstance(number, int | float) else -1.0 for number in numbers
+    )
+    if min(energy_pj, with_load_pj, latency_ns) < 0:
+        return None
+    whole = plan.energy_pj.total.value
+    load = plan.energy_pj.parts.get("weight_load", ZERO).value
+    return Bound(
+        energy_pj,
+        (whole - load) / energy_pj if energy_pj else None,
+        with_load_pj,
+        whole / with_load_pj if with_load_pj else None,
+        latency_ns,
+    )
+
+
+def hungriest(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
+    """The steps to show, in order, and the rest: the `most` that take the most energy, or all (None)."""
+    if most is None or len(plan.steps) <= most:
+        return list(plan.steps), []
+    ranked = sorted(plan.steps, key=lambda step: (-step.energy_pj.total.value, step.index))
+    shown = {step.index for step in ranked[:most]}
+    return (
+        [step for step in plan.steps if step.index in shown],
+        [step for step in plan.steps if step.index not in shown],
+    )
