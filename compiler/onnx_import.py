@@ -122,6 +122,8 @@ def _take(node: onnx.NodeProto, opset: int, builder: Builder) -> None:
             f"{node.op_type} has inputs or attributes it cannot have: {plain_reason(error)}",
             code="M004", node=node.name,
         ) from error  # fmt: skip
+    if any(name and name not in builder.types for name in node.output):
+        raise Unliftable("it has outputs that its standard form has not")
     if not all(is_tensor(builder.types[name]) for name in node.output if name):
         raise Unliftable("it makes values that are not tensors of numbers")
 

@@ -207,6 +207,15 @@ def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
     _finish(proto, builder, [*inputs, axis], attrs)
 
 
+def lift_range(proto: onnx.NodeProto, builder: Builder) -> None:
+    """Range takes scalars; ONNX Runtime takes lists of one too, and ONNX's own function bodies hand them in."""
+    inputs = []
+    for name in proto.input:
+        is_list = builder.types[name].shape == (1,)
+        inputs.append(builder.emit("Squeeze", [name]) if is_list else name)
+    _finish(proto, builder, inputs, _attributes(proto))
+
+
 def lift_scatter(proto: onnx.NodeProto, builder: Builder) -> None:
     """Scatter is called ScatterElements since 11."""
     _finish(proto, builder, list(proto.input), _attributes(proto), "ScatterElements")
@@ -234,5 +243,6 @@ LIFTS: dict[str, tuple[int, Lift]] = {
     "Resize": (13, lift_resize),
     "GridSample": (20, lift_grid_sample),
     "DFT": (20, lift_dft),
+    "Range": (27, lift_range),
     "Scatter": (99, lift_scatter),
 }

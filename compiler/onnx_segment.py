@@ -78,7 +78,8 @@ def _output_types(
     trial.CopyFrom(segment)
     trial.graph.output.extend(onnx.ValueInfoProto(name=name) for name in types)
     try:
-        inferred = onnx.shape_inference.infer_shapes(trial, data_prop=True)
+        # No data_prop: it computes constants without limit, forty Concats in a branch take all memory.
+        inferred = onnx.shape_inference.infer_shapes(trial)
         for value in inferred.graph.output:
             if value.type.WhichOneof("value"):
                 types[value.name] = from_type_proto(value.type)
@@ -97,6 +98,7 @@ def _types_by_runtime(
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(

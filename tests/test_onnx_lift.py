@@ -230,6 +230,7 @@ CASES = [
     Case("Max", 7, (normal(3), normal(3)), becomes=("Max",)),
     Case("Sum", 8, (normal(2, 3), normal(3)), becomes=("Sum",)),
     Case("CumSum", 11, (normal(3, 4),), (np.array(1),), {"reverse": 1}, becomes=("CumSum",)),
+    Case("Range", 11, (), (ints(1), ints(9), ints(2))),
     Case("Shape", 7, (normal(2, 3),), becomes=()),
     Case("HardSigmoid", 7, (normal(9) * 4,), becomes=("HardSigmoid",)),
     Case("Elu", 7, (normal(9),), becomes=("Elu",)),
