@@ -208,7 +208,7 @@ def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_range(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Range takes scalars; ONNX Runtime takes lists of one too, and ONNX's own function bodies hand them in."""
+    """Range takes scalars; computed lists of one run in ONNX Runtime too, and ONNX's own function bodies hand them in."""
     inputs = []
     for name in proto.input:
         is_list = builder.types[name].shape == (1,)

@@ -230,7 +230,7 @@ CASES = [
     Case("Max", 7, (normal(3), normal(3)), becomes=("Max",)),
     Case("Sum", 8, (normal(2, 3), normal(3)), becomes=("Sum",)),
     Case("CumSum", 11, (normal(3, 4),), (np.array(1),), {"reverse": 1}, becomes=("CumSum",)),
-    Case("Range", 11, (), (ints(1), ints(9), ints(2))),
+    Case("Range", 11, (), (np.array(1), np.array(9), np.array(2))),
     Case("Shape", 7, (normal(2, 3),), becomes=()),
     Case("HardSigmoid", 7, (normal(9) * 4,), becomes=("HardSigmoid",)),
     Case("Elu", 7, (normal(9),), becomes=("Elu",)),
@@ -261,6 +261,14 @@ def test_lifted_node_does_what_the_old_one_did(case: Case) -> None:
         np.testing.assert_allclose(found[name], data, rtol=1e-6, atol=1e-7)
     if case.becomes:
         assert tuple(node.op for node in graph) == case.becomes
+
+
+def test_range_takes_lists_of_one_as_onnx_runtime_does() -> None:
+    case = Case("Range", 11, (ints(1), ints(9), ints(2)))
+    model, feed = case.model()
+    graph = import_onnx(model).graph
+    assert [node.op for node in graph] == ["Squeeze", "Squeeze", "Squeeze", "Range"]
+    np.testing.assert_array_equal(Interpreter(graph).run(feed)["y0"], [1, 3, 5, 7])
 
 
 def test_every_operation_of_the_past_is_taken_over_or_has_a_lift_or_is_kept_whole() -> None:
