@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from backends import accounts
+from backends.assumptions import assumed_energy_pj
 from backends.layout import Layout, digits_of, settle
 from backends.memory import ALIGNMENT
 from backends.placements import placements
@@ -24,6 +25,7 @@ from compiler.plan import (
     Named,
     Plan,
     Port,
+    PrunedLayer,
     Quantization,
     Spill,
     Step,
@@ -43,10 +45,11 @@ def lower(
     partition: JsonValue = None,
     bound: JsonValue = None,
     macs_before: int | None = None,
+    pruning: Sequence[PrunedLayer] = (),
 ) -> Package:
     """The plan of a placed graph, with its payloads.
 
-    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition` and `bound` are passed through. Raises
+    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition`, `bound` and `pruning` are passed through. Raises
     CapacityError when the model does not fit the memories of the target.
     """
     works = cut(graph, target)
@@ -89,6 +92,8 @@ def lower(
         divergence_total=sum(step.divergence for step in steps),
         files={},
         not_modelled=_not_modelled(steps, target),
+        pruning=tuple(pruning),
+        assumed_energy_pj=assumed_energy_pj(works, graph, target, energy.total.value),
     )
     return seal(plan, payloads)
 

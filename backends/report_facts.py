@@ -34,15 +34,20 @@ def matrix_of(step: Step) -> Matrix | None:
     """The matrices of a product's step; None for any other step."""
     if step.utilization is None:
         return None
-    if step.op == "AnalogProduct":
-        gain = next(c.shape for c in step.constants if c.name == step.inputs[2])
-        rows = step.attributes.get("rows", 0)
-        groups, columns = gain[0], gain[3]
-        assert isinstance(rows, int)
+    shapes = {constant.name: constant.shape for constant in step.constants}
+    if step.op == "AnalogProduct":  # its gain is [groups, row tiles, digits, columns]
+        gain = [shapes.get(name, ()) for name in step.inputs[2:3]]
+        rows = step.attributes.get("rows")
+        if not gain or len(gain[0]) != 4 or not isinstance(rows, int):
+            return None
+        groups, columns = gain[0][0], gain[0][3]
     else:
-        groups, rows, columns = next(c.shape for c in step.constants if c.name == step.inputs[1])
-    weights = groups * rows * columns
-    return Matrix(groups, rows, columns, step.macs // weights if weights else 0)
+        weights = [shapes.get(name, ()) for name in step.inputs[1:2]]
+        if not weights or len(weights[0]) != 3:
+            return None
+        groups, rows, columns = weights[0]
+    held = groups * rows * columns
+    return Matrix(groups, rows, columns, step.macs // held if held else 0)
 
 
 def mapping_of(step: Step) -> str:
@@ -76,7 +81,9 @@ def verdict(plan: Plan) -> str:
     """The report in one line."""
     layers = layers_by_engine(plan)
     everything = sum(layers.values())
-    order = sorted(plan.engines, key=lambda name: ("analog", "digital", "host").index(plan.engines[name]))
+    order = sorted(
+        plan.engines, key=lambda name: ("analog", "digital", "host").index(plan.engines[name])
+    )
     words = [
         f"{name} {layers[name]}/{everything} layers ({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
         for name in order
@@ -92,7 +99,7 @@ def divergence_used(plan: Plan) -> str:
     """The divergence and its budget, with what it measures."""
     summary = partition_of(plan)
     limit, kind = summary.get("max_divergence"), summary.get("divergence_kind")
-    budget = f"of {digits(limit)} allowed" if isinstance(limit, int | float) else "(no limit)"
+    budget = f"of {limit:g} allowed" if isinstance(limit, int | float) else "(no limit)"
     return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
 
 

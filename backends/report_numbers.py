@@ -74,9 +74,9 @@ def digits(number: float) -> str:
     """A number in three significant digits, without an exponent where that can be read."""
     if number == 0:
         return "0"
-    if 100 <= abs(number) < 1e9:
+    if 99.95 <= abs(number) < 1e9:
         return f"{number:,.0f}"
-    return f"{number:.3g}"
+    return f"{number:#.3g}".replace("e-0", "e-").replace("e+0", "e+")
 
 
 def share(part: float, whole: float) -> str:

@@ -57,6 +57,7 @@ def compile_model(
     """Compiles a model for a chip. Raises CompileError for what the user can mend, PassError for a bug of a pass."""
     from backends.hybrid import lower
     from compiler.cost.bound import lower_bound
+    from compiler.driver_pruning import PruningWatch
     from compiler.onnx_import import import_onnx
     from compiler.ops import macs
     from passes.base import run_passes
@@ -76,7 +77,8 @@ def compile_model(
         max_divergence=options.max_divergence,
         weights=options.weights,
     )
-    placed = run_passes(clean, passes, target, *observers, progress=progress)
+    pruning = PruningWatch()
+    placed = run_passes(clean, passes, target, pruning, *observers, progress=progress)
     notes = (*imported.notes, *_notes(inputs, options, clean, placed))
     progress("plan")
     package = lower(
@@ -89,6 +91,7 @@ def compile_model(
         partition=_partition_summary(placed),
         bound=lower_bound(placed, target),
         macs_before=sum(macs(node, clean) for node in clean),
+        pruning=pruning.layers(placed, target),
     )
     read = [*imported.files, *((Path(options.data),) if options.data is not None else ())]
     read += [target.file] if target.file is not None else []

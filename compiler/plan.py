@@ -241,6 +241,33 @@ class Load(_Record):
     latency_ns: Amount = 0.0
 
 
+class PrunedSize(_Record):
+    """A layer before or after pruning: `groups` of rows x columns, how they lie on the engine's arrays, and what that costs.
+
+    The energy holds the weight load where that is paid in each inference. `tiles` and `used_share` (of their cells) are None on an engine
+    without arrays of cells.
+    """
+
+    groups: Whole
+    rows: Whole
+    columns: Whole
+    macs: Whole
+    mapping: str
+    tiles: Whole | None
+    used_share: float | None
+    energy_pj: Amount
+    latency_ns: Amount
+
+
+class PrunedLayer(_Record):
+    """A layer that pruning made smaller; `before` is what it was, on the engine where it now runs."""
+
+    node: str
+    engine: str
+    before: PrunedSize
+    after: PrunedSize
+
+
 class File(_Record):
     """A payload of the package."""
 
@@ -253,6 +280,7 @@ class Plan(_Record):
 
     `latency_ns` is when the last step ends, engines overlapping; `serial_latency_ns` is the sum of all steps. `engines` maps names to kinds.
     `resident` tells what the weights that stay take of each engine. `bound` and `partition` are what the partition pass reports.
+    `assumed_energy_pj` is the part of the energy that rests on numbers of the chip file without a source (None: not known).
     """
 
     schema_: Literal["joulec.plan/1"] = Field(alias="schema")
@@ -283,6 +311,8 @@ class Plan(_Record):
     divergence_total: float
     files: dict[PayloadName, File]
     not_modelled: tuple[str, ...]
+    pruning: tuple[PrunedLayer, ...] = ()
+    assumed_energy_pj: Amount | None = None
 
     @property
     def overlap_gain_ns(self) -> float:

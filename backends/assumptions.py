@@ -1,0 +1,48 @@
+"""The part of a plan's energy that rests on assumptions: numbers of the chip file that have no source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from backends.layout import settle
+from backends.work import Work
+from compiler.ir import Graph
+from compiler.target import Quantity, Target
+
+Part = TypeVar("Part", bound=BaseModel)
+
+# The names of energies and powers; what assumed times and cycles add is not told apart.
+ENERGY_KEYS = ("_pj", "_pj_per_byte", "_pj_per_bit", "_mw")
+
+
+def assumed_energy_pj(
+    works: Sequence[Work], graph: Graph, target: Target, energy_pj: float
+) -> float:
+    """What is missing from an energy when every assumed energy of the chip is taken as 0."""
+    layout = settle(works, graph, without_assumptions(target))
+    return max(0.0, energy_pj - sum(cost.energy_pj.value for cost in layout.costs))
+
+
+def without_assumptions(target: Target) -> Target:
+    """The chip with every energy that is an assumption at 0."""
+    chip = target.chip
+    memories = {name: _blank(memory) for name, memory in chip.memories.items()}
+    engines = {name: _blank(engine) for name, engine in chip.engines.items()}
+    bare = _blank(chip).model_copy(update={"memories": memories, "engines": engines})
+    return replace(target, chip=bare)
+
+
+def _blank(part: Part) -> Part:
+    """A part of the chip with its own assumed energies at 0."""
+    nothing = {
+        key: Quantity(value=0, low=0, high=0, source=quantity.source)
+        for key in type(part).model_fields
+        if key.endswith(ENERGY_KEYS)
+        and isinstance(quantity := getattr(part, key), Quantity)
+        and quantity.is_assumption
+    }
+    return part.model_copy(update=nothing)
