@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -185,6 +185,21 @@ class Build:
         if check:
             verify(graph)
         return graph
+
+
+def with_capacities(target: Target, capacities: Mapping[str, int]) -> Target:
+    """The chip with memories of other sizes."""
+    memories = {
+        name: memory.model_copy(
+            update={
+                "capacity_bytes": memory.capacity_bytes.model_copy(
+                    update={"value": capacities.get(name, memory.capacity_bytes.value)}
+                )
+            }
+        )
+        for name, memory in target.memories.items()
+    }
+    return replace(target, chip=target.chip.model_copy(update={"memories": memories}))
 
 
 def tile_image(
