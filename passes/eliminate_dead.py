@@ -49,9 +49,11 @@ def _alive(graph: Graph) -> set[int]:
 
 
 def _is_copy(node: Node, graph: Graph) -> bool:
-    """Whether a node hands its first input on unchanged (a graph output copied from an input or constant has to stay)."""
+    """Whether a node hands its first input on unchanged (a graph output copied from an input, a constant or another output has to stay)."""
     source = node.inputs[0] if node.inputs else ""
-    if node.outputs[0] in graph.outputs and source not in graph.producer:
+    if node.outputs[0] in graph.outputs and (
+        source not in graph.producer or source in graph.outputs
+    ):
         return False
     if node.op == "Identity":
         return True
