@@ -11,6 +11,7 @@ import numpy.typing as npt
 from compiler.ir import Graph, Node, Rewriter
 from compiler.target import Target
 from passes.base import Pass
+from passes.products import is_column_bias
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
@@ -73,6 +74,8 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
         return None
     if node.op == "MatMul" and weights.ndim != 2:
         return None
+    if not all(graph.types[name].is_static for name in (node.inputs[0], node.outputs[0])):
+        return None
     channels = _channels(node, graph)
     affine = _affine(node, follower, graph, channels)
     if affine is None:
@@ -81,14 +84,16 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
     bias = np.zeros(channels)
     if len(node.inputs) > 2 and node.inputs[2]:
         data = np.asarray(graph.constants[node.inputs[2]], np.float64)
-        if data.size not in (1, channels):
+        if not is_column_bias(data.shape, channels):
             return None
         bias = np.broadcast_to(data.reshape(-1), (channels,)) * node.number("beta", 1.0)
-    if node.op == "MatMul" and np.any(shift):
-        return _matmul_bias(rewriter, graph, node, follower, scale, shift)
     scaled = _scaled_weights(node, np.asarray(weights, np.float64), scale)
-    inputs = [node.inputs[0], _like(rewriter, node.inputs[1], scaled, weights.dtype)]
     new_bias = scale * bias + shift
+    if not (_fits(scaled, weights.dtype) and _fits(new_bias, weights.dtype)):
+        return None
+    if node.op == "MatMul" and np.any(shift):
+        return _matmul_bias(rewriter, graph, node, follower, scaled, shift)
+    inputs = [node.inputs[0], _like(rewriter, node.inputs[1], scaled, weights.dtype)]
     has_bias = len(node.inputs) > 2 or bool(np.any(new_bias))
     if node.op != "MatMul" and has_bias:
         inputs.append(_like(rewriter, f"{node.name}.bias", new_bias, weights.dtype))
@@ -103,20 +108,24 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
 
 
 def _matmul_bias(
-    rewriter: Rewriter, graph: Graph, node: Node, follower: Node, scale: Doubles, shift: Doubles
+    rewriter: Rewriter, graph: Graph, node: Node, follower: Node, scaled: Doubles, shift: Doubles
 ) -> Node | None:
     """A MatMul on a matrix with a bias becomes a Gemm; on more axes the Add stays (lowering takes it)."""
     if len(graph.types[node.inputs[0]].sizes) != 2:
         return None
-    weights = graph.constants[node.inputs[1]]
-    scaled = _scaled_weights(node, np.asarray(weights, np.float64), scale)
+    dtype = graph.constants[node.inputs[1]].dtype
     inputs = (
         node.inputs[0],
-        _like(rewriter, node.inputs[1], scaled, weights.dtype),
-        _like(rewriter, f"{node.name}.bias", shift, weights.dtype),
+        _like(rewriter, node.inputs[1], scaled, dtype),
+        _like(rewriter, f"{node.name}.bias", shift, dtype),
     )
     origin = node.origin + follower.origin
     return replace(node, op="Gemm", inputs=inputs, outputs=follower.outputs[:1], origin=origin)
+
+
+def _fits(data: Doubles, dtype: np.dtype[np.generic]) -> bool:
+    """Whether numbers are finite and stay so in a float type."""
+    return bool(np.abs(data).max(initial=0.0) <= np.finfo(dtype).max)
 
 
 def _like(rewriter: Rewriter, hint: str, data: Doubles, dtype: np.dtype[np.generic]) -> str:
@@ -175,7 +184,10 @@ def _batchnorm(follower: Node, graph: Graph, channels: int) -> tuple[Doubles, Do
     )
     if gamma.size != channels:
         return None
-    scale = gamma / np.sqrt(variance + follower.number("epsilon", 1e-5))
+    spread = variance + follower.number("epsilon", 1e-5)
+    if not np.all(spread > 0):
+        return None
+    scale = gamma / np.sqrt(spread)
     return scale, beta - scale * mean
 
 

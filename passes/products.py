@@ -30,7 +30,16 @@ def why_not_product(node: Node, graph: Graph) -> str:
         return "its activations are transposed"
     if data.elements == 0:
         return "it has no elements"
+    if len(node.inputs) > 2 and node.inputs[2]:
+        columns = graph.types[node.outputs[0]].sizes[1]
+        if not is_column_bias(graph.types[node.inputs[2]].sizes, columns):
+            return "its bias differs from row to row"
     return ""
+
+
+def is_column_bias(shape: tuple[int, ...], columns: int) -> bool:
+    """Whether a bias of this shape has one value for all, or one for each column (Gemm also takes one for each row)."""
+    return prod(shape[:-1]) == 1 and (not shape or shape[-1] in (1, columns))
 
 
 def matrices(node: Node, graph: Graph, weights: Array) -> Matrices:
