@@ -84,8 +84,8 @@ def _with_bias(
     rewriter: Rewriter, graph: Graph, node: Node, follower: Node
 ) -> tuple[str, ...] | None:
     constants = [name for name in follower.inputs if name in graph.constants]
-    if len(constants) != 1:
-        return None
+    if len(constants) != 1 or graph.types[node.inputs[0]].quant is not None:
+        return None  # the bias of an integer product is in steps of its accumulator
     data = graph.constants[constants[0]]
     out = graph.types[node.outputs[0]].sizes
     axis = 1 if node.ints("kernel", ()) else len(out) - 1
