@@ -67,7 +67,7 @@ def _with_types(graph: Graph) -> Graph:
         value = node.outputs[0] if node.op == "QuantizeLinear" else node.inputs[0]
         if quant is not None and types[value].dtype in INT8 and types[value].quant is None:
             types[value] = replace(types[value], quant=quant)
-    return replace(graph, types=types)
+    return graph if types == graph.types else replace(graph, types=types)
 
 
 class _Normalizer:
@@ -211,6 +211,9 @@ class _Normalizer:
         scales = quant.scale
         data_quant = graph.types[source].quant
         assert data_quant is not None
+        bias = self._bias(core, data_quant, scales, groups * columns) if form.has_bias else None
+        if form.has_bias and bias is None:
+            return False
         inputs = [
             source,
             self.rewriter.constant(
@@ -220,10 +223,7 @@ class _Normalizer:
             ),
         ]
         read = [core.inputs[0], core.inputs[1]]
-        if form.has_bias:
-            bias = self._bias(core, data_quant, scales, groups * columns)
-            if bias is None:
-                return False
+        if bias is not None:
             inputs.append(self.rewriter.constant(f"{core.name}.bias", bias))
             read.append(core.inputs[2])
         attrs = {**form.attrs, **bounds}
