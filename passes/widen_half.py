@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Array, Graph, Node, TensorType
+from compiler.ir import Array, Graph, Node, Rewriter, TensorType
 from compiler.ops import dtype_number, infer_types
 from compiler.target import Target
 from passes.base import Pass
@@ -28,19 +29,21 @@ class WidenHalf(Pass):
         half = [name for name, kind in graph.types.items() if kind.dtype == "float16"]
         if not half or any(_speaks_of_types(node) for node in graph):
             return graph
+        unique = Rewriter(graph).unique
         ports = {
-            name: f"{name}.wide"
-            for name in (*graph.inputs, *graph.outputs)
+            name: unique(f"{name}.wide")
+            for name in dict.fromkeys((*graph.inputs, *graph.outputs))
             if graph.types[name].dtype == "float16"
         }
         types = {ports.get(n, n): _widened(kind) for n, kind in graph.types.items()}
         types |= {name: graph.types[name] for name in ports}
         constants: dict[str, Array] = {
-            name: data.astype(np.float32) if data.dtype == np.float16 else data
+            ports.get(name, name): data.astype(np.float32) if data.dtype == np.float16 else data
             for name, data in graph.constants.items()
         }
+        constants |= {name: graph.constants[name] for name in ports if name in graph.constants}
         nodes = [
-            _cast(name, ports[name], "float32") for name in graph.inputs if name in ports
+            _cast(name, ports[name], "float32", unique) for name in graph.inputs if name in ports
         ]
         nodes += [
             replace(
@@ -50,7 +53,8 @@ class WidenHalf(Pass):
             )
             for node in graph.nodes
         ]
-        nodes += [_cast(ports[name], name, "float16") for name in graph.outputs if name in ports]
+        made = [name for name in graph.outputs if name in ports and name in graph.producer]
+        nodes += [_cast(ports[name], name, "float16", unique) for name in made]
         wide = replace(graph, nodes=tuple(nodes), types=types, constants=constants)
         return wide if _is_typed(wide) else graph
 
@@ -62,11 +66,15 @@ def _widened(kind: TensorType) -> TensorType:
 def _speaks_of_types(node: Node) -> bool:
     """Whether a node names an element type or is kept whole, so that changing types could change its meaning."""
     tensor = any(isinstance(value, bytes) for value in node.attrs.values())
-    return tensor or node.op in ("Cast", "Segment", "QuantizeLinear", "DequantizeLinear") or "dtype" in node.attrs
+    return (
+        tensor
+        or node.op in ("Cast", "Segment", "QuantizeLinear", "DequantizeLinear")
+        or "dtype" in node.attrs
+    )
 
 
-def _cast(source: str, output: str, dtype: str) -> Node:
-    return Node(f"{output}.cast", "Cast", (source,), (output,), {"to": dtype_number(dtype)})
+def _cast(source: str, output: str, dtype: str, unique: Callable[[str], str]) -> Node:
+    return Node(unique(f"{output}.cast"), "Cast", (source,), (output,), {"to": dtype_number(dtype)})
 
 
 def _is_typed(graph: Graph) -> bool:
