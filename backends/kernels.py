@@ -122,13 +122,14 @@ def _analog_product(call: Call, values: Sequence[Array]) -> list[Array]:
         node.integer("converter_bits", 0), node.number("noise_lsb", 0.0), call.random
     )
     codes = numerics.analog_product(
-        numerics.centered(_integers(rows), call.quant(node.inputs[0])),
+        _integers(rows),
         digits,
         np.asarray(gain, np.float32),
         np.asarray(digit_weight, np.float32),
         window,
         node.integer("array_rows", 0),
         converter,
+        call.quant(node.inputs[0]).zero_point[0],
     )
     shape = _columns(multiplier, codes.ndim, window)
     real = codes * np.asarray(multiplier, np.float32).reshape(shape)

@@ -303,19 +303,21 @@ def analog_product(
     window: Window,
     array_rows: int,
     converter: Converter,
+    zero_point: int = 0,
 ) -> Floats:
     """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
 
-    `data` are centered integers, `digits` [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums pass the
+    `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0 (what it adds to a column is constant, and
+    part of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums pass the
     converter and are added times `digit_weight` [G,row tiles,D,K] (the digit's factor over `gain`).
     """
     count, groups, rows, columns = digits.shape
     dense = not window.kernel
-    reach = _magnitude(data) * _magnitude(digits) * min(rows, array_rows)
+    reach = (_magnitude(data) + abs(zero_point)) * _magnitude(digits) * min(rows, array_rows)
     width = np.float32 if reach < EXACT_IN_FLOAT32 else np.float64
     spread: npt.NDArray[np.floating] = data.astype(width)
     if not dense:
-        spread = patches(spread, window)
+        spread = patches(spread - width(zero_point), window) + width(zero_point)
         outputs = spread.shape[2:]
         spread = spread.reshape(data.shape[0], groups, rows, prod(outputs)).swapaxes(2, 3)
     else:

@@ -292,7 +292,7 @@ def _write_analog_product(writer: _Writer, node: Node) -> None:
     digits = logical_digits(node, _constant(writer, node.inputs[1]), writer.graph)
     gain, digit_weight, multiplier, bias = (_constant(writer, name) for name in node.inputs[2:6])
     channels = data.sizes[1 if window.kernel else -1]
-    centered = writer.centered(node.inputs[0], data_quant)
+    rows, window = _row_drives(writer, node.inputs[0], data_quant, window)
     highest = (1 << (node.integer("converter_bits", 0) - 1)) - 1
     low, high = writer.const(-highest - 1, np.float32), writer.const(highest, np.float32)
     sum_of_codes = ""
@@ -300,7 +300,7 @@ def _write_analog_product(writer: _Writer, node: Node) -> None:
         for digit in range(digits.shape[0]):
             masked: Array = np.zeros(digits.shape[1:], np.float32)
             masked[:, part] = digits[digit, :, part]
-            value = _multiply(writer, centered, masked, window, channels, integer=False)
+            value = _multiply(writer, rows, masked, window, channels, integer=False)
             scale = _per_column(gain[:, tile, digit].reshape(-1), node, out)
             scaled = writer.emit("Mul", value, writer.const(scale, np.float32))
             code = writer.emit("Clip", writer.emit("Round", scaled), low, high)
@@ -315,6 +315,22 @@ def _write_analog_product(writer: _Writer, node: Node) -> None:
         return
     scaled = writer.emit("Div", real, writer.const(out.quant.scale[0], np.float32))
     writer.round_to(scaled, out.quant, numerics.output_bounds(out.quant, node), node.outputs[0])
+
+
+def _row_drives(
+    writer: _Writer, value: str, quant: Quant, window: numerics.Window
+) -> tuple[str, numerics.Window]:
+    """The integers that drive the rows, as floats, with the padding driven at the zero point: the data, and the window that is left."""
+    floats = writer.cast(value, "float32")
+    point = quant.zero_point[0]
+    if not point or not any(window.pads):
+        return floats, window
+    rank = len(window.kernel)
+    pads = (0, 0, *window.pads[:rank], 0, 0, *window.pads[rank:])
+    padded = writer.emit(
+        "Pad", floats, writer.const(pads, np.int64), writer.const(point, np.float32)
+    )
+    return padded, numerics.Window(window.kernel, window.strides, (0,) * 2 * rank, window.dilations)
 
 
 def logical_digits(node: Node, weights: Array, graph: Graph) -> npt.NDArray[np.int8]:

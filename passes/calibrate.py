@@ -20,7 +20,6 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import (
     LayerData,
-    analog_input,
     fit_analog,
     fit_integer,
     layer_patches,
@@ -30,7 +29,7 @@ from passes.fit import (
 from passes.walk import Walk
 
 WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
-FEWEST, MOST = 4, 64
+FEWEST, MOST = 4, 128
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,9 @@ class _Calibrator:
         else:
             assert self.target.analog is not None
             engine = self.target.analog[1]
-            given = analog_input(real_in, engine.input_bits.value)
             digits = int(form.split("/")[1])
-            constants = analog_constants(fit_analog(data, node, graph, given, digits, engine))
+            fitted = fit_analog(data, real_in, node, graph, digits, engine)
+            given, constants = fitted.inputs, analog_constants(fitted)
             names = ("x", *(c[0] for c in constants))
             built = analog_node(node, names, "y", weights.shape[1], engine)
         steps = numerics.quantize(real_in[: self.samples], given)

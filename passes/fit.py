@@ -9,7 +9,7 @@ run in float64 and the data are cut to a fixed number of patches, so the result 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -237,8 +237,9 @@ def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> Int
 
 @dataclass(frozen=True)
 class AnalogWeights:
-    """A product on an analog array (shapes as in compiler.ops): digits, converter gain, digit weights, multiplier, bias."""
+    """A product on an analog array: the format of its inputs, and constants shaped as in compiler.ops."""
 
+    inputs: Quant
     digits: Int8s
     gain: Floats
     digit_weight: Floats
@@ -262,31 +263,59 @@ def analog_input(values: npt.NDArray[np.floating], bits: int) -> Quant:
     return best
 
 
-def fit_analog(
-    data: LayerData, node: Node, graph: Graph, inputs: Quant, digits: int, engine: Analog
-) -> AnalogWeights:
-    """Digits of cell levels, the converter's gain per array tile, and the scale and bias that fit what comes out.
+def shifted(quant: Quant, shift: float) -> Quant:
+    """A symmetric format moved up by `shift` (real): the same top, finer steps, and rows that are driven around zero.
 
-    `data.patches` are real inputs; they are rounded to `inputs` here.
+    Inputs behind a ReLU are never negative; driven as they are they waste half of the drivers' range, and every column sums up an
+    offset that wastes the converter's.
+    """
+    top = quant.scale[0] * quant.highest
+    step = float(np.float32(max(top - shift, top / 4) / quant.highest))
+    point = int(np.clip(np.rint(-shift / step), quant.lowest, 0))
+    return Quant(quant.bits, True, (step,), (point,))
+
+
+SHIFTS = (0.0, 1.0, 2.0)  # of the mean input: where the rows' zero may lie
+
+
+def fit_analog(
+    data: LayerData,
+    values: npt.NDArray[np.floating],
+    node: Node,
+    graph: Graph,
+    digits: int,
+    engine: Analog,
+) -> AnalogWeights:
+    """Digits of cell levels, the input format, the converter's gain per array tile, and the scale and bias that fit what comes out.
+
+    `values` are the layer's whole inputs (real numbers), `data` the patches of them that are fitted.
     """
     original, _ = real_weights(node, graph)
-    scale_in = np.float32(inputs.scale[0])
-    steps = numerics.quantize(data.patches, inputs).astype(np.float32)
-    seen = LayerData(np.asarray(steps * scale_in, np.float32), data.targets)
-    moments = Moments.of(seen, original)
+    plain = analog_input(values, engine.input_bits.value)
+    rounded = numerics.dequantize(numerics.quantize(data.patches, plain), plain)
+    moments = Moments.of(LayerData(rounded, data.targets), original)
     levels = engine.cell_levels.value
-    reach = numerics.weight_reach(levels, digits)
-    if reach > 127:
-        reach = 127
-    integers = coarse_integers(moments, reach)
+    integers = coarse_integers(moments, min(numerics.weight_reach(levels, digits), 127))
     cells = (
         numerics.binary_digits(integers, digits)
         if levels == 2
         else numerics.balanced_digits(integers, levels, digits)
     )
-    sums = _bitline_sums(steps, cells, engine.rows.value)
     factors = np.asarray(numerics.digit_factors(levels, digits), np.float64)
-    chosen = _choose_gain(sums, factors, engine, cells.shape[3])
+    mean = max(0.0, float(data.patches.mean()))
+    formats = dict.fromkeys(shifted(plain, mean * share) if share else plain for share in SHIFTS)
+    tried = [_converted(data, node, cells, factors, inputs, engine) for inputs in formats]
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
+def _converted(
+    data: LayerData, node: Node, cells: Int8s, factors: Doubles, inputs: Quant, engine: Analog
+) -> tuple[float, AnalogWeights]:
+    """The converters' gains and the output's scale and bias for one input format, with the squared error that is left."""
+    steps = numerics.quantize(data.patches, inputs).astype(np.float32)
+    sums = _bitline_sums(steps, cells, engine.rows.value)
+    bounds = (node.number("minimum", -np.inf), node.number("maximum", np.inf))
+    chosen = _choose_gain(sums, factors, data.targets, bounds, engine)
     digit_weight = (factors[None, None, :, None] / chosen).astype(np.float32)
     gain = chosen.astype(np.float32)
     converter = numerics.Converter(engine.converter_bits.value)
@@ -294,8 +323,12 @@ def fit_analog(
     for (tile, digit), values in sums.items():
         codes = converter.codes(values, gain[:, tile, digit][:, None, :])
         total += codes * digit_weight[:, tile, digit][:, None, :].astype(np.float64)
-    multiplier, bias = _least_squares(total, data.targets.astype(np.float64))
-    return AnalogWeights(cells, gain, digit_weight, _flat(multiplier), _flat(bias))
+    targets = data.targets.astype(np.float64)
+    multiplier, bias = _clipped_least_squares(total, targets, bounds)
+    found = np.clip(total * multiplier[:, None, :] + bias[:, None, :], *bounds)
+    error = float(((found - np.clip(targets, *bounds)) ** 2).sum())
+    fitted = AnalogWeights(inputs, cells, gain, digit_weight, _flat(multiplier), _flat(bias))
+    return error, fitted
 
 
 def _flat(values: Doubles) -> Floats:
@@ -317,44 +350,110 @@ def _bitline_sums(
 def _choose_gain(
     sums: dict[tuple[int, int], npt.NDArray[np.floating]],
     factors: Doubles,
+    targets: Floats,
+    bounds: tuple[float, float],
     engine: Analog,
-    columns: int,
 ) -> Doubles:
-    """One gain for each array tile (the columns and digits that share it), with the least squared error of the recombined sum.
+    """One gain for each array tile (the columns and digits that share it): [G,row tiles,D,K].
 
-    Gives [G,row tiles,D,K].
+    Each tile's gain has the least squared error of the layer's output after its clipping, the other tiles taken as exact: what a ReLU
+    cuts off need not be converted well.
     """
-    digits = len(factors)
+    digits, columns = len(factors), targets.shape[2]
     row_count = 1 + max(tile for tile, _ in sums)
-    groups = next(iter(sums.values())).shape[0]
+    groups = targets.shape[0]
+    thin = slice(None, None, max(1, targets.shape[1] // 2048))
+    parts = {key: np.asarray(values[:, thin], np.float32) for key, values in sums.items()}
+    total = sum(
+        (values * np.float32(factors[digit]) for (_, digit), values in parts.items()),
+        np.zeros(targets[:, thin].shape, np.float32),
+    )
+    slope, offset = _least_squares(total.astype(np.float64), targets[:, thin].astype(np.float64))
+    scale = _Output(slope.astype(np.float32), offset.astype(np.float32), bounds)
     highest = (1 << (engine.converter_bits.value - 1)) - 1
     gain = np.ones((groups, row_count, digits, columns))
-    physical = np.arange(digits * columns) // engine.columns.value  # the column tile of each
-    for tile in range(row_count):
-        stacked = np.stack([sums[tile, d] for d in range(digits)], axis=2).astype(np.float32)
-        thin = stacked[:, :: max(1, stacked.shape[1] // 2048)]
-        flat = thin.reshape(groups, thin.shape[1], digits * columns)
-        weight = np.repeat(factors**2, columns).astype(np.float32)
-        for column_tile in range(ceil(digits * columns / engine.columns.value)):
-            inside = np.flatnonzero(physical == column_tile)
-            best = _best_gain(flat[:, :, inside], weight[inside], highest)
-            gain.reshape(groups, row_count, -1)[:, tile, inside] = best[:, None]
+    column_tile = (np.arange(digits * columns) // engine.columns.value).reshape(digits, columns)
+    for row_tile in range(row_count):
+        for tile in range(column_tile.max() + 1):
+            members = [
+                (parts[row_tile, digit], factors[digit], column_tile[digit] == tile)
+                for digit in range(digits)
+                if np.any(column_tile[digit] == tile)
+            ]
+            best = _best_gain(members, total, scale, highest)
+            for digit in range(digits):
+                inside = column_tile[digit] == tile
+                gain[:, row_tile, digit, inside] = best[:, None]
     return gain
 
 
-def _best_gain(sums: Floats, weight: Floats, highest: int) -> Doubles:
-    """The gain [G] of a tile: from covering every sum down to clipping most of them."""
-    top = np.maximum(np.abs(sums).max(axis=(1, 2)), 1.0).astype(np.float64)
+@dataclass(frozen=True)
+class _Output:
+    """How a recombined sum becomes the layer's output: slope and offset per column [G,K], then clipping."""
+
+    slope: Floats
+    offset: Floats
+    bounds: tuple[float, float]
+
+    def of(self, total: Floats) -> Floats:
+        real = total * self.slope[:, None, :] + self.offset[:, None, :]
+        return np.asarray(np.clip(real, *self.bounds), np.float32)
+
+
+def _best_gain(
+    members: list[tuple[Floats, float, npt.NDArray[np.bool_]]],
+    total: Floats,
+    output: _Output,
+    highest: int,
+) -> Doubles:
+    """The gain [G] of a tile: from covering every sum down to clipping most of them.
+
+    `members` are the digits on the tile: sums [G,M,K], the digit's factor, and which columns lie here.
+    """
+    top = np.ones(total.shape[0])
+    for values, _, inside in members:
+        top = np.maximum(top, np.abs(values[:, :, inside]).max(axis=(1, 2)))
+    wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
     least = np.full(top.shape, np.inf)
-    for factor in np.geomspace(1.0, 0.05, 28):
+    for factor in np.geomspace(1.0, 0.08, 24):
         gain = np.minimum(highest / (top * factor), 1.0)
         shaped = gain.astype(np.float32)[:, None, None]
-        codes = np.clip(np.rint(sums * shaped), -highest - 1, highest)
-        error = (weight * (codes / shaped - sums) ** 2).sum(axis=(1, 2), dtype=np.float64)
+        found = total.copy()
+        for values, weight, inside in members:
+            part = values[:, :, inside]
+            codes = np.clip(np.rint(part * shaped), -highest - 1, highest)
+            found[:, :, inside] += (codes / shaped - part) * np.float32(weight)
+        error = ((output.of(found) - wanted) ** 2).sum(axis=(1, 2), dtype=np.float64)
         better = error < least
         best, least = np.where(better, gain, best), np.where(better, error, least)
     return np.asarray(best)
+
+
+def _clipped_least_squares(
+    total: Doubles, targets: Doubles, bounds: tuple[float, float]
+) -> tuple[Doubles, Doubles]:
+    """`_least_squares` for an output that is clipped: patches that both sides clip alike have no say."""
+    slope, offset = _least_squares(total, targets)
+    if bounds == (-np.inf, np.inf):
+        return slope, offset
+    low, high = bounds
+    wanted = np.clip(targets, low, high)
+    for _ in range(3):
+        found = total * slope[:, None, :] + offset[:, None, :]
+        idle = ((found <= low) & (wanted <= low)) | ((found >= high) & (wanted >= high))
+        weight = np.where(idle, 0.0, 1.0)
+        share = weight.sum(axis=1)
+        safe = np.maximum(share, 1.0)
+        mean_total = (weight * total).sum(axis=1) / safe
+        mean_target = (weight * wanted).sum(axis=1) / safe
+        spread = (total - mean_total[:, None, :]) * weight
+        variance = (spread**2).sum(axis=1)
+        covariance = (spread * (wanted - mean_target[:, None, :])).sum(axis=1)
+        known = (variance > 1e-9) & (share >= 32)
+        slope = np.where(known, covariance / np.where(known, variance, 1.0), slope)
+        offset = np.where(known, mean_target - slope * mean_total, offset)
+    return slope, offset
 
 
 def _least_squares(total: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:

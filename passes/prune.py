@@ -22,7 +22,7 @@ from passes.pruning_readers import readers_by_magnitude, readers_by_second_order
 from passes.pruning_refit import refit
 from passes.pruning_saliency import Curve, Reader, Space, removal_curve, spaces_of
 from passes.pruning_sensitivity import scaled_curves, split
-from passes.pruning_shrink import shrink
+from passes.pruning_shrink import marks, shrink
 from passes.pruning_spread import Widths, spread
 
 
@@ -69,8 +69,7 @@ class Prune(Pass):
             smaller = shrink(graph, structure, kept)
             if not self.refit:
                 return smaller
-            marks = {n: (c.axis, kept[c.classes]) for n, c in structure.values.items()}
-            return refit(graph, smaller, marks, samples)
+            return refit(graph, smaller, marks(structure, kept), samples)
 
     def _curves(
         self,
@@ -88,7 +87,7 @@ class Prune(Pass):
         readers = readers_by_second_order(graph, structure, fitted)
         spaces = tuple(space for space in spaces if _is_seen(space, structure, readers))
         curves = [removal_curve(space, readers) for space in spaces]
-        return scaled_curves(graph, curves, readers, apart)
+        return scaled_curves(graph, structure, curves, fitted, apart)
 
     def _choose(
         self, graph: Graph, structure: Structure, curves: tuple[Curve, ...], target: Target

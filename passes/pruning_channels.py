@@ -276,6 +276,14 @@ def _pad(tracer: _Tracer, node: Node) -> None:
         _same(tracer, node)
 
 
+def _scale(tracer: _Tracer, node: Node) -> None:
+    """QuantizeLinear and DequantizeLinear: followed when one scale serves all channels."""
+    if any(tracer.graph.types[name].elements > 1 for name in node.inputs[1:] if name):
+        _keep(tracer, node)
+    else:
+        _same(tracer, node)
+
+
 def _normalize(tracer: _Tracer, node: Node) -> None:
     """BatchNormalization: four constants with a value for each channel."""
     data = tracer.values.get(node.inputs[0])
@@ -363,6 +371,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("Softmax", "LogSoftmax"), _along_axis),
     **dict.fromkeys([name for name in VIEWS if name != "Identity"], _view),
     **dict.fromkeys(("Conv", "Gemm", "MatMul", "Product"), _product),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _scale),
     "Transpose": _transpose,
     "Concat": _concat,
     "Pad": _pad,

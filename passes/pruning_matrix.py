@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Array, Graph, Node
-from compiler.numerics import Window, patches
+from compiler.ir import Array, Graph, Node, Quant, TensorType
+from compiler.numerics import Window, dequantize, patches, product_multiplier
 
 Reals: TypeAlias = npt.NDArray[np.float64]
 
-CHUNK_ELEMENTS = 1 << 23  # of rows held at a time
+CHUNK_ELEMENTS = 1 << 20  # of rows held at a time
 
 
 @dataclass(frozen=True)
@@ -36,29 +36,47 @@ class Matrix:
     bias_input: int
 
     def weights(self, graph: Graph) -> Reals:
-        """[groups, columns, rows]."""
-        data = graph.constants[self.node.inputs[1]].astype(np.float64)
+        """[groups, columns, rows], real numbers also where integers stand for them."""
+        name = self.node.inputs[1]
+        data = graph.constants[name].astype(np.float64)
         if self.node.op == "Conv":
             return data.reshape(self.groups, self.columns, self.rows)
         if self.node.op == "Product":
-            return data.transpose(0, 2, 1)
+            return data.transpose(0, 2, 1) * self._steps(graph)
         transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
         return (data if transposed else data.T)[None]
 
     def stored(self, weights: Reals, graph: Graph) -> Array:
-        """[groups, columns, rows] in the layout and type of the node's constant."""
-        old = graph.constants[self.node.inputs[1]]
+        """[groups, columns, rows] in the layout, the type and (for integers) the old scales of the node's constant."""
+        name = self.node.inputs[1]
+        old, quant = graph.constants[name], graph.types[name].quant
         if self.node.op == "Conv":
             data = weights.reshape(old.shape)
         elif self.node.op == "Product":
-            data = weights.transpose(0, 2, 1)
+            data = (weights / self._steps(graph)).transpose(0, 2, 1)
         else:
             transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
             data = weights[0] if transposed else weights[0].T
+        if quant is not None:
+            data = np.clip(np.rint(data), quant.lowest, quant.highest)
         return np.asarray(data.astype(old.dtype))
 
+    def _steps(self, graph: Graph) -> Reals:
+        """What one integer step of a weight is worth, to multiply [groups, columns, rows]; ones for floats."""
+        quant = graph.types[self.node.inputs[1]].quant
+        scale = np.array((1.0,) if quant is None else quant.scale)
+        return scale.reshape(self.groups, self.columns, 1) if scale.size > 1 else scale.reshape(1, 1, 1)  # fmt: skip
+
+    def bias_steps(self, graph: Graph) -> Reals | None:
+        """What one integer step of each column's bias is worth; None when the bias is a float."""
+        data, weights = (graph.types[name].quant for name in self.node.inputs[:2])
+        if data is None or weights is None:
+            return None
+        steps = product_multiplier(data, weights, None).astype(np.float64)
+        return np.broadcast_to(steps, (self.groups * self.columns,))
+
     def rows_of(self, data: Array) -> Iterator[tuple[slice, Reals]]:
-        """What the matrices multiply, a few samples at a time: the samples, and [groups, places, rows]."""
+        """What the matrices multiply, a few samples at a time: the samples, and [parts, groups, rows, places]."""
         sizes = data.shape[1:]
         spread = prod(sizes) * max(1, self.taps // max(1, prod(self.window.strides)))
         step = max(1, CHUNK_ELEMENTS // spread)
@@ -66,32 +84,48 @@ class Matrix:
             part = slice(start, min(start + step, len(data)))
             chunk = data[part].astype(np.float64)
             if not self.window.kernel:
-                yield part, chunk.reshape(1, -1, self.rows)
+                yield part, chunk.reshape(-1, self.rows).T[None, None]
                 continue
             flat = patches(chunk.reshape(-1, *sizes[1:]), self.window)
-            places = prod(flat.shape[2:])
-            grouped = flat.reshape(len(flat), self.groups, self.rows, places)
-            moved = grouped.transpose(1, 0, 3, 2)
-            yield part, moved.reshape(self.groups, len(flat) * places, self.rows).astype(np.float64)
+            yield part, flat.reshape(len(flat), self.groups, self.rows, -1)
 
     def columns_of(self, data: Array) -> Reals:
-        """What the matrices give, as [groups, places, columns]."""
-        chunk = data.astype(np.float64)
+        """What the matrices give, as [parts, groups, columns, places]."""
+        chunk = data.astype(np.float64, copy=False)
         if not self.window.kernel:
-            return chunk.reshape(1, -1, self.columns)
-        sizes = chunk.shape[1:]
-        flat = chunk.reshape(-1, self.groups, self.columns, prod(sizes[2:]))
-        moved = flat.transpose(1, 0, 3, 2)
-        return moved.reshape(self.groups, -1, self.columns)
+            return chunk.reshape(-1, self.columns).T[None, None]
+        places = prod(data.shape[3:])
+        return chunk.reshape(-1, self.groups, self.columns, places)
+
+
+def real(data: Array, quant: Quant | None) -> Array:
+    """The real numbers that a value stands for."""
+    return data if quant is None else dequantize(data, quant)
+
+
+def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
+    """A product without the clip and the format of its output (and a graph in which that is its type): what weights are fitted to."""
+    name = node.outputs[0]
+    plain = TensorType("float32", graph.types[name].shape)
+    bounds = {"minimum", "maximum"} & set(node.attrs)
+    if node.op != "Product" or (not bounds and graph.types[name].quant is None):
+        return node, graph
+    attrs = {key: value for key, value in node.attrs.items() if key not in bounds}
+    changed = replace(node, attrs=attrs)
+    return changed, replace(graph, nodes=(changed,), types={**graph.types, name: plain})
 
 
 def matrix_of(node: Node, graph: Graph) -> Matrix | None:
-    """The node as matrices, or None: not a product, or not one whose constant float weights belong to it alone."""
+    """The node as matrices, or None: not a product, or not one whose constant weights belong to it alone."""
     if node.op not in ("Conv", "Gemm", "MatMul", "Product") or len(node.inputs) < 2:
         return None
     weight = graph.constants.get(node.inputs[1])
     kinds = [graph.types[name] for name in (node.inputs[0], *node.outputs)]
-    if weight is None or weight.dtype.kind != "f" or not all(kind.is_static for kind in kinds):
+    if weight is None or not all(kind.is_static for kind in kinds):
+        return None
+    both = (graph.types[name].quant for name in node.inputs[:2])
+    integers = node.op == "Product" and all(quant is not None for quant in both)
+    if weight.dtype.kind != "f" and not integers:
         return None
     if len(graph.consumers[node.inputs[1]]) > 1 or node.inputs[0] in graph.constants:
         return None

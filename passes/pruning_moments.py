@@ -38,13 +38,15 @@ def moments_of(matrix: Matrix, data: Array, error: Array | None, whole: bool) ->
     row_sums, error_sums = np.zeros((groups, rows)), np.zeros((groups, columns))
     squares = np.zeros((groups, rows, rows) if whole else (groups, rows))
     crosses = np.zeros((groups, columns, rows if whole else 0))
-    for part, chunk in matrix.rows_of(data):
-        count += chunk.shape[1]
-        row_sums += chunk.sum(axis=1)
-        squares += chunk.transpose(0, 2, 1) @ chunk if whole else np.square(chunk).sum(axis=1)
-        if error is not None:
-            column = matrix.columns_of(error[part])
-            error_sums += column.sum(axis=1)
-            if whole:
-                crosses += column.transpose(0, 2, 1) @ chunk
+    for samples, chunk in matrix.rows_of(data):
+        count += chunk.shape[0] * chunk.shape[3]
+        row_sums += chunk.sum(axis=(0, 3))
+        columns_of_part = [None] * len(chunk) if error is None else matrix.columns_of(error[samples])
+        for row, column in zip(chunk, columns_of_part, strict=True):
+            turned = row.transpose(0, 2, 1)
+            squares += row @ turned if whole else np.square(row).sum(axis=2)
+            if column is not None:
+                error_sums += column.sum(axis=2)
+                if whole:
+                    crosses += column @ turned
     return Moments(count, row_sums, error_sums, squares, crosses)

@@ -8,7 +8,7 @@ import numpy as np
 
 from compiler.ir import Array, Graph
 from passes.pruning_channels import Layer, Structure
-from passes.pruning_matrix import Matrix, Reals, matrix_of
+from passes.pruning_matrix import Matrix, Reals, matrix_of, real
 from passes.pruning_moments import moments_of
 from passes.pruning_refit import MAX_ROWS
 from passes.pruning_saliency import Reader
@@ -25,7 +25,7 @@ def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ..
         if matrix is not None:
             weights = matrix.weights(graph)[0]
             size, flat = float((weights**2).sum()), np.ones(matrix.rows)
-            readers.append(Reader(layer, matrix, weights, np.zeros(matrix.rows), flat, size))
+            readers.append(Reader(layer, weights, flat, size))
     return tuple(readers)
 
 
@@ -42,10 +42,11 @@ def readers_by_second_order(
         matrix = None if layer is None else _read_matrix(layer, graph)
         if layer is not None and matrix is not None:
             weights = matrix.weights(graph)[0]
-            mean, square = _moments(matrix, walk.values[node.inputs[0]])
+            data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+            square = _second_moments(matrix, data)
             whole = square if square.ndim == 2 else np.diag(square)
             power = float((weights @ whole * weights).sum())
-            readers.append(Reader(layer, matrix, weights, mean, _damped(square), power))
+            readers.append(Reader(layer, weights, _damped(square), power))
         walk.forget(node)
     return tuple(readers)
 
@@ -57,15 +58,14 @@ def _read_matrix(layer: Layer, graph: Graph) -> Matrix | None:
     return matrix_of(next(node for node in graph if node.name == layer.node), graph)
 
 
-def _moments(matrix: Matrix, data: Array) -> tuple[Reals, Reals]:
-    """Mean [R] and second moments [R, R] (the diagonal [R] of a very wide layer), about the mean where a bias can take that up."""
+def _second_moments(matrix: Matrix, data: Array) -> Reals:
+    """[R, R] (the diagonal [R] of a very wide layer), about the mean where a bias can take the mean up."""
     whole = matrix.rows <= MAX_ROWS
     moments = moments_of(matrix, data, None, whole)
     square, mean = moments.rows_rows[0], moments.rows[0] / moments.count
     if not matrix.bias_node:
-        return np.zeros_like(mean), square
-    outer = np.outer(mean, mean) if whole else mean**2
-    return mean, np.asarray(square - outer * moments.count)
+        return square
+    return np.asarray(square - (np.outer(mean, mean) if whole else mean**2) * moments.count)
 
 
 def _damped(square: Reals) -> Reals:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import Array, Graph, Node, Rewriter
-from passes.pruning_matrix import Matrix, Reals, matrix_of
+from passes.pruning_matrix import Matrix, Reals, linear, matrix_of, real
 from passes.pruning_moments import Moments, moments_of
 from passes.pruning_walk import Walk
 
@@ -31,40 +31,61 @@ def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array])
     """`pruned` with new weights and biases; `kept` says which indices of a value's axis are left of those in `dense`."""
     before, after = Walk(dense, samples), Walk(pruned, samples)
     graph = pruned
+    untouched = set(dense.inputs)
     for position, old in enumerate(dense.nodes):
+        new = graph.nodes[position]
         before.run(old, dense)
-        after.run(graph.nodes[position], graph)
-        matrix = matrix_of(graph.nodes[position], graph)
-        if matrix is not None:
-            name = old.outputs[0]
-            target = before.values[name]
-            if name in kept:
-                axis, stays = kept[name]
-                target = np.compress(stays, target, axis=axis + 1)
-            better = _refitted(matrix, graph, after, target)
-            if better is not graph:
-                graph = better
-                after.run(graph.nodes[position], graph)
+        if old == new and all(_is_same(name, dense, pruned, untouched) for name in old.inputs):
+            untouched.update(old.outputs)
+            after.values.update({name: before.values[name] for name in old.outputs if name})
+        else:
+            matrix = matrix_of(new, graph)
+            if matrix is not None:
+                target = _linear_output(old, dense, before)
+                graph = _refitted(matrix, graph, after, _what_is_left(old.outputs[0], target, kept))
+            after.run(graph.nodes[position], graph)
         before.forget(old)
         after.forget(graph.nodes[position])
     return graph
 
 
+def _is_same(name: str, dense: Graph, pruned: Graph, untouched: set[str]) -> bool:
+    """Whether a value is the same in both graphs."""
+    if name in dense.constants:
+        return dense.constants[name] is pruned.constants[name]
+    return not name or name in untouched
+
+
+def _what_is_left(name: str, data: Array, kept: Kept) -> Array:
+    if name not in kept:
+        return data
+    axis, stays = kept[name]
+    return np.compress(stays, data, axis=axis + 1)
+
+
+def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
+    """What a product gives before any clip and output format."""
+    if linear(node, graph)[0] is node and node.outputs[0] in walk.values:
+        return walk.values[node.outputs[0]]
+    return walk.outputs(*linear(node, graph))[node.outputs[0]]
+
+
 def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
     """The graph with one layer fitted to what it should give; the same graph when it already gives that."""
     node = matrix.node
-    error = target.astype(np.float64) - walk.values[node.outputs[0]]
+    error = target.astype(np.float64) - _linear_output(node, graph, walk)
     power = float(np.square(target, dtype=np.float64).sum())
     lost = float(np.square(error).sum())
     if not np.isfinite(lost) or lost <= NOISE * power:
         return graph
-    moments = moments_of(matrix, walk.values[node.inputs[0]], error, matrix.rows <= MAX_ROWS)
+    data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+    moments = moments_of(matrix, data, error, matrix.rows <= MAX_ROWS)
     weights = matrix.weights(graph)
     change = np.zeros_like(weights)
     if matrix.rows <= MAX_ROWS:
         change = _regression(moments, centred=bool(matrix.bias_node))
     shift = moments.error - (change @ moments.rows[:, :, None])[:, :, 0]
-    return rewritten(matrix, graph, weights + change, shift.reshape(-1) / moments.count)
+    return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / moments.count)
 
 
 def _regression(moments: Moments, centred: bool) -> Reals:
@@ -77,38 +98,31 @@ def _regression(moments: Moments, centred: bool) -> Reals:
     return np.asarray(np.linalg.solve(damped, cross.transpose(0, 2, 1)).transpose(0, 2, 1))
 
 
-def rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:
+def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:
     """The graph with a layer's new weights, and `shift` added to its bias (a bias is made where there was none)."""
     rewriter = Rewriter(graph)
-    node = matrix.node
-    stored = matrix.stored(weights, graph)
-    rewriter.set_constant(node.inputs[1], stored)
-    for other in graph.nodes:
-        if other.name == matrix.bias_node:
-            other = _with_bias(other, matrix, graph, shift, stored.dtype, rewriter)
-        rewriter.keep(other)
+    weight = matrix.node.inputs[1]
+    rewriter.set_constant(weight, matrix.stored(weights, graph), graph.types[weight].quant)
+    for node in graph.nodes:
+        shifted = node.name == matrix.bias_node
+        rewriter.keep(_with_bias(node, matrix, graph, shift, rewriter) if shifted else node)
     return rewriter.finish()
 
 
-def _with_bias(
-    node: Node,
-    matrix: Matrix,
-    graph: Graph,
-    shift: Reals,
-    dtype: np.dtype[np.generic],
-    rewriter: Rewriter,
-) -> Node:
+def _with_bias(node: Node, matrix: Matrix, graph: Graph, shift: Reals, rewriter: Rewriter) -> Node:
     index = matrix.bias_input
     name = node.inputs[index] if index < len(node.inputs) else ""
-    if name:
-        old = graph.constants[name]
+    steps = matrix.bias_steps(graph)
+    change = shift if steps is None else np.rint(shift / steps)
+    old = graph.constants[name] if name else None
+    dtype = graph.constants[matrix.node.inputs[1]].dtype if steps is None else np.dtype(np.int32)
+    if old is not None:
         shape = old.shape if old.size == shift.size else shift.shape
-        data = (np.broadcast_to(old.reshape(-1), shift.shape) + shift).reshape(shape).astype(dtype)
-        if len(graph.consumers[name]) == 1 and name not in graph.outputs:
-            rewriter.set_constant(name, data)
-            return node
-    else:
-        data = shift.astype(dtype)
-    made = rewriter.constant(f"{name or node.name + '.bias'}", data)
+        change = (np.broadcast_to(old.reshape(-1), shift.shape) + change).reshape(shape)
+        dtype = old.dtype
+    if old is not None and len(graph.consumers[name]) == 1 and name not in graph.outputs:
+        rewriter.set_constant(name, change.astype(dtype))
+        return node
+    made = rewriter.constant(name or f"{node.name}.bias", change.astype(dtype))
     inputs = (*node.inputs, "", "")[: max(index + 1, len(node.inputs))]
     return replace(node, inputs=(*inputs[:index], made, *inputs[index + 1 :]))

@@ -7,7 +7,6 @@ gives the error of every number of removed channels in one sweep.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -15,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from passes.pruning_channels import KEPT, Classes, Layer, Structure
-from passes.pruning_matrix import Matrix, Reals
+from passes.pruning_matrix import Reals
 
 Indices: TypeAlias = npt.NDArray[np.int64]
-
-PROBED_SHARES = (0.25, 0.5, 0.75)  # of a space's classes are gone when the network is looked at
 
 
 @dataclass(frozen=True)
@@ -37,35 +34,27 @@ class Space:
 
 @dataclass(frozen=True)
 class Curve:
-    """The order in which `space` gives up its classes, and the error after 0, 1, 2, ... of them.
-
-    `probes` are the weights that its readers have, by node, when so many classes are gone.
-    """
+    """The order in which `space` gives up its classes, and the error after 0, 1, 2, ... of them."""
 
     space: Space
     order: Classes
     error: Reals
-    probes: Mapping[int, Mapping[str, Reals]]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A layer as saliency sees it: weights [K, R], mean [R] and second moments [R, R] of its input (or their diagonal [R]), and the power
-    of its output, which errors are relative to.
+    """A layer as saliency sees it: weights [K, R], second moments [R, R] of its input (or their diagonal [R]), and the power of its
+    output, which errors are relative to.
     """
 
     layer: Layer
-    matrix: Matrix
     weights: Reals
-    mean: Reals
     moments: Reals
     power: float
 
 
 class Saliency(Protocol):
     """The state of a reader while classes are removed from it."""
-
-    weights: Reals
 
     def costs(self, rows: Indices) -> Reals:
         """The error that removing each of [n, p] rows would add."""
@@ -101,7 +90,6 @@ class Separate:
     """Rows taken as independent of one another: the second order of a diagonal H, and plain magnitude where that is all ones."""
 
     def __init__(self, weights: Reals, diagonal: Reals) -> None:
-        self.weights = weights.copy()
         self._cost = (weights**2).sum(axis=0) * diagonal
 
     def costs(self, rows: Indices) -> Reals:
@@ -110,7 +98,6 @@ class Separate:
 
     def remove(self, rows: Indices) -> None:
         """Nothing else depends on these rows."""
-        self.weights[:, rows] = 0
 
 
 def spaces_of(structure: Structure) -> tuple[Space, ...]:
@@ -140,30 +127,24 @@ def spaces_of(structure: Structure) -> tuple[Space, ...]:
 
 def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
     """Removes a space's classes one by one, each time the one that adds the least error relative to its readers' outputs."""
-    states: list[tuple[Reader, Saliency, dict[int, Indices]]] = []
+    states: list[tuple[Saliency, dict[int, Indices], float]] = []
     for reader in readers:
         rows = rows_of_classes(reader.layer, space.classes)
         if rows is not None:
-            states.append((reader, _state(reader), rows))
+            states.append((_state(reader), rows, max(reader.power, 1e-30)))
     left = space.classes.tolist()
     order, error = [], [0.0]
-    probed = {max(1, round(share * space.width)) for share in PROBED_SHARES}
-    probes: dict[int, Mapping[str, Reals]] = {}
     while left:
         total = np.zeros(len(left))
-        for reader, state, rows in states:
-            costs = state.costs(np.stack([rows[item] for item in left]))
-            total += np.maximum(costs, 0) / max(reader.power, 1e-30)
+        for state, rows, power in states:
+            total += np.maximum(state.costs(np.stack([rows[item] for item in left])), 0) / power
         place = int(np.argmin(total))
         chosen = left.pop(place)
         order.append(chosen)
         error.append(error[-1] + float(total[place]))
-        for _, state, rows in states:
+        for state, rows, _ in states:
             state.remove(rows[chosen])
-        if len(order) in probed:
-            weights = {reader.layer.node: state.weights.copy() for reader, state, _ in states}
-            probes[len(order)] = weights
-    return Curve(space, np.array(order), np.array(error), probes)
+    return Curve(space, np.array(order), np.array(error))
 
 
 def rows_of_classes(layer: Layer, classes: Classes) -> dict[int, Indices] | None:

@@ -1,8 +1,9 @@
-"""How much the network's output suffers from an error inside: what makes the errors of different layers comparable.
+"""How much the network's output suffers when a width shrinks: what makes the errors of different layers comparable.
 
-An error at a layer counts relative to that layer's output. A layer before a pool forgives more than the classifier does, so each curve is scaled
-until it tells the relative error of the network's outputs: part of the space's channels is taken from its readers (refitted each by itself)
-and the network is run on samples that were kept apart from those of the fit.
+The second-order error of a layer is relative to that layer's output and to the samples it was fitted on. A layer before a pool forgives more
+than the classifier does, a layer seen at few places is fitted too closely, and what an early layer loses a later refit wins back. So for each
+space a part of the classes is taken out on trial, the network is refitted as it will be, and its outputs are compared on samples kept apart:
+the curve is scaled to tell that error.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import numpy as np
 
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph
-from passes.pruning_matrix import Reals
-from passes.pruning_refit import rewritten
-from passes.pruning_saliency import Curve, Reader
+from passes.pruning_channels import Structure
+from passes.pruning_refit import refit
+from passes.pruning_saliency import Curve
+from passes.pruning_shrink import marks, shrink
 
-MAX_SAMPLES = 32  # run for each space
-SATURATED = 0.999  # an output error above this counts as this
+TRIALS = 18  # in all, if there are fewer spaces than this
+SHARES = ((0.4,), (0.25, 0.6), (0.25, 0.5, 0.75))  # of a space's classes taken out: one, two or three trials
+MAX_FITTED, MAX_APART = 192, 32  # samples of a trial
 HELD_OUT = 4  # every so many samples one is kept apart from the fit, if there are so many
+BEHIND_SCORES = ("Softmax", "QuantizeLinear", "DequantizeLinear", "Identity")
+SATURATED = 0.999  # an output error above this counts as this
 
 
 def split(samples: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -30,62 +35,60 @@ def split(samples: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Arr
         return dict(samples), dict(samples)
     apart = np.arange(count) % HELD_OUT == HELD_OUT - 1
     fitted = {name: data[~apart] for name, data in samples.items()}
-    return fitted, {name: data[apart][:MAX_SAMPLES] for name, data in samples.items()}
+    return fitted, {name: data[apart][:MAX_APART] for name, data in samples.items()}
 
 
 def scaled_curves(
     graph: Graph,
+    structure: Structure,
     curves: Sequence[Curve],
-    readers: Sequence[Reader],
-    samples: Mapping[str, Array],
+    fitted: Mapping[str, Array],
+    apart: Mapping[str, Array],
 ) -> tuple[Curve, ...]:
-    """The curves in units of the network's relative output error, as measured where a part of each space is gone."""
+    """The curves in units of the network's relative output error."""
     outputs = scores(graph)
-    wanted = Interpreter(graph, outputs=outputs).run_all(samples)
+    if not outputs:
+        return tuple(curves)
+    wanted = Interpreter(graph, outputs=outputs).run_all(apart)
+    few = {name: data[:MAX_FITTED] for name, data in fitted.items()}
+    shares = SHARES[max(1, min(len(SHARES), TRIALS // max(1, len(curves)))) - 1]
     result = []
     for curve in curves:
-        factors = {}
-        for gone, weights in curve.probes.items():
-            found = Interpreter(
-                _probed(graph, readers, weights), outputs=outputs
-            ).run_all(samples)
-            damage = max(relative_error(found[name], wanted[name]) for name in outputs)
+        factors: dict[int, float] = {}
+        for gone in sorted({max(1, round(share * curve.space.width)) for share in shares}):
+            kept = np.ones(structure.count, np.bool_)
+            kept[curve.order[:gone]] = False
+            trial = refit(graph, shrink(graph, structure, kept), marks(structure, kept), few)
+            found = Interpreter(trial, outputs=outputs).run_all(apart)
+            damage = max(relative_error(found[n], wanted[n]) for n in outputs)
             if curve.error[gone] > 0 and np.isfinite(damage):
                 factors[gone] = damage / (1 - min(damage, SATURATED)) / curve.error[gone]
-        if factors:
-            places = np.arange(len(curve.error))
-            factor = np.interp(places, list(factors), list(factors.values()))
-            error = np.maximum.accumulate(curve.error * factor)
-            curve = replace(curve, error=error)
-        result.append(curve)
+        result.append(_scaled(curve, factors))
     return tuple(result)
 
 
-def _probed(graph: Graph, readers: Sequence[Reader], weights: Mapping[str, Reals]) -> Graph:
-    """The graph with other weights in some layers, the means of their outputs kept."""
-    for reader in readers:
-        found = weights.get(reader.layer.node)
-        if found is not None:
-            shift = (reader.weights - found) @ reader.mean
-            graph = rewritten(reader.matrix, graph, found[None], shift)
-    return graph
+def _scaled(curve: Curve, factors: Mapping[int, float]) -> Curve:
+    if not factors:
+        return curve
+    places = np.arange(len(curve.error))
+    error = curve.error * np.interp(places, list(factors), list(factors.values()))
+    return replace(curve, error=np.maximum.accumulate(error))
 
 
 def scores(graph: Graph) -> tuple[str, ...]:
-    """The graph's floating-point outputs, a Softmax replaced by what it reads: probabilities saturate, scores do not."""
+    """The graph's numeric outputs, a Softmax replaced by what it reads: probabilities saturate, scores do not."""
     names = []
     for name in graph.outputs:
-        maker = graph.producer.get(name)
-        if maker is not None and maker.op == "Softmax":
+        while (maker := graph.producer.get(name)) is not None and maker.op in BEHIND_SCORES:
             name = maker.inputs[0]
-        if maker is not None:
+        if maker is not None and graph.types[name].dtype.startswith(("float", "int", "uint")):
             names.append(name)
     return tuple(dict.fromkeys(names))
 
 
 def relative_error(found: Array, wanted: Array) -> float:
     """The squared error relative to the squared deviation of `wanted` from its mean over samples."""
-    reference: Reals = wanted.astype(np.float64)
+    reference = wanted.astype(np.float64)
     error = np.square(found.astype(np.float64) - reference).sum()
     power = np.square(reference - reference.mean(axis=0)).sum()
     return float(error / max(power, 1e-30))

@@ -42,6 +42,13 @@ def shrink(graph: Graph, structure: Structure, kept: npt.NDArray[np.bool_]) -> G
     return rewriter.finish()
 
 
+def marks(
+    structure: Structure, kept: npt.NDArray[np.bool_]
+) -> dict[str, tuple[int, npt.NDArray[np.bool_]]]:
+    """For each value with channels: their axis, and which indices along it stay."""
+    return {name: (c.axis, kept[c.classes]) for name, c in structure.values.items()}
+
+
 def _store(rewriter: Rewriter, graph: Graph, name: str, data: Array, quant: Quant | None) -> str:
     """Keeps the constant's name where one node alone reads it."""
     if len(graph.consumers[name]) == 1 and name not in graph.outputs:
@@ -53,12 +60,12 @@ def _store(rewriter: Rewriter, graph: Graph, name: str, data: Array, quant: Quan
 def _cut_quant(
     quant: Quant | None, stays: npt.NDArray[np.bool_], axis: int, node: Node
 ) -> Quant | None:
-    """The scales of the columns that stay."""
-    if quant is None or quant.axis is None or len(quant.scale) != len(stays):
+    """The scales of what stays. A Product has one for each column of each group: its groups are axis 0, its columns axis 2."""
+    if quant is None or len(quant.scale) == 1:
         return quant
-    if node.op != "Product" and quant.axis != axis:
+    if axis != quant.axis and not (node.op == "Product" and axis == 0):
         return quant
-    places = np.flatnonzero(stays)
+    places = np.flatnonzero(np.repeat(stays, len(quant.scale) // len(stays)))
     return replace(
         quant,
         scale=tuple(quant.scale[i] for i in places),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,20 +26,20 @@ class Walk:
 
     def run(self, node: Node, graph: Graph) -> None:
         """Runs a node; its constants are taken from `graph`."""
+        self.values.update(self.outputs(node, graph))
+
+    def outputs(self, node: Node, graph: Graph) -> dict[str, Array]:
+        """What a node of `graph` makes of the present values."""
         read = {name: self.values[name] for name in node.inputs if name in self.values}
-        outputs = [name for name in node.outputs if name]
-        if not outputs:
-            return
-        if read:
-            results = Interpreter(graph, read, outputs).run_all(read)
-        else:
-            single = Interpreter(graph, (), outputs).run({})
-            count = len(next(iter(self.values.values())))
-            results = {
-                name: np.broadcast_to(value, (count, *value.shape))
-                for name, value in single.items()
-            }
-        self.values.update(results)
+        wanted = [name for name in node.outputs if name]
+        part = replace(graph, nodes=(node,))
+        if read or not wanted:
+            return Interpreter(part, read, wanted).run_all(read) if wanted else {}
+        single = Interpreter(part, (), wanted).run({})
+        count = len(next(iter(self.values.values())))
+        return {
+            name: np.broadcast_to(value, (count, *value.shape)) for name, value in single.items()
+        }
 
     def forget(self, node: Node) -> None:
         """Drops the values that nothing after `node` reads."""

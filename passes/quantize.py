@@ -21,7 +21,6 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import (
     LayerData,
-    analog_input,
     fit_analog,
     fit_integer,
     layer_patches,
@@ -320,9 +319,8 @@ class _Quantizer:
         assert node.placement is not None
         source = self._integer_of(node.inputs[0])
         data, seen = self._layer(node)
-        given = analog_input(seen, engine.input_bits.value)
-        source = self._requantized(node, source, given)
-        fitted = fit_analog(data, node, self.graph, given, node.placement.slices, engine)
+        fitted = fit_analog(data, seen, node, self.graph, node.placement.slices, engine)
+        source = self._requantized(node, source, fitted.inputs)
         inputs = (source, *self._constants(node, analog_constants(fitted)))
         out = self.graph.types[node.outputs[0]].quant or self._range_quant(node.outputs[0])
         output = self._integer_output(node, out)

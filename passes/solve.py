@@ -211,11 +211,11 @@ class _Program:
     def _add_budgets(self) -> None:
         problem = self.problem
         flat = [c for options in problem.candidates for c in options]
-        if problem.max_divergence < inf and any(c.divergence for c in flat):
-            scale = problem.max_divergence or 1.0
-            used = [i for i, c in enumerate(flat) if c.divergence]
-            limit = problem.max_divergence / scale
-            self.rows.append((-inf, limit, used, [flat[i].divergence / scale for i in used]))
+        budget = problem.max_divergence
+        self.excluded = [i for i, c in enumerate(flat) if c.divergence > budget]
+        used = [i for i, c in enumerate(flat) if 0 < c.divergence <= budget]
+        if used and budget < inf:
+            self.rows.append((-inf, 1.0, used, [flat[i].divergence / budget for i in used]))
         for room, capacity in (
             ("arrays", problem.arrays),
             ("weight_bytes", problem.weight_memory_bytes),
@@ -240,7 +240,9 @@ class _Program:
         count = len(self.costs)
         lp.num_col_, lp.num_row_ = count, len(self.rows)
         lp.col_cost_ = np.asarray(self.costs) / self.scale
-        lp.col_lower_, lp.col_upper_ = np.zeros(count), np.ones(count)
+        upper = np.ones(count)
+        upper[self.excluded] = 0.0  # a candidate that alone breaks the budget (and may be huge)
+        lp.col_lower_, lp.col_upper_ = np.zeros(count), upper
         lp.row_lower_ = np.asarray([row[0] for row in self.rows])
         lp.row_upper_ = np.asarray([row[1] for row in self.rows])
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
