@@ -34,7 +34,7 @@ class Options:
     prune: float = 0.0
     prune_method: Literal["second-order", "magnitude"] = "second-order"
     objective: Literal["energy", "latency", "edp"] = "energy"
-    max_divergence: float = 0.02
+    max_divergence: float | None = None
     weights: Literal["auto", "resident", "reload"] = "auto"
 
 
@@ -102,7 +102,7 @@ def _check(options: Options) -> None:
     """Refuses options that have no meaning."""
     from compiler.errors import UsageError
 
-    if not options.max_divergence >= 0:
+    if options.max_divergence is not None and not options.max_divergence >= 0:
         raise UsageError(f"--max-divergence {options.max_divergence}: wanted 0 or more, or inf")
     if options.calibration_samples < 1:
         raise UsageError(f"--calibration-samples {options.calibration_samples}: wanted 1 or more")

@@ -18,20 +18,25 @@ class Partition(Pass):
     """Gives every node its `placement`.
 
     The objective is `energy` (pJ), `latency` (ns, serial) or `edp` (their product). The divergences of the chosen formats, which add
-    up, stay within `max_divergence`. `weights` says whether a layer's weights may stay in an engine between inferences ("resident"), are loaded
+    up, stay within `max_divergence`; with `allow_int8` the budget is never below what int8 on the digital engine causes (made-up
+    calibration inputs cannot justify the host's price). `weights` says whether a layer's weights may stay in an engine between inferences ("resident"), are loaded
     in each ("reload"), or whichever is cheaper and fits ("auto").
     """
 
     objective: Objective = "energy"
     max_divergence: float = 0.02
     weights: Literal["auto", "resident", "reload"] = "auto"
+    allow_int8: bool = False
 
     name: ClassVar[str] = "partition"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph, placed."""
-        problem = build_problem(graph, target, self.weights, self.max_divergence)
+        budget = self.max_divergence
+        if self.allow_int8:
+            budget = max(budget, int8_divergence(graph))
+        problem = build_problem(graph, target, self.weights, budget)
         solution = solve(problem, self.objective)
         nodes = tuple(
             replace(node, placement=_placement(node, problem, solution, index))
@@ -42,10 +47,21 @@ class Partition(Pass):
             nodes=nodes,
             partition=solution.summary(
                 self.objective,
-                self.max_divergence,
+                budget,
                 graph.calibration.kind if graph.calibration else "",
             ),
         )
+
+
+def int8_divergence(graph: Graph) -> float:
+    """What calibration measured for int8 everywhere, in all (the sum over the nodes; a node where it is infinite does not count)."""
+    if graph.calibration is None:
+        return 0.0
+    found = [formats.get("int8", 0.0) for formats in graph.calibration.divergence.values()]
+    return sum(value for value in found if value < UNBOUNDED)
+
+
+UNBOUNDED = 1.0  # a format that alone destroys the output is no format to allow for
 
 
 def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> Placement:

@@ -20,6 +20,11 @@ from passes.quantize import Quantize
 from passes.widen_half import WidenHalf
 
 
+# The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
+# 0.02 to 0.04 about 2 (facts/numerics.md 5.4).
+MAX_DIVERGENCE = 0.02
+
+
 def clean_passes() -> tuple[Pass, ...]:
     """What needs no data: fewer and plainer nodes to decide on."""
     return (
@@ -37,16 +42,21 @@ def compile_passes(
     prune_share: float = 0.0,
     prune_method: Literal["second-order", "magnitude"] = "second-order",
     objective: Literal["energy", "latency", "edp"] = "energy",
-    max_divergence: float = 0.02,
+    max_divergence: float | None = None,
     weights: Literal["auto", "resident", "reload"] = "auto",
 ) -> tuple[Pass, ...]:
-    """Everything that makes a clean graph a placed one in the formats of its engines."""
+    """Everything that makes a clean graph a placed one in the formats of its engines.
+
+    `max_divergence` None is MAX_DIVERGENCE, and on made-up inputs at least what int8 alone causes.
+    """
+    allow_int8 = max_divergence is None and inputs.synthetic
+    budget = MAX_DIVERGENCE if max_divergence is None else max_divergence
     return (
         Prune(prune_share, inputs, prune_method),  # nothing placed yet depends on a size
         LowerConvolution(),  # one form meets the arrays
         FuseActivations(),  # products can carry a clip only in that form; before ranges are measured
         Calibrate(inputs),  # partition needs ranges and divergences of the layers as they will be
-        Partition(objective, max_divergence, weights),
+        Partition(objective, budget, weights, allow_int8),
         Quantize(inputs),  # writes the chosen formats, which partition had to choose first
         PadToTiles(),  # last, so that only what lies on tiles is padded or split
     )

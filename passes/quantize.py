@@ -63,6 +63,7 @@ class _Quantizer:
         self.dense = Walk(graph, inputs.arrays)
         self.live: dict[str, Array] = dict(inputs.arrays)
         self.added: list[Node] = []
+        self.runs = True  # whether the node at hand runs on the samples at all
         # For each value of the old graph: the name of its integers in the new one, and whether it is there under its own name.
         self.integers = {name: name for name, kind in graph.types.items() if kind.quant is not None}
         self.present = set(graph.inputs) | set(graph.constants) | set(self.integers)
@@ -70,6 +71,7 @@ class _Quantizer:
     def run(self) -> Graph:
         for position, node in enumerate(self.graph.nodes):
             self.dense.step(position)
+            self.runs = all(name in self.dense.values for name in node.outputs if name)
             self._convert(node)
             self._run_added()
             self.dense.drop(position)
@@ -83,7 +85,7 @@ class _Quantizer:
     def _run_added(self) -> None:
         if self.added:
             part = replace(self.graph, types=self.rewriter.types, constants=self.rewriter.constants)
-            self.live.update(run_nodes(part, self.added, self.live) or {})
+            self.live.update(run_nodes(part, self.added, self.live, strict=self.runs) or {})
             self.added = []
 
     def _drop(self, position: int) -> None:
@@ -237,13 +239,16 @@ class _Quantizer:
         data = [n for n in node.inputs if n and self.graph.types[n].dtype in FLOATS]
         if node.op == "Pad":
             data = data[:1]
-        names = {name: self._integer_of(name) for name in data}
-        quants = {self._quant_of(name) for name in data}
+        names = {name: self._integer_of(name) for name in data if name not in self.graph.constants}
+        quants = {self._quant_of(name) for name in names}
         quant = quants.pop() if len(quants) == 1 else self._range_quant(node.outputs[0])
         assert quant is not None
         for name in data:
-            if self._quant_of(name) != quant:
+            if name in names:
                 names[name] = self._requantized(node, names[name], quant)
+            else:
+                integers = numerics.quantize(np.asarray(self.graph.constants[name]), quant)
+                names[name] = self.rewriter.constant(f"{name}.int8", integers, quant)
         inputs = tuple(names.get(name, name) for name in node.inputs)
         if node.op == "Pad":
             inputs = self._pad_inputs(node, inputs, quant)

@@ -28,9 +28,7 @@ class Solution:
     bound: float
     gap: float
 
-    def summary(
-        self, objective: Objective, max_divergence: float, kind: str
-    ) -> PartitionSummary:
+    def summary(self, objective: Objective, max_divergence: float, kind: str) -> PartitionSummary:
         """The solution as the graph carries it."""
         return PartitionSummary(
             objective,

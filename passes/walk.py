@@ -48,9 +48,9 @@ def _last_reads(graph: Graph) -> dict[str, int]:
 
 
 def run_nodes(
-    graph: Graph, nodes: Sequence[Node], values: Mapping[str, Array]
+    graph: Graph, nodes: Sequence[Node], values: Mapping[str, Array], *, strict: bool = False
 ) -> dict[str, Array] | None:
-    """What a few nodes make of samples, or None when they cannot run on them."""
+    """What a few nodes make of samples, or None when an input is unknown, or (unless `strict`) when they cannot run on them."""
     made = [name for node in nodes for name in node.outputs if name]
     read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
     inputs = [n for n in read if n not in made and n not in graph.constants]
