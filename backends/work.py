@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+import numpy as np
+
 from backends.operations import form_of
 from compiler.errors import ModelError
 from compiler.ir import Graph, Node
@@ -136,11 +138,10 @@ def _single(node: Node, graph: Graph) -> Work:
         )
     outputs = tuple(name for name in node.outputs if name)
     if node.op == "Segment":
-        inputs = tuple(name for name in node.inputs if name)
-        stored = tuple(name for name in dict.fromkeys(inputs) if name in graph.constants)
-        model = node.attrs["model"]
-        assert isinstance(model, bytes)
-        return Work(node.name, node.op, engine, (node,), inputs, outputs, {}, stored, model=model)
+        read = [name for name in node.inputs if name]
+        inputs = tuple(name for name in read if name not in graph.constants)
+        model = _closed(node, read, graph)
+        return Work(node.name, node.op, engine, (node,), inputs, outputs, model=model)
     names = tuple(dict.fromkeys(name for name in node.inputs if name))
     inside = tuple(name for name in names if name in graph.constants)
     inputs = tuple(name for name in names if name not in graph.constants)
@@ -148,6 +149,27 @@ def _single(node: Node, graph: Graph) -> Work:
     return Work(
         node.name, node.op, engine, (node,), inputs, outputs, {}, inside=inside, model=model
     )
+
+
+def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
+    """The model of a node kept whole; inputs that have become constants since import lie inside."""
+    data = node.attrs["model"]
+    assert isinstance(data, bytes)
+    if not any(name in graph.constants for name in read):
+        return data
+    import onnx
+
+    model = onnx.ModelProto.FromString(data)
+    ports = list(model.graph.input)
+    del model.graph.input[:]
+    for port, name in zip(ports, read, strict=True):
+        constant = graph.constants.get(name)
+        if constant is None:
+            model.graph.input.append(port)
+        else:
+            tensor = onnx.numpy_helper.from_array(np.asarray(constant), port.name)
+            model.graph.initializer.append(tensor)
+    return _bytes(model)
 
 
 def _run_of_host_nodes(

@@ -48,8 +48,8 @@ class Model:
 class Interpreter:
     """A graph ready to run: from any values to any values.
 
-    `inputs` default to the graph's inputs, `outputs` to its outputs; only the nodes between them run. Nodes kept whole (Segment) run as models of their
-    own between the rest.
+    `inputs` default to the graph's inputs, `outputs` to its outputs; only the nodes between them run.
+    Nodes kept whole (Segment) run as models of their own between the rest.
     """
 
     def __init__(
@@ -67,7 +67,11 @@ class Interpreter:
         """One sample: input values by name (shaped as the graph says) to output values by name."""
         known: dict[str, Any] = dict(values)
         for model, names in self._pieces:
-            results = model.run({ours: known[ours_of] for ours, ours_of in names[0].items()})
+            feed = {
+                ours: known[name] if name in known else self.graph.constants[name]
+                for ours, name in names[0].items()
+            }
+            results = model.run(feed)
             known.update({names[1][name]: value for name, value in results.items()})
         return {
             name: known[name] if name in known else self.graph.constants[name]
@@ -126,6 +130,8 @@ class Interpreter:
         data = node.attrs["model"]
         assert isinstance(data, bytes)
         model = Model(data)
-        read = dict.fromkeys(name for name in node.inputs if name)
-        inputs = {name: name for name in read if name in model.inputs}
-        return model, (inputs, {name: name for name in node.outputs if name})
+        # By position: a pass may have renamed what the node reads and makes.
+        read = [name for name in node.inputs if name]
+        made = [name for name in node.outputs if name]
+        inputs = dict(zip(model.inputs, read, strict=True))
+        return model, (inputs, dict(zip(model.outputs, made, strict=True)))

@@ -15,6 +15,7 @@ from backends.simulate import Simulator
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.cost.step import PARTS
 from compiler.errors import CapacityError
+from compiler.interpreter import Interpreter
 from compiler.ir import Graph, Node, Placement, TensorType
 from compiler.ops import product_shape
 from compiler.plan import Plan, render_plan
@@ -271,6 +272,8 @@ def test_a_node_kept_whole_runs_as_a_model_of_its_own() -> None:
     x = np.array([[[[1, -2], [3, 4]]]], np.float32)
     (found,) = Simulator(package).run({"x0": x})
     np.testing.assert_array_equal(found, -np.maximum(x, 0).repeat(2, 2).repeat(2, 3))
+    judge = Interpreter(kept_whole()).run({"x0": x})
+    np.testing.assert_array_equal(found, judge[plan.outputs[0].name])
 
 
 def test_outputs_may_be_constants_or_inputs() -> None:

@@ -4,17 +4,19 @@ from collections.abc import Callable
 from math import prod
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
 from backends.hybrid import lower
 from backends.simulate import Simulator
-from compiler.errors import UsageError
+from compiler.errors import PackageError, UsageError
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Attribute, Graph, Quant, TensorType
 from compiler.plan_check import check_package
-from compiler.plan_package import Package
+from compiler.plan_package import Package, payload_name, seal
 from compiler.target import Target, load_target
 from tests.placed_graphs import INT7, INT8, INT8_SHIFTED, UINT8, Build, classifier
 
@@ -352,3 +354,64 @@ def test_wider_floats_and_small_integers_are_taken() -> None:
     (one,) = simulator.run({"x0": x.astype(np.float64)})
     (other,) = simulator.run({"x0": x.astype(np.uint8)})
     np.testing.assert_array_equal(one, other)
+
+
+def with_payload(package: Package, model: bytes) -> Package:
+    """The package with another model in its first host step, under fresh hashes."""
+    first = package.plan.steps[0]
+    name = payload_name(model, host=True)
+    step = first.model_copy(update={"payload": name})
+    plan = package.plan.model_copy(update={"steps": (step, *package.plan.steps[1:])})
+    payloads = {key: data for key, data in package.payloads.items() if key != first.payload}
+    return seal(plan, {**payloads, name: model})
+
+
+def test_a_host_model_that_reads_other_files_is_refused() -> None:
+    package = package_of(classifier(), DIANA)
+    model = onnx.ModelProto.FromString(package.payload(package.plan.steps[0].payload))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    strange = with_payload(package, model.SerializeToString())
+    check_package(strange)
+    with pytest.raises(PackageError, match="refers to data in other files"):
+        Simulator(strange)
+
+
+@pytest.mark.parametrize("model", [b"junk", b"", onnx.ModelProto().SerializeToString()])
+def test_a_host_model_that_is_none_is_refused(model: bytes) -> None:
+    with pytest.raises(PackageError) as caught:
+        Simulator(with_payload(package_of(classifier(), DIANA), model))
+    assert "\n" not in caught.value.line()
+
+
+@pytest.mark.parametrize(
+    ("index", "update"),
+    [
+        (1, {"op": "Magic"}),
+        (1, {"attributes": {"kernel": (9, 9, 9)}}),
+        (1, {"attributes": {"kernel": "text"}}),
+        (3, {"attributes": {}}),
+        (5, {"attributes": {"kernel": (2, 2)}}),
+        (4, {"inputs": ("v1",)}),
+    ],
+)
+def test_a_step_that_makes_no_sense_is_a_damaged_package(
+    index: int, update: dict[str, object]
+) -> None:
+    package = package_of(classifier(), DIANA)
+    steps = list(package.plan.steps)
+    steps[index] = steps[index].model_copy(update=update)
+    plan = package.plan.model_copy(update={"steps": tuple(steps)})
+    with pytest.raises(PackageError) as caught:
+        Simulator(Package(plan, package.payloads)).run({"x0": np.zeros((1, 3, 8, 8), np.float32)})
+    assert caught.value.exit_status == 3
+    assert "\n" not in caught.value.line()
+
+
+def test_products_run_on_one_thread_and_the_setting_is_given_back() -> None:
+    before = threadpool_info()
+    graph = classifier()
+    Simulator(package_of(graph, DIANA)).run({"x0": samples_of(graph, 1)["x0"][0]})
+    assert threadpool_info() == before
