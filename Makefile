@@ -1,0 +1,54 @@
+# The two commands of the README are `make demo` and `make test`; each does everything on a fresh machine.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check format lint types wheel bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
+	$(BIN)/joulec run build/digits_resnet --input models/digits_test.npz --output build/digits_resnet.outputs.npz
+	$(BIN)/joulec evaluate build/digits_resnet --data models/digits_test.npz --model models/digits_resnet.onnx
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2
+
+check: format lint types test wheel
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+# The wheel, installed in an environment of its own and used from outside the tree.
+wheel: $(VENV)/.installed-dev
+	rm -rf build/wheel build/wheel-venv build/wheel-use
+	$(BIN)/python -m pip wheel -q --no-deps -w build/wheel .
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip install -q -c constraints.txt build/wheel/joulec-*.whl
+	mkdir -p build/wheel-use
+	cp models/dim20.onnx build/wheel-use/
+	cd build/wheel-use && ../wheel-venv/bin/joulec --version && ../wheel-venv/bin/joulec compile dim20.onnx --target tile16 -o package && ../wheel-venv/bin/joulec check package
+
+# CPU time as a ratio to a fixed piece of numpy work in the same run; see tests/benchmark.py.
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.benchmark
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf build $(VENV)
