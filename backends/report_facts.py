@@ -73,7 +73,7 @@ def layers_by_engine(plan: Plan) -> dict[str, int]:
 
 def fates(plan: Plan) -> dict[str, int]:
     """The nodes of the ONNX file by what became of them."""
-    found = Counter(row.fate for row in plan.placements)
+    found = Counter[str](row.fate for row in plan.placements)
     return {fate: found[fate] for fate in FATES}
 
 

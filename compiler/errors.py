@@ -31,6 +31,7 @@ CODES: dict[str, str] = {
     "W002": "warning: a free size was bound to 1",
     "W003": "warning: part of the work is not modelled",
     "W004": "warning: an option had nothing to do",
+    "W005": "warning: the package was compiled from another model",
     "X001": "an internal error: a bug of the compiler",
 }
 

@@ -26,7 +26,8 @@ from compiler.onnx_tensors import Limits, dense
 class Imported:
     """A model as a graph, one-line notes on what was assumed, and what was read to make it.
 
-    `name` is the file's (or the graph's) own; `sha256` is over the model's bytes and those of its external files; `files` are all files read.
+    `name` is the file's (or the graph's) own; `sha256` is over the model's bytes and those of its external files; `files` are all files read;
+    `opset` is that of its default domain.
     """
 
     graph: Graph
@@ -34,6 +35,7 @@ class Imported:
     name: str
     sha256: str
     files: tuple[Path, ...]
+    opset: int
 
 
 def import_onnx(
@@ -69,7 +71,7 @@ def import_onnx(
     }
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
-    return Imported(graph, sizes.notes, loaded.name, loaded.sha256, loaded.files)
+    return Imported(graph, sizes.notes, loaded.name, loaded.sha256, loaded.files, loaded.opset)
 
 
 def _walk(loaded: Loaded, builder: Builder) -> None:

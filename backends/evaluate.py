@@ -1,0 +1,61 @@
+"""How often a classifier is right: its outputs against labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.errors import UsageError, one_line
+from compiler.ir import Array
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many samples were classified as labelled."""
+
+    right: int
+    samples: int
+
+    @property
+    def share(self) -> float:
+        """The share that is right."""
+        return self.right / self.samples if self.samples else 0.0
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:.1f} % ({self.right:,} of {self.samples:,})"
+
+
+def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
+    """Compares the largest score along the last axis with the labels: class numbers, or one row of scores (one-hot) for each sample.
+
+    Raises UsageError (U005) when output and labels do not belong together.
+    """
+    classes = predictions(output, name)
+    if labels.shape == np.shape(output) and labels.size > classes.size:
+        labels = labels.argmax(axis=-1)
+    if labels.size != classes.size:
+        raise UsageError(
+            f"there are {labels.size:,} labels and {classes.size:,} predictions of {one_line(name)!r}",
+            code="U005",
+            hint="the array y holds one class number for each sample",
+        )
+    if labels.dtype.kind not in "iuf":
+        raise UsageError(f"the labels are {labels.dtype}, wanted are class numbers", code="U005")
+    right = int((labels.reshape(-1) == classes.reshape(-1)).sum())
+    return Accuracy(right, int(labels.size))
+
+
+def predictions(output: Any, name: str = "the output") -> Array:
+    """The class with the largest score of every sample. Raises UsageError (U005) for what are no class scores."""
+    scores = None if isinstance(output, list) else np.asarray(output)
+    if scores is None or scores.ndim < 1 or scores.shape[-1] < 2 or scores.dtype.kind not in "iufV":
+        found = "a list" if scores is None else f"{scores.dtype}{list(scores.shape)}"
+        raise UsageError(
+            f"{one_line(name)!r} is {found}, wanted are scores of at least two classes on its last axis",
+            code="U005",
+        )
+    if scores.dtype.kind == "V":
+        scores = scores.astype(np.float32)
+    return np.asarray(scores.argmax(axis=-1))

@@ -1,0 +1,94 @@
+"""Arrays in npz files: read from anyone without trust, written with the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from compiler.cli_words import did_you_mean, write_whole
+from compiler.errors import ModelError, UsageError, one_line
+from compiler.ir import Array
+
+MAX_FILE_BYTES = 1 << 34  # uncompressed, over all arrays of a file
+EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's own: no clock enters the bytes
+LABELS = "y"
+
+
+def read_arrays(
+    file: Path, wanted: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Array]:
+    """The arrays of these names; others are left alone. Raises UsageError or ModelError, never anything else."""
+    shown = one_line(str(file))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if sum(item.file_size for item in archive.infolist()) > MAX_FILE_BYTES:
+                raise ValueError(f"it unpacks to more than {MAX_FILE_BYTES:,} bytes")
+        with np.load(file, allow_pickle=False) as archive:
+            present = list(archive.files)
+            for name in wanted:
+                if name not in present:
+                    raise UsageError(
+                        f"data file {shown!r} has no array {one_line(name)!r}",
+                        code="U005",
+                        hint=did_you_mean(name, present) or "it is empty",
+                    )
+            names = [*wanted, *(name for name in optional if name in present)]
+            return {name: archive[name] for name in dict.fromkeys(names)}
+    except OSError as error:
+        reason = error.strerror or one_line(str(error))
+        raise UsageError(f"data file {shown!r}: {reason}", code="U001") from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        reason = one_line(str(error)) or type(error).__name__
+        raise ModelError(f"data file {shown!r}: {reason}", code="M009") from error
+    except (SyntaxError, RuntimeError, TypeError) as error:  # what a forged header or zip can cause
+        reason = one_line(str(error))
+        raise ModelError(f"data file {shown!r} is broken: {reason}", code="M009") from error
+
+
+def write_arrays(file: Path, values: Mapping[str, Any]) -> None:
+    """Writes arrays under their own names, whatever characters these hold.
+
+    A list (samples of different shapes, or a sequence) becomes NAME[0], NAME[1], ...; element types that numpy has not become float32.
+    """
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, value in values.items():
+            for member, array in _members(name, value):
+                with archive.open(
+                    zipfile.ZipInfo(f"{member}.npy", EPOCH), "w", force_zip64=True
+                ) as entry:
+                    npy.write_array(entry, array, allow_pickle=False)
+    write_whole(file, stream.getvalue())
+
+
+def _members(name: str, value: Any) -> list[tuple[str, Array]]:
+    if isinstance(value, list):
+        return [m for index, item in enumerate(value) for m in _members(f"{name}[{index}]", item)]
+    if value is None:  # an optional value that is not there
+        return []
+    array = np.asarray(value)
+    if array.dtype == object:
+        array = array.astype(np.str_)
+    elif array.dtype.kind == "V":  # bfloat16 and the like: every value of theirs is a float32
+        array = array.astype(np.float32)
+    return [(name, np.ascontiguousarray(array).reshape(array.shape))]
+
+
+def told(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Names, types and shapes of outputs."""
+    rows: list[dict[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, list):
+            rows.append({"name": name, "dtype": "list", "shape": [len(value)]})
+        elif value is None:
+            rows.append({"name": name, "dtype": "none", "shape": []})
+        else:
+            array = np.asarray(value)
+            rows.append({"name": name, "dtype": str(array.dtype), "shape": list(array.shape)})
+    return rows

@@ -1,0 +1,233 @@
+"""`joulec compile`: makes a package, prints its report, holds it to gates, tells `make` what it read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from compiler.cli_words import Binds, Progress, TextOrJson, parse_binds, say, warn, write_whole
+from compiler.driver import Options
+from compiler.errors import GateError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from compiler.ir import Graph
+    from compiler.plan import Plan
+    from passes.base import Pass
+
+HELP = """Makes a package of a model for a chip, and a report.
+
+Nothing is written when a gate fails.
+
+\b
+joulec compile models/digits_resnet.onnx --target diana -o build/digits \\
+    --data models/digits_calibration.npz
+joulec compile model.onnx --target my_chip.toml -o build/m --max-energy-uj 20
+"""
+DEFAULT = Options()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("compile", help=HELP)(compile_command)
+
+
+def compile_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    target: Annotated[
+        str,
+        typer.Option("--target", "-t", metavar="CHIP", help="A chip by name, or a chip file."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The package to write.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Samples of the inputs, to calibrate on. Default: made up, with a warning.",
+        ),
+    ] = None,
+    calibration_samples: Annotated[
+        int, typer.Option(help="How many samples of --data are used.")
+    ] = DEFAULT.calibration_samples,
+    seed: Annotated[int, typer.Option(help="For inputs that are made up.")] = DEFAULT.seed,
+    bind: Binds = None,
+    objective: Annotated[
+        Literal["energy", "latency", "edp"],
+        typer.Option(help="What shall be least; edp is energy times latency."),
+    ] = DEFAULT.objective,
+    max_divergence: Annotated[
+        float | None,
+        typer.Option(
+            help="How far the outputs may move, or inf. Default: 0.02, more where int8 alone moves them more."
+        ),
+    ] = DEFAULT.max_divergence,
+    weights: Annotated[
+        Literal["auto", "resident", "reload"],
+        typer.Option(help="Whether weights stay in the engines or are loaded in each inference."),
+    ] = DEFAULT.weights,
+    prune: Annotated[
+        float, typer.Option(metavar="SHARE", help="The share of MACs to remove, from 0 to 1.")
+    ] = DEFAULT.prune,
+    prune_method: Annotated[
+        Literal["second-order", "magnitude"],
+        typer.Option(help="How channels to remove are chosen."),
+    ] = DEFAULT.prune_method,
+    max_energy_uj: Annotated[
+        float | None, typer.Option(help="Gate: fails (5) when an inference takes more.")
+    ] = None,
+    max_latency_us: Annotated[
+        float | None, typer.Option(help="Gate: fails (5) when an inference takes longer.")
+    ] = None,
+    depfile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Writes what was read, for make.")
+    ] = None,
+    dump_passes: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Writes the graph as text after each pass."),
+    ] = None,
+    annotated: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.onnx",
+            help="Writes the placed graph as ONNX, with engines in its metadata.",
+        ),
+    ] = None,
+    all_steps: Annotated[
+        bool, typer.Option("--all", help="Shows all steps of a long model.")
+    ] = False,
+    form: TextOrJson = "text",
+) -> None:
+    """Compiles a model and writes its package."""
+    import joulec
+    from backends.report import render_report
+    from compiler.driver import compile_model
+    from compiler.plan_package import write_package
+
+    options = Options(
+        bind=parse_binds(bind),
+        data=data,
+        calibration_samples=calibration_samples,
+        seed=seed,
+        prune=prune,
+        prune_method=prune_method,
+        objective=objective,
+        max_divergence=max_divergence,
+        weights=weights,
+    )
+    chip = joulec.load_target(target)
+    last = LastGraph()
+    observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
+    progress = Progress(stages())
+    try:
+        made = compile_model(model, chip, options, observers, progress)
+    finally:
+        progress.clear()
+    for line in made.diagnostics:
+        warn(line)
+    broken = broken_gates(made.package.plan, max_energy_uj, max_latency_us)
+    if not broken:
+        if annotated is not None:
+            write_whole(annotated, last.annotated())
+        if depfile is not None:
+            write_whole(depfile, depfile_text(output, made.files).encode())
+        write_package(made.package, output)
+    say(render_report(made.package.plan, form, all_steps))
+    if broken:
+        raise GateError("; ".join(broken), hint="no package was written")
+
+
+def stages() -> int:
+    """How many stages a compilation reports."""
+    from passes.calibration_inputs import CalibrationInputs
+    from passes.pipeline import clean_passes, compile_passes
+
+    return 2 + len(clean_passes()) + len(compile_passes(CalibrationInputs({})))
+
+
+def broken_gates(
+    plan: Plan, max_energy_uj: float | None, max_latency_us: float | None
+) -> list[str]:
+    """What does not hold, in words."""
+    energy_uj, latency_us = plan.energy_pj.total.value / 1e6, plan.latency_ns / 1e3
+    found = []
+    if max_energy_uj is not None and not energy_uj <= max_energy_uj:
+        found.append(
+            f"an inference takes {energy_uj:.6g} uJ, --max-energy-uj allows {max_energy_uj:g}"
+        )
+    if max_latency_us is not None and not latency_us <= max_latency_us:
+        found.append(
+            f"an inference takes {latency_us:.6g} us, --max-latency-us allows {max_latency_us:g}"
+        )
+    return found
+
+
+class LastGraph:
+    """An observer that keeps the graph after the last pass."""
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+
+    def __call__(self, position: int, ran: Pass, before: Graph, after: Graph) -> None:
+        """What `run_passes` tells."""
+        self._graph = after
+
+    def annotated(self) -> bytes:
+        """The graph as an ONNX file whose nodes tell their engine, energy and reason."""
+        from compiler.onnx_export import export_onnx
+
+        assert self._graph is not None
+        data: bytes = export_onnx(self._graph, annotate=True).SerializeToString(deterministic=True)
+        return data
+
+
+class Dump:
+    """An observer that writes the graph as text before the first pass and after each: 00-import.txt, 01-eliminate_dead.txt, ..."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, position: int, ran: Pass, before: Graph, after: Graph) -> None:
+        """What `run_passes` tells."""
+        if self._count == 0:
+            self._write("import", before)
+        self._write(ran.name, after)
+
+    def _write(self, name: str, graph: Graph) -> None:
+        from compiler.text import to_text
+
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            shown = one_line(str(self._folder))
+            raise UsageError(
+                f"cannot write folder {shown!r}: {error.strerror}", code="U007"
+            ) from error
+        path = self._folder / f"{self._count:02d}-{name}.txt"
+        write_whole(path, to_text(graph).encode("utf-8", "backslashreplace"))
+        self._count += 1
+
+
+def depfile_text(output: Path, files: Iterable[Path]) -> str:
+    """The files a package depends on, as gcc writes them; an empty rule for each lets `make` live with one that is gone."""
+    names = [_escaped(str(file)) for file in dict.fromkeys(files)]
+    rule = " \\\n  ".join([f"{_escaped(str(output / 'plan.json'))}:", *names])
+    return "\n".join([rule, *(f"\n{name}:" for name in names)]) + "\n"
+
+
+def _escaped(name: str) -> str:
+    """A file name as make reads it."""
+    if "\n" in name or "\r" in name:
+        raise UsageError(f"--depfile cannot hold the name {one_line(name)!r}: it has a line break")
+    escaped = ""
+    for letter in name:
+        if letter in " \t":  # backslashes before a blank are doubled, the blank gets its own
+            slashes = len(escaped) - len(escaped.rstrip("\\"))
+            escaped += "\\" * slashes + "\\" + letter
+        else:
+            escaped += {"#": "\\#", "$": "$$"}.get(letter, letter)
+    return escaped

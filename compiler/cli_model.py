@@ -1,0 +1,99 @@
+"""`joulec inspect`: what a model is, before it is compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler.cli_words import Binds, TextOrJson, parse_binds, say, say_json
+from compiler.errors import one_line
+
+if TYPE_CHECKING:
+    from compiler.driver_inspect import ChipView, Inspection
+
+HELP = """Tells what a model is, and what engines could take.
+
+Operations, sizes, MACs, quantization, and for each chip what each engine could take and why not
+the rest.
+
+\b
+joulec inspect models/digits_resnet.onnx
+joulec inspect model.onnx --target diana --bind N=1
+"""
+MOST_REASONS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("inspect", help=HELP)(inspect_command)
+
+
+def inspect_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", metavar="CHIP", help="A chip. Default: all shipped ones."),
+    ] = None,
+    bind: Binds = None,
+    form: TextOrJson = "text",
+) -> None:
+    """Inspects a model."""
+    from compiler.driver_inspect import inspect_model, inspection_table
+    from compiler.target import load_target
+
+    chip = load_target(target) if target is not None else None
+    found = inspect_model(model, parse_binds(bind), chip)
+    if form == "json":
+        say_json(inspection_table(found))
+    else:
+        say(_text(found))
+
+
+def _text(found: Inspection) -> str:
+    from compiler.driver_inspect import type_words
+
+    graph = found.graph
+    lines = [
+        f"{one_line(found.name)}: {len(graph.ledger):,} nodes, {found.macs:,} MACs, "
+        f"{found.parameters:,} parameters, opset {found.opset}, sha256 {found.sha256[:12]}"
+    ]
+    for label, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            axis = graph.batch_axes.get(name)
+            batch = "" if axis is None else f", samples on axis {axis}"
+            lines.append(
+                f"{label:<13}{one_line(name)}: {one_line(type_words(graph.types[name]))}{batch}"
+            )
+    operations = ", ".join(f"{one_line(op)} {n}" for op, n in found.operations.items())
+    lines.append(f"{'quantization':<13}{found.quantization}")
+    lines.append(f"{'cleaned':<13}{len(found.clean.nodes):,} nodes: {operations}")
+    lines += [f"{'note':<13}{one_line(note)}" for note in found.notes]
+    for chip in found.chips:
+        lines += ["", *_chip_lines(chip)]
+    return "\n".join(lines) + "\n"
+
+
+def _chip_lines(chip: ChipView) -> list[str]:
+    from backends.report_numbers import count, share
+
+    if chip.problem:
+        return [f"{chip.name}: {chip.problem}"]
+    lines = [f"{chip.name}: {count(chip.nodes, 'node')} to place, {chip.macs:,} MACs"]
+    for engine in chip.engines:
+        lines.append(
+            f"  {engine.name} could take {count(engine.nodes, 'node')}, {share(engine.macs, chip.macs)} of the MACs"
+        )
+        for refusal in engine.refusals[:MOST_REASONS]:
+            work = f" of {refusal.macs:,} MACs" if refusal.macs else ""
+            such = ", such as" if refusal.nodes > 1 else ""
+            lines.append(
+                f"    not {count(refusal.nodes, 'node')}{work}{such} {one_line(refusal.example, 40)}: "
+                f"{one_line(refusal.reason)}"
+            )
+        if len(engine.refusals) > MOST_REASONS:
+            lines.append(
+                f"    and {len(engine.refusals) - MOST_REASONS} more reasons: --format json"
+            )
+    return lines

@@ -1,0 +1,305 @@
+"""`joulec run`, `evaluate` and `verify`: a package at work, on its own, against labels and against its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.cli_words import (
+    Binds,
+    Folder,
+    NoiseSeed,
+    TextOrJson,
+    parse_binds,
+    say,
+    say_json,
+    warn,
+)
+from compiler.errors import GateError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from backends.evaluate import Accuracy
+    from compiler.driver_verify import Difference, Verification
+    from compiler.plan_package import Package
+
+RUN_HELP = """Runs a package on inputs from a file, without the model.
+
+\b
+joulec run build/digits --input models/digits_test.npz --output out.npz
+"""
+EVALUATE_HELP = """Tells how often a package is right on labelled data.
+
+The file holds the inputs by name and the class numbers as `y`.
+
+\b
+joulec evaluate build/digits --data models/digits_test.npz \\
+    --model models/digits_resnet.onnx
+"""
+VERIFY_HELP = """Compares a package with its model, layer by layer.
+
+The judge is ONNX Runtime with optimizations off. Fails (5) when the relative squared error at an output is above the tolerance.
+
+\b
+joulec verify models/digits_resnet.onnx build/digits --data models/digits_test.npz
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("run", help=RUN_HELP)(run_command)
+    app.command("evaluate", help=EVALUATE_HELP)(evaluate_command)
+    app.command("verify", help=VERIFY_HELP)(verify_command)
+
+
+def run_command(
+    folder: Folder,
+    source: Annotated[
+        Path, typer.Option("--input", "-i", metavar="FILE.npz", help="Arrays by input name.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Gets arrays by output name.")
+    ],
+    noise_seed: NoiseSeed = None,
+    form: TextOrJson = "text",
+) -> None:
+    """Runs a package."""
+    from compiler.cli_arrays import told, write_arrays
+
+    package = sound_package(folder)
+    outputs, _ = simulate(package, source, noise_seed)
+    write_arrays(output, outputs)
+    rows = told(outputs)
+    if form == "json":
+        say_json({"schema": "joulec.run/1", "file": str(output), "outputs": rows})
+        return
+    lines = [f"{one_line(row['name'])}: {row['dtype']}{row['shape']}" for row in rows]
+    say("\n".join([*lines, f"written to {one_line(str(output))}"]) + "\n")
+
+
+def evaluate_command(
+    folder: Folder,
+    data: Annotated[Path, typer.Option(metavar="FILE.npz", help="Inputs by name, labels as y.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Tells the accuracy of this ONNX file beside it."),
+    ] = None,
+    bind: Binds = None,
+    noise_seed: NoiseSeed = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Gate: fails (5) below it, from 0 to 1.")
+    ] = None,
+    form: TextOrJson = "text",
+) -> None:
+    """Measures accuracy."""
+    from backends.evaluate import accuracy
+    from compiler.cli_arrays import LABELS
+
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
+    package = sound_package(folder)
+    first = package.plan.outputs[0].name
+    outputs, labels = simulate(package, data, noise_seed, LABELS)
+    ours = accuracy(outputs[first], labels, first)
+    theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
+    if form == "json":
+        say_json(
+            {
+                "schema": "joulec.evaluation/1",
+                "output": first,
+                "package": _told(ours),
+                "model": _told(theirs) if theirs else None,
+            }
+        )
+    else:
+        say(_accuracy_text(package, ours, theirs))
+    if min_accuracy is not None and ours.share < min_accuracy:
+        raise GateError(f"accuracy is {ours}, --min-accuracy wants {100 * min_accuracy:g} %")
+
+
+def _told(accuracy: Accuracy) -> dict[str, Any]:
+    return {"accuracy": accuracy.share, "right": accuracy.right, "samples": accuracy.samples}
+
+
+def _accuracy_text(package: Package, ours: Accuracy, theirs: Accuracy | None) -> str:
+    plan = package.plan
+    name = one_line(f"{plan.model.name} on {plan.target.name}")
+    if theirs is None:
+        return f"accuracy {ours}: {name}\n"
+    points = 100 * (ours.share - theirs.share)
+    return (
+        f"accuracy {theirs}: the model in ONNX Runtime\n"
+        f"accuracy {ours}: {name}, {points:+.1f} points\n"
+    )
+
+
+def _accuracy_of_model(model: Path, data: Path, bind: list[str] | None, labels: Any) -> Accuracy:
+    import numpy as np
+
+    from backends.evaluate import accuracy
+    from compiler.driver_reference import Reference
+    from passes.calibration_inputs import load_inputs
+
+    reference = Reference(model, parse_binds(bind))
+    if not reference.graph.outputs:
+        raise UsageError("the model has no outputs", code="U005")
+    name = reference.graph.outputs[0]
+    samples = load_inputs(data, reference.graph).arrays
+    scores = reference.run(samples, [name])[name]
+    return accuracy(np.stack([np.asarray(item) for item in scores]), labels, name)
+
+
+def verify_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file it came from.")],
+    folder: Folder,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Inputs by name. Default: made up from --seed, within the ranges calibrated.",
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples are compared.")] = 32,
+    seed: Annotated[int, typer.Option(help="For inputs that are made up.")] = 0,
+    bind: Binds = None,
+    tolerance: Annotated[
+        float, typer.Option(help="The largest relative squared error at an output.")
+    ] = 0.1,
+    form: TextOrJson = "text",
+) -> None:
+    """Compares a package with its model."""
+    from compiler.driver_reference import Reference
+    from compiler.driver_verify import made_up_inputs, verify_package
+    from passes.calibration_inputs import load_inputs
+
+    if not tolerance >= 0:
+        raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
+    package = sound_package(folder)
+    reference = Reference(model, parse_binds(bind))
+    _demand_same_ports(package, reference)
+    inputs = (
+        load_inputs(data, reference.graph, samples).arrays
+        if data is not None
+        else made_up_inputs(package.plan, reference.graph, samples, seed)
+    )
+    result = verify_package(package, reference, inputs)
+    if not result.same_model:
+        warn("warning[W005]: the package was compiled from another file than this model")
+    if form == "json":
+        say_json(_verification_table(result, tolerance, data is None))
+    else:
+        say(_verification_text(result, tolerance, data is None))
+    if not result.worst <= tolerance:
+        name = max(result.outputs, key=lambda output: output.squared_error).value
+        raise GateError(
+            f"output {one_line(name)!r} has a relative squared error of {result.worst:.3g}, "
+            f"--tolerance allows {tolerance:g}",
+            code="G002",
+        )
+
+
+def _demand_same_ports(package: Package, reference: Any) -> None:
+    """Refuses a model whose inputs or outputs are not the package's."""
+    for kind, ours, theirs in (
+        ("inputs", package.plan.inputs, reference.graph.inputs),
+        ("outputs", package.plan.outputs, reference.graph.outputs),
+    ):
+        names = [port.name for port in ours]
+        if names != list(theirs):
+            shown, others = (one_line(", ".join(found)) for found in (names, theirs))
+            raise UsageError(
+                f"the package has {kind} {shown}, the model {others}",
+                code="U005",
+                hint="give the model that the package was compiled from",
+            )
+
+
+def _verification_table(result: Verification, tolerance: float, synthetic: bool) -> dict[str, Any]:
+    def row(difference: Difference) -> dict[str, Any]:
+        return {
+            "step": difference.step,
+            "engine": difference.engine,
+            "value": difference.value,
+            "largest_difference": difference.absolute,
+            "relative_difference": difference.relative,
+            "relative_squared_error": difference.squared_error,
+            "same_class": difference.agreement,
+        }
+
+    return {
+        "schema": "joulec.verification/1",
+        "judge": result.judge,
+        "samples": result.samples,
+        "synthetic_inputs": synthetic,
+        "same_model": result.same_model,
+        "tolerance": tolerance,
+        "holds": result.worst <= tolerance,
+        "steps": [row(step) for step in result.steps],
+        "outputs": [row(output) for output in result.outputs],
+        "not_compared": list(result.uncompared),
+    }
+
+
+def _verification_text(result: Verification, tolerance: float, synthetic: bool) -> str:
+    from backends.report_numbers import aligned, clipped
+
+    holds = "holds" if result.worst <= tolerance else "does NOT hold"
+    kind = "made-up " if synthetic else ""
+    rows = [["step", "engine", "value", "largest difference", "relative", "squared error"]]
+    rows += [
+        [clipped(one.step, 32), one.engine, clipped(one.value, 40), f"{one.absolute:.3g}",
+         f"{one.relative:.3g}", f"{one.squared_error:.3g}"]
+        for one in (*result.steps, *result.outputs)
+    ]  # fmt: skip
+    for row, _ in zip(rows[1 + len(result.steps) :], result.outputs, strict=True):
+        row[0] = "(output)"
+    lines = [
+        f"the package {holds}: relative squared error {result.worst:.3g} at the outputs, {tolerance:g} allowed; "
+        f"{result.samples} {kind}samples against {result.judge}",
+        "",
+        *aligned(rows, right=(3, 4, 5)),
+        "",
+        "relative: the largest difference over the largest magnitude of the value; "
+        "squared error: sum of squared differences over sum of squares",
+    ]
+    lines += [
+        f"{clipped(one.value, 40)}: the same class in {100 * one.agreement:.1f} % of the samples"
+        for one in result.outputs
+        if one.agreement is not None
+    ]
+    if result.uncompared:
+        names = ", ".join(clipped(name, 40) for name in result.uncompared[:4])
+        more = ", ..." if len(result.uncompared) > 4 else ""
+        lines.append(
+            f"{len(result.uncompared)} values have another shape in the package: {names}{more}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def sound_package(folder: Path) -> Package:
+    """A package from its folder, checked."""
+    from compiler.plan_check import check_package
+    from compiler.plan_package import read_package
+
+    package = read_package(folder)
+    check_package(package)
+    return package
+
+
+def simulate(
+    package: Package, source: Path, noise_seed: int | None, labels: str = ""
+) -> tuple[dict[str, Any], Any]:
+    """The outputs by name on the inputs of a file, and its labels where they are asked for."""
+    from backends.simulate import Simulator
+    from compiler.cli_arrays import read_arrays
+
+    if noise_seed is not None and noise_seed < 0:
+        raise UsageError(f"--noise-seed {noise_seed}: wanted 0 or more")
+    plan = package.plan
+    names = [port.name for port in plan.inputs]
+    arrays = read_arrays(source, [*names, *([labels] if labels else [])])
+    inputs = {name: arrays[name] for name in names}
+    results = Simulator(package, noise_seed=noise_seed).run(inputs)
+    outputs = {port.name: value for port, value in zip(plan.outputs, results, strict=True)}
+    return outputs, arrays.get(labels)

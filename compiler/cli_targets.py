@@ -1,0 +1,126 @@
+"""`joulec targets`: the chips, their numbers and where these come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.cli_words import TextOrJson, help_when_bare, say, say_json
+from compiler.errors import one_line
+
+if TYPE_CHECKING:
+    from compiler.target import Target
+
+Chip = Annotated[str, typer.Argument(metavar="CHIP", help="A chip by name, or a chip file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(
+        help="Lists, shows and checks chips.\n\n\b\njoulec targets list\njoulec targets show diana\n",
+        rich_markup_mode=None,
+        add_completion=False,
+    )
+    group.callback(invoke_without_command=True)(help_when_bare)
+    group.command("list", help="Lists the chips that are shipped.\n\n\b\njoulec targets list\n")(
+        list_command
+    )
+    group.command(
+        "show",
+        help="Shows every number of a chip with its interval and source.\n\n\b\njoulec targets show diana\n",
+    )(show_command)
+    group.command("check", help="Checks a chip file.\n\n\b\njoulec targets check my_chip.toml\n")(
+        check_command
+    )
+    group.command(
+        "schema", help="Prints the JSON Schema of a chip file.\n\n\b\njoulec targets schema\n"
+    )(schema_command)
+    app.add_typer(group, name="targets")
+
+
+def list_command(form: TextOrJson = "text") -> None:
+    """Lists the chips."""
+    from backends.report_numbers import aligned
+    from compiler.target import built_in, load_target
+
+    chips = [load_target(name) for name in built_in()]
+    if form == "json":
+        say_json({"schema": "joulec.targets/1", "targets": [_summary(chip) for chip in chips]})
+        return
+    rows = [[chip.name, ", ".join(chip.chip.engines), chip.chip.description] for chip in chips]
+    say("\n".join(aligned([["chip", "engines", "what it is"], *rows])) + "\n")
+
+
+def _summary(chip: Target) -> dict[str, Any]:
+    return {
+        "name": chip.name,
+        "description": chip.chip.description,
+        "sha256": chip.sha256,
+        "engines": {name: engine.kind for name, engine in chip.chip.engines.items()},
+        "memories": {name: m.capacity_bytes.value for name, m in chip.memories.items()},
+    }
+
+
+def show_command(chip: Chip, form: TextOrJson = "text") -> None:
+    """Shows a chip."""
+    from backends.report_numbers import aligned
+    from compiler.target import load_target
+
+    found = load_target(chip)
+    table = found.chip.model_dump(by_alias=True)
+    if form == "json":
+        say_json({"schema": "joulec.target-view/1", "sha256": found.sha256, "chip": table})
+        return
+    head = f"{found.name}: {one_line(found.chip.description, 1200)}"
+    rows = [["number", "value", "[low, high]", "source"], *_rows(table)]
+    missing = [f"not modelled: {one_line(item)}" for item in found.chip.not_modelled]
+    say(
+        "\n".join([head, f"sha256 {found.sha256}", *missing, "", *aligned(rows, right=(1,))]) + "\n"
+    )
+
+
+def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
+    """Every number of a chip by key path."""
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            continue
+        where = f"{path}.{key}" if path else key
+        if "source" not in value:
+            yield from _rows(value, where)
+            continue
+        low, high = value.get("low"), value.get("high")
+        interval = f"[{low:g}, {high:g}]" if low is not None and high is not None else ""
+        number = value["value"]
+        shown = str(number).lower() if isinstance(number, bool) else f"{number:,.10g}"
+        yield [where, shown, interval, one_line(value["source"])]
+
+
+def check_command(chip: Chip, form: TextOrJson = "text") -> None:
+    """Checks a chip file."""
+    from compiler.target import load_target
+
+    found = load_target(chip)
+    rows = list(_rows(found.chip.model_dump(by_alias=True)))
+    assumed = sum(row[3].startswith("assumption") for row in rows)
+    if form == "json":
+        say_json(
+            {
+                "schema": "joulec.target-check/1",
+                "sound": True,
+                "name": found.name,
+                "sha256": found.sha256,
+                "numbers": len(rows),
+                "assumptions": assumed,
+            }
+        )
+        return
+    say(f"sound: {found.name}, {len(rows)} numbers with a source, {assumed} of them assumptions\n")
+
+
+def schema_command() -> None:
+    """Prints the schema."""
+    from compiler.target import target_schema
+
+    say_json(target_schema())

@@ -1,0 +1,152 @@
+"""What all commands share: how they print, warn and show progress, and their common options."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import typer
+
+from compiler.errors import UsageError, nearest, one_line
+
+TextOrJson: TypeAlias = Annotated[
+    Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
+]
+Folder: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A package: the folder that compile wrote.")
+]
+Binds: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bind",
+        metavar="NAME=VALUE",
+        help="A free size of the model by its symbol, or as INPUT:AXIS; may be repeated.",
+    ),
+]
+NoiseSeed: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Adds the chip's converter noise, the same for the same seed. Default: no noise."
+    ),
+]
+
+
+def say(text: str) -> None:
+    """Writes a result to standard output."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"standard output: {error.strerror}", code="U007") from error
+
+
+def say_json(table: Mapping[str, Any]) -> None:
+    """Writes a result as JSON: sorted keys, ASCII, None for what is no number."""
+    import json
+
+    say(json.dumps(_plain(table), sort_keys=True, indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def warn(line: str) -> None:
+    """Writes a diagnostic to standard error, on one line."""
+    if line[:1] == "W" and line[1:4].isdigit():
+        line = f"warning[{line[:4]}]: {line[4:].lstrip(' :')}"
+    complain(line)
+
+
+def complain(line: str) -> None:
+    """Writes one line to standard error, its label in colour where there is somebody to see it."""
+    shown = one_line(line, limit=1200)
+    label, found, rest = shown.partition(": ")
+    if found and _has_colour():
+        shown = f"\x1b[1;{31 if label.startswith('error') else 33}m{label}\x1b[0m: {rest}"
+    sys.stderr.write(f"{shown}\n")
+
+
+def _has_colour() -> bool:
+    return (
+        sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+
+
+class Progress:
+    """A bar on standard error while `stages` go by; silent where standard error is no terminal."""
+
+    def __init__(self, stages: int) -> None:
+        self._stages = stages
+        self._done = 0
+        self._start = time.monotonic()
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, stage: str) -> None:
+        """A stage begins."""
+        if self._shown:
+            bar = "#" * (20 * self._done // self._stages)
+            seconds = time.monotonic() - self._start
+            sys.stderr.write(f"\r\x1b[K[{bar:<20}] {stage} ({seconds:.0f} s)")
+            sys.stderr.flush()
+        self._done = min(self._done + 1, self._stages)
+
+    def clear(self) -> None:
+        """Takes the bar away."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def help_when_bare(context: typer.Context) -> None:
+    """Shows the help of a group of commands that was given none; that is a wrong use."""
+    if context.invoked_subcommand is None:
+        sys.stderr.write(context.get_help() + "\n")
+        raise typer.Exit(2)
+
+
+def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
+    """`NAME=VALUE` words as a table."""
+    sizes: dict[str, int] = {}
+    for item in items or ():
+        name, found, value = item.rpartition("=")
+        if not found or not name:
+            raise UsageError(f"--bind {one_line(item)!r}: wanted NAME=VALUE, such as --bind N=1")
+        if not value.isdecimal() or not 0 < len(value) < 16:
+            raise UsageError(f"--bind {one_line(item)!r}: {one_line(value)!r} is no whole number")
+        sizes[name] = int(value)
+    return sizes
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Puts a file in place at once: readers see all of it or what was there before."""
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
+    try:
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot write {one_line(str(path))!r}: {reason}", code="U007") from error
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A hint for a misspelt name: the nearest, or what there is."""
+    shown = ", ".join(one_line(item, 60) for item in known[:8])
+    more = ", ..." if len(known) > 8 else ""
+    return nearest(name, list(known)) or (f"there are: {shown}{more}" if known else "")

@@ -1,0 +1,68 @@
+"""The judge: a model as its file says, run by ONNX Runtime with optimizations off, any value of it on request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.interpreter import Interpreter, Model
+from compiler.ir import Array, Graph
+from compiler.onnx_import import import_onnx
+
+
+class Reference:
+    """A model file beside what was compiled from it. The import refuses what is broken or hostile before ONNX Runtime sees it.
+
+    `judge` says who computes: ONNX Runtime on the file as given, or, where it cannot (an unknown dialect, an old opset), on the graph that
+    the import made of it.
+    """
+
+    def __init__(self, model: str | Path, bind: Mapping[str, int] | None = None) -> None:
+        imported = import_onnx(model, bind)
+        self.graph: Graph = imported.graph
+        self.sha256 = imported.sha256
+        self._file = Path(model)
+        self.judge = ""
+
+    def computed(self) -> set[str]:
+        """The values that nodes of the graph make."""
+        return {name for node in self.graph for name in node.outputs if name}
+
+    def run(self, samples: Mapping[str, Array], values: Iterable[str]) -> dict[str, list[Any]]:
+        """Values by name, one entry for each sample; `samples` are [S, *shape]."""
+        names = list(dict.fromkeys(values))
+        run = self._runner(names)
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        for index in range(len(next(iter(samples.values()), [None]))):
+            results = run({n: np.ascontiguousarray(data[index]) for n, data in samples.items()})
+            for name in names:
+                found[name].append(results[name])
+        return found
+
+    def _runner(self, names: list[str]) -> Any:
+        """The file in ONNX Runtime with more outputs; where that does not load, the imported graph."""
+        try:
+            model = Model(self._with_outputs(names))
+            self.judge = "ONNX Runtime, optimizations off, on the file as given"
+            return model.run
+        except Exception:  # ONNX Runtime has no one error for what it cannot load
+            self.judge = "ONNX Runtime, optimizations off, on the imported graph"
+            return Interpreter(self.graph, outputs=names).run
+
+    def _with_outputs(self, names: list[str]) -> bytes:
+        import onnx
+
+        model = onnx.load(os.fspath(self._file))
+        given = {output.name for output in model.graph.output}
+        made = {name for node in model.graph.node for name in node.output}
+        if not set(names) <= given | made:
+            raise ValueError("the import has values that the file has not")
+        for name in names:
+            if name not in given:
+                model.graph.output.append(onnx.ValueInfoProto(name=name))
+        data: bytes = model.SerializeToString()
+        return data
