@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from compiler.cost.memory import weight_home
@@ -70,6 +71,16 @@ class Problem:
     weight_memory_bytes: int
     max_divergence: float
     weight_homes: tuple[str, ...]
+
+    @cached_property
+    def crossings_of(self) -> dict[int, list[Crossing]]:
+        """The crossings that each node makes or reads."""
+        found: dict[int, list[Crossing]] = {index: [] for index in range(len(self.candidates))}
+        for crossing in self.crossings:
+            ends = {*crossing.readers, *(() if crossing.maker is None else (crossing.maker,))}
+            for node in sorted(ends):
+                found[node].append(crossing)
+        return found
 
 
 def build_problem(graph: Graph, target: Target, weights: Weights, max_divergence: float) -> Problem:

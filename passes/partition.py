@@ -10,7 +10,7 @@ from compiler.ir import Alternative, Graph, Node, Placement
 from compiler.target import Target
 from passes.base import Pass
 from passes.candidates import Candidate, Problem, build_problem
-from passes.solve import Objective, Solution, solve
+from passes.solve import Objective, Solution, solve, switch, why_infeasible
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Partition(Pass):
 
     The objective is `energy` (pJ), `latency` (ns, serial) or `edp` (their product). The divergences of the chosen formats, which add
     up, stay within `max_divergence`; with `allow_int8` the budget is never below what int8 on the digital engine causes (made-up
-    calibration inputs cannot justify the host's price). `weights` says whether a layer's weights may stay in an engine between inferences ("resident"), are loaded
-    in each ("reload"), or whichever is cheaper and fits ("auto").
+    calibration inputs cannot justify the host's price). `weights` says whether a layer's weights may stay in an engine between
+    inferences ("resident"), are loaded in each ("reload"), or whichever is cheaper and fits ("auto").
     """
 
     objective: Objective = "energy"
@@ -80,7 +80,7 @@ def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> 
         chosen.mapping,
         chosen.digits,
         chosen.resident,
-        _reason(chosen, others, problem.refusals[index], problem, solution, index),
+        _reason(chosen, others, problem, solution, index),
         chosen.cost.energy_pj.value,
         chosen.cost.latency_ns,
         chosen.divergence,
@@ -102,14 +102,10 @@ def _alternative(candidate: Candidate) -> Alternative:
 
 
 def _reason(
-    chosen: Candidate,
-    others: list[Candidate],
-    refusals: tuple[tuple[str, str], ...],
-    problem: Problem,
-    solution: Solution,
-    index: int,
+    chosen: Candidate, others: list[Candidate], problem: Problem, solution: Solution, index: int
 ) -> str:
-    """Why a node went where it did, with the numbers."""
+    """Why a node went where it did, with the numbers: against the best candidate of another engine, all other nodes staying."""
+    refusals = problem.refusals[index]
     elsewhere = [c for c in others if c.engine != chosen.engine]
     if not elsewhere:
         if refusals:
@@ -117,14 +113,20 @@ def _reason(
         return "the only engine there is"
     best = min(elsewhere, key=lambda c: c.cost.energy_pj.value)
     here, there = chosen.cost.energy_pj.value, best.cost.energy_pj.value
-    text = f"{chosen.engine} takes {_nj(here)}, {best.engine} {_nj(there)}"
     if here == there == 0:
         return "no data move, so it stays where its data are"
+    text = f"{chosen.engine} takes {_nj(here)}, {best.engine} {_nj(there)}"
     if here <= there:
         return text
-    if solution.divergence + best.divergence - chosen.divergence > problem.max_divergence:
-        return f"{text}, but the divergence budget is spent where it saves more"
-    return f"{text}, and moving data there and back costs more than it saves"
+    obstacle = why_infeasible(problem, solution.chosen, index, best)
+    if obstacle:
+        return f"{text}, but then {obstacle}"
+    energy, latency = switch(problem, solution.chosen, index, best)
+    return f"{text}, but the whole would take {_change(energy, 1000, 'nJ')} and {_change(latency, 1000, 'us')}"
+
+
+def _change(amount: float, unit: float, name: str) -> str:
+    return f"{abs(amount) / unit:.3g} {name} {'more' if amount >= 0 else 'less'}"
 
 
 def _nj(energy_pj: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal, TypeAlias
@@ -56,7 +56,9 @@ def totals(problem: Problem, chosen: Iterable[int]) -> tuple[float, float, float
     return energy, latency, sum(pick.divergence for pick in picks)
 
 
-def forms_needed(crossing: Crossing, picks: list[Candidate]) -> tuple[bool, bool]:
+def forms_needed(
+    crossing: Crossing, picks: Mapping[int, Candidate] | Sequence[Candidate]
+) -> tuple[bool, bool]:
     """Whether a value must be turned into integers, and whether into floats."""
     made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
     readers = [picks[reader].takes_integers for reader in crossing.readers]
@@ -65,11 +67,39 @@ def forms_needed(crossing: Crossing, picks: list[Candidate]) -> tuple[bool, bool
     return any(readers), False
 
 
-def why_infeasible(problem: Problem, chosen: Iterable[int]) -> str:
-    """Why an assignment is not allowed, or an empty string."""
+def switch(
+    problem: Problem, chosen: tuple[int, ...], index: int, instead: Candidate
+) -> tuple[float, float]:
+    """What the totals of energy (pJ) and latency (ns) change by when one node takes another candidate and all others stay."""
+    before = problem.candidates[index][chosen[index]]
+    energy = instead.cost.energy_pj.value - before.cost.energy_pj.value
+    latency = instead.cost.latency_ns - before.cost.latency_ns
+    for crossing in problem.crossings_of[index]:
+        nodes = (*crossing.readers, *(() if crossing.maker is None else (crossing.maker,)))
+        picks = {node: problem.candidates[node][chosen[node]] for node in nodes}
+        old = forms_needed(crossing, picks)
+        new = forms_needed(crossing, {**picks, index: instead})
+        for cost, was, becomes in zip(
+            (crossing.to_integers, crossing.to_floats), old, new, strict=True
+        ):
+            energy += cost.energy_pj.value * (becomes - was)
+            latency += cost.latency_ns * (becomes - was)
+    return energy, latency
+
+
+def why_infeasible(
+    problem: Problem,
+    chosen: tuple[int, ...],
+    index: int | None = None,
+    instead: Candidate | None = None,
+) -> str:
+    """Why an assignment (with one node taking another candidate, if given) is not allowed, or an empty string."""
     picks = [options[c] for options, c in zip(problem.candidates, chosen, strict=True)]
-    if sum(pick.divergence for pick in picks) > problem.max_divergence * (1 + 1e-9):
-        return "the divergences exceed the budget"
+    if index is not None and instead is not None:
+        picks[index] = instead
+    spent = sum(pick.divergence for pick in picks)
+    if spent > problem.max_divergence * (1 + 1e-9):
+        return f"the divergences add up to {spent:.3g}, beyond the {problem.max_divergence:.3g} allowed"
     for room, capacity, what in (
         ("arrays", problem.arrays, "analog arrays"),
         ("weight_bytes", problem.weight_memory_bytes, "bytes of digital weight memory"),
@@ -77,7 +107,7 @@ def why_infeasible(problem: Problem, chosen: Iterable[int]) -> str:
         kept = sum(getattr(pick, room) for pick in picks if pick.resident)
         working = max((getattr(pick, room) for pick in picks if not pick.resident), default=0)
         if kept + working > capacity:
-            return f"{kept + working} {what} are wanted, {capacity} there"
+            return f"{kept + working:,} {what} are wanted, and there are {capacity:,}"
     return ""
 
 
