@@ -159,6 +159,8 @@ def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> 
     program = _Program(problem, energy_weight, latency_weight)
     solver = highspy.Highs()
     for option, value in (
+        # HiGHS 1.14's presolve can call a worse point optimal (ERGO-Code/HiGHS issues 3043, 3073, 3094).
+        ("presolve", "off"),
         ("output_flag", False),
         ("threads", 1),
         ("random_seed", 0),
@@ -248,6 +250,7 @@ class _Program:
             ("arrays", problem.arrays),
             ("weight_bytes", problem.weight_memory_bytes),
         ):
+            self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
             kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
             sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]
             if kept:
@@ -269,7 +272,7 @@ class _Program:
         lp.num_col_, lp.num_row_ = count, len(self.rows)
         lp.col_cost_ = np.asarray(self.costs) / self.scale
         upper = np.ones(count)
-        upper[self.excluded] = 0.0  # a candidate that alone breaks the budget (and may be huge)
+        upper[self.excluded] = 0.0  # a candidate that alone breaks a budget (and may be huge)
         lp.col_lower_, lp.col_upper_ = np.zeros(count), upper
         lp.row_lower_ = np.asarray([row[0] for row in self.rows])
         lp.row_upper_ = np.asarray([row[1] for row in self.rows])
