@@ -9,6 +9,7 @@ run in float64 and the data are cut to a fixed number of patches, so the result 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ Int8s: TypeAlias = npt.NDArray[np.int8]
 
 DAMPING = 0.01  # of the mean diagonal of the Gram matrix (facts/numerics.md 5.1)
 MOST_PATCHES = 16384
+GAIN_PATCHES = 1024  # enough to choose a converter's range
 MOST_ELEMENTS = 40_000_000  # patches * rows * groups kept for one layer
 
 
@@ -106,6 +108,13 @@ class Moments:
     mean_in: Doubles
     mean_out: Doubles
 
+    @cached_property
+    def upper(self) -> Doubles:
+        """The upper Cholesky factors [G,R,R] of the inverse Gram matrices, which the GPTQ sweep walks along."""
+        inverse = np.linalg.inv(self.gram)
+        symmetric = (inverse + inverse.swapaxes(1, 2)) / 2
+        return np.asarray(np.linalg.cholesky(symmetric).swapaxes(1, 2))
+
     @staticmethod
     def of(data: LayerData, original: Doubles) -> Moments:
         """The moments of a layer; its weights stay as they are where the data do not determine them."""
@@ -123,17 +132,16 @@ class Moments:
         return Moments(gram, np.linalg.solve(gram, cross), mean_in, mean_out)
 
 
-def sweep(weights: Doubles, gram: Doubles, scale: Doubles, reach: int) -> Int8s:
+def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
     """GPTQ: integers [G,R,K] within +-reach, row after row, the error of each spread over the rows that follow.
 
     `scale` is [G,K]: the real value of one step in each column.
     """
-    groups, rows, _ = weights.shape
-    result = np.zeros(weights.shape, np.int8)
+    groups, rows, _ = moments.weights.shape
+    result = np.zeros(moments.weights.shape, np.int8)
     for group in range(groups):
-        inverse = np.linalg.inv(gram[group])
-        upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-        rest = weights[group].copy()
+        upper = moments.upper[group]
+        rest = moments.weights[group].copy()
         for row in range(rows):
             rounded = np.clip(np.rint(rest[row] / scale[group]), -reach, reach)
             result[group, row] = rounded
@@ -152,7 +160,7 @@ def coarse_integers(moments: Moments, reach: int) -> Int8s:
     best = np.zeros(moments.weights.shape, np.int8)
     least = np.full(start.shape, np.inf)
     for factor in (1.0, 0.8, 1.25):
-        integers = sweep(moments.weights, moments.gram, start * factor, reach)
+        integers = sweep(moments, start * factor, reach)
         error, _ = _output_error(moments, integers)
         better = error < least
         best = np.where(better[:, None, :], integers, best).astype(np.int8)
@@ -224,7 +232,7 @@ def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> Int
     # A column that is (nearly) zero still needs a scale its bias can be told in.
     floor = np.abs(moments.mean_out).max(axis=1, keepdims=True) / (inputs.scale[0] * (1 << 30))
     scale = np.maximum(np.maximum(scale, floor), 1e-20).astype(np.float32).astype(np.float64)
-    integers = sweep(moments.weights, moments.gram, scale, 127)
+    integers = sweep(moments, scale, 127)
     real = integers * scale[:, None, :]
     fitted = moments.mean_out - np.einsum("gr,grk->gk", moments.mean_in, real)
     unit = np.float32(inputs.scale[0]) * scale.astype(np.float32).reshape(-1)
@@ -250,8 +258,8 @@ class AnalogWeights:
 def analog_input(values: npt.NDArray[np.floating], bits: int) -> Quant:
     """The symmetric input format of an analog array with the least squared error on the data (clip search)."""
     flat = np.abs(values.reshape(-1))
-    if flat.size > 200_000:
-        flat = flat[:: flat.size // 200_000 + 1]
+    if flat.size > 50_000:
+        flat = flat[:: flat.size // 50_000 + 1]
     top = float(flat.max(initial=0.0))
     best, least = numerics.symmetric(bits, top), np.inf
     for factor in np.linspace(1.0, 0.4, 25):
@@ -362,7 +370,7 @@ def _choose_gain(
     digits, columns = len(factors), targets.shape[2]
     row_count = 1 + max(tile for tile, _ in sums)
     groups = targets.shape[0]
-    thin = slice(None, None, max(1, targets.shape[1] // 2048))
+    thin = slice(None, None, max(1, targets.shape[1] // GAIN_PATCHES))
     parts = {key: np.asarray(values[:, thin], np.float32) for key, values in sums.items()}
     total = sum(
         (values * np.float32(factors[digit]) for (_, digit), values in parts.items()),
