@@ -65,10 +65,16 @@ def weights_of(step: Step) -> str:
     return "resident" if step.resident else "reload"
 
 
+def engines(plan: Plan) -> list[str]:
+    """The engines in the order of reports: analog, digital, host, whatever their order in the plan."""
+    kinds = ("analog", "digital", "host")
+    return sorted(plan.engines, key=lambda name: (kinds.index(plan.engines[name]), name))
+
+
 def layers_by_engine(plan: Plan) -> dict[str, int]:
     """The steps that multiply and accumulate, by engine."""
     found = Counter(step.engine for step in plan.steps if step.macs)
-    return {name: found[name] for name in plan.engines}
+    return {name: found[name] for name in engines(plan)}
 
 
 def fates(plan: Plan) -> dict[str, int]:
@@ -81,12 +87,9 @@ def verdict(plan: Plan) -> str:
     """The report in one line."""
     layers = layers_by_engine(plan)
     everything = sum(layers.values())
-    order = sorted(
-        plan.engines, key=lambda name: ("analog", "digital", "host").index(plan.engines[name])
-    )
     words = [
         f"{name} {layers[name]}/{everything} layers ({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
-        for name in order
+        for name in engines(plan)
         if layers[name] or plan.engines[name] == "analog"
     ]
     placed = ", ".join(words) if everything else "no multiply-accumulates"

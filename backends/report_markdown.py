@@ -85,7 +85,7 @@ def _energy(plan: Plan) -> Iterator[str]:
     scale, whole = energy_scale(spent.total.value), spent.total.value
     named = [(part.replace("_", " "), spent.parts.get(part, ZERO)) for part in PARTS]
     named += [("**sum of the parts**", spent.total)]
-    named += [(f"on {safe(name)}", amount) for name, amount in spent.by_engine.items()]
+    named += [(f"on {safe(name)}", spent.by_engine[name]) for name in facts.engines(plan)]
     rows = [[name, scale.interval(amount), share(amount.value, whole)] for name, amount in named]
     yield from _table(["part", f"{scale.unit} [low, high]", "share"], rows, right=(1, 2))
 

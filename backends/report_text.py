@@ -104,7 +104,7 @@ def _energy(plan: Plan) -> Iterator[str]:
     spent = plan.energy_pj
     scale, whole = energy_scale(spent.total.value), spent.total.value
     parts = [(part.replace("_", " "), spent.parts.get(part, ZERO)) for part in PARTS]
-    engines = list(spent.by_engine.items())
+    engines = [(name, spent.by_engine[name]) for name in facts.engines(plan)]
     rows = [["energy by part", f"{scale.unit} [low, high]", "share", "  ",
              "by engine", f"{scale.unit} [low, high]", "share"]]  # fmt: skip
     for index in range(max(len(parts), len(engines))):
@@ -172,7 +172,7 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         "latency",
         f"{time(plan.latency_ns)} with engines overlapping; {time(plan.serial_latency_ns)} one step after the other",
     )
-    for name, memory in plan.memories.items():
+    for name, memory in sorted(plan.memories.items()):
         yield (
             "memory",
             f"{name}: peak {memory.peak_bytes:,} of {memory.capacity_bytes:,} bytes "
@@ -180,12 +180,15 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         )
     yield "spills", spills(plan)
     yield "weights", weights(plan)
-    for name, use in plan.utilization.items():
+    for name in facts.engines(plan):
+        use = plan.utilization.get(name)
+        if use is None:
+            continue
         yield (
             "arrays",
             f"{name}: {use.used:,} of {use.total:,} {use.unit} used ({100 * use.share:.1f} %)",
         )
-    for scope, efficiency in plan.tops_per_watt.items():
+    for scope, efficiency in sorted(plan.tops_per_watt.items()):
         if efficiency.value is not None:
             value, low, high = (
                 digits(number)
@@ -227,7 +230,8 @@ def weights(plan: Plan) -> str:
     """What stays in the engines, what is loaded each time, and what the one load costs."""
     kept = [
         f"{name} keeps {use.used:,} of {use.total:,} {use.unit}"
-        for name, use in plan.resident.items()
+        for name in facts.engines(plan)
+        if (use := plan.resident.get(name)) is not None
     ]
     reloaded = [step for step in plan.steps if facts.weights_of(step) == "reload"]
     load = plan.energy_pj.parts.get("weight_load", ZERO)
@@ -241,7 +245,7 @@ def weights(plan: Plan) -> str:
 
 def macs(plan: Plan) -> str:
     """Multiply-accumulates before and after pruning, and by engine."""
-    engines = ", ".join(f"{name} {number:,}" for name, number in plan.macs.by_engine.items())
+    engines = ", ".join(f"{name} {plan.macs.by_engine[name]:,}" for name in facts.engines(plan))
     if plan.macs.before is None:
         return f"{plan.macs.after:,} ({engines})"
     change = f"{plan.macs.before:,} before pruning, {plan.macs.after:,} after"

@@ -15,7 +15,7 @@ import typer
 
 from compiler import cli_compile, cli_model, cli_package, cli_run, cli_targets
 from compiler.cli_failures import ClickError, bug, restrain_streams, usage_error
-from compiler.cli_words import complain, help_when_bare, say
+from compiler.cli_words import ReaderGoneError, complain, help_when_bare, say
 from compiler.errors import CompileError, ModelError
 
 HELP = """Compiles ONNX models for hybrid analog/digital chips.
@@ -25,6 +25,8 @@ joulec compile models/digits_resnet.onnx --target diana -o build/digits
 joulec explain build/digits block2.conv1
 joulec COMMAND --help
 """
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="joulec",
@@ -68,12 +70,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = typer.main.get_command(app)
         status = command.main(list(arguments), prog_name="joulec", standalone_mode=False)
-        sys.stdout.flush()
+        if status == INTERRUPTED:  # the parser's answer to Ctrl-C
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
-        return 130
-    except BrokenPipeError:  # whoever reads us has read enough
+        return INTERRUPTED
+    except ReaderGoneError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # outlives this function
         return 0
     except CompileError as error:

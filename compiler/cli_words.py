@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -35,13 +36,17 @@ NoiseSeed: TypeAlias = Annotated[
 ]
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our standard output has read enough."""
+
+
 def say(text: str) -> None:
     """Writes a result to standard output."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     except OSError as error:
         raise UsageError(f"standard output: {error.strerror}", code="U007") from error
 
@@ -77,7 +82,8 @@ def complain(line: str) -> None:
     label, found, rest = shown.partition(": ")
     if found and _has_colour():
         shown = f"\x1b[1;{31 if label.startswith('error') else 33}m{label}\x1b[0m: {rest}"
-    sys.stderr.write(f"{shown}\n")
+    with contextlib.suppress(OSError):  # nobody is there to be told
+        sys.stderr.write(f"{shown}\n")
 
 
 def _has_colour() -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import onnx
+    from pydantic import JsonValue
 
     from compiler.ir import Graph
     from compiler.plan_package import Package
@@ -89,7 +90,7 @@ def compile_model(
         pipeline=tuple(repr(one) for one in (*clean_passes(), *passes)),
         notes=notes,
         partition=_partition_summary(placed),
-        bound=lower_bound(placed, target),
+        bound={**lower_bound(placed, target)},
         macs_before=sum(macs(node, clean) for node in clean),
         pruning=pruning.layers(placed, target),
     )
@@ -153,7 +154,7 @@ def _modelling_notes(package: Package) -> tuple[str, ...]:
     )
 
 
-def _partition_summary(graph: Graph) -> dict[str, float | str | None]:
+def _partition_summary(graph: Graph) -> dict[str, JsonValue]:
     summary = graph.partition
     if summary is None:
         return {}

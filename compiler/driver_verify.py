@@ -143,15 +143,16 @@ def _compare(
     numeric = all(array.dtype.kind in "biufV" for array in (ours, theirs))
     if ours.shape != theirs.shape or not numeric:
         return None
-    quantized = buffer.quantization is not None and theirs.dtype.kind in "fV"
-    one = _real(ours, buffer) if quantized else ours.astype(np.float64)
-    other = theirs.astype(np.float64)
+    one, other = ours.astype(np.float64), theirs.astype(np.float64)
+    if buffer.quantization is not None:  # the zero point is no part of a value
+        one = _real(one, buffer)
+        other = _real(other, buffer) if theirs.dtype.kind in "iu" else other
     absolute, relative, squared = _distances(one, other)
     agreement = _agreement(one, other) if scores else None
     return Difference(*named, absolute, relative, squared, agreement)
 
 
-def _real(integers: Array, buffer: Buffer) -> npt.NDArray[np.float64]:
+def _real(integers: npt.NDArray[np.float64], buffer: Buffer) -> npt.NDArray[np.float64]:
     """What quantized integers stand for."""
     quant = buffer.quantization
     assert quant is not None
@@ -160,7 +161,7 @@ def _real(integers: Array, buffer: Buffer) -> npt.NDArray[np.float64]:
         shape = [1] * integers.ndim
         shape[quant.axis + 1] = -1
         scale, point = scale.reshape(shape), point.reshape(shape)
-    return np.asarray((integers.astype(np.float64) - point) * scale, np.float64)
+    return np.asarray((integers - point) * scale, np.float64)
 
 
 def _distances(
