@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from compiler.ir import Array, Graph, TensorType
 MAX_FILE_BYTES = 1 << 32  # uncompressed, over all arrays of a file
 LABELS = "y"
 REACH = 3.0  # made-up floats are a standard normal, clipped here
+_BROKEN = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SMALL_INTEGERS = 8  # made-up integers lie below this: they may be indices
 
 
@@ -106,7 +108,7 @@ def load_inputs(
     except OSError as error:
         reason = error.strerror or one_line(str(error))
         raise UsageError(f"data file {shown!r}: {reason}", code="U001") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except _BROKEN as error:
         reason = one_line(str(error)) or type(error).__name__
         raise ModelError(f"data file {shown!r}: {reason}", code="M009") from error
     arrays = {name: _samples(name, data, graph, shown) for name, data in stacked.items()}
@@ -148,7 +150,11 @@ def _read(file: Path, graph: Graph) -> dict[str, Array]:
                 code="U005",
                 hint=nearest(missing[0], present) or "name each array as the model's input",
             )
-        return {name: archive[name] for name in graph.inputs}
+        arrays = {name: archive[name] for name in graph.inputs}
+    for name, data in arrays.items():
+        if not isinstance(data, np.ndarray):
+            raise ValueError(f"{one_line(name)!r} is not an array")
+    return arrays
 
 
 def _samples(name: str, data: Array, graph: Graph, shown: str) -> Array | None:

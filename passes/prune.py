@@ -25,6 +25,8 @@ from passes.pruning_sensitivity import scaled_curves, split
 from passes.pruning_shrink import marks, shrink
 from passes.pruning_spread import Widths, spread
 
+OVERSHOOT = 0.1  # of the MACs: a step that frees whole arrays may take so much more than asked
+
 
 @dataclass(frozen=True)
 class Prune(Pass):
@@ -97,20 +99,17 @@ class Prune(Pass):
         widths = Widths(structure, spaces)
         total = sum(macs(node, graph) for node in graph)
         most = widths.macs(widths.width) - self.share * total
-        for allowed in self._rounds(spaces, target):
-            spread(widths, curves, allowed, most)
+        if self.group is not None:
+            spread(widths, curves, [grouped_widths(s.width, self.group) for s in spaces], most)
+        else:
+            whole = [aligned_widths(s.width, s.rows_per_channel, target) for s in spaces]
+            spread(widths, curves, whole, most, least=most - OVERSHOOT * total)
+            spread(widths, curves, [grouped_widths(s.width, 1) for s in spaces], most)
         kept = np.ones(structure.count, np.bool_)
         for curve, width in zip(curves, widths.width, strict=True):
             kept[curve.order[: len(curve.order) - int(width)]] = False
         assert kept[KEPT]
         return kept
-
-    def _rounds(self, spaces: tuple[Space, ...], target: Target) -> list[list[tuple[int, ...]]]:
-        """The widths that may be taken: first those that free arrays, then any; or only multiples of `group`."""
-        if self.group is not None:
-            return [[grouped_widths(space.width, self.group) for space in spaces]]
-        freeing = [aligned_widths(s.width, s.rows_per_channel, target) for s in spaces]
-        return [freeing, [grouped_widths(space.width, 1) for space in spaces]]
 
 
 def _is_seen(space: Space, structure: Structure, readers: tuple[Reader, ...]) -> bool:

@@ -87,7 +87,8 @@ class Matrix:
                 yield part, chunk.reshape(-1, self.rows).T[None, None]
                 continue
             flat = patches(chunk.reshape(-1, *sizes[1:]), self.window)
-            yield part, flat.reshape(len(flat), self.groups, self.rows, -1)
+            rows = flat.reshape(len(flat), self.groups, self.rows, -1)
+            yield part, rows.astype(np.float64, copy=False)
 
     def columns_of(self, data: Array) -> Reals:
         """What the matrices give, as [parts, groups, columns, places]."""
@@ -100,7 +101,7 @@ class Matrix:
 
 def real(data: Array, quant: Quant | None) -> Array:
     """The real numbers that a value stands for."""
-    return data if quant is None else dequantize(data, quant)
+    return data if quant is None else dequantize(data.astype(np.int64), quant)
 
 
 def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:

@@ -64,8 +64,9 @@ def _second_moments(matrix: Matrix, data: Array) -> Reals:
     moments = moments_of(matrix, data, None, whole)
     square, mean = moments.rows_rows[0], moments.rows[0] / moments.count
     if not matrix.bias_node:
-        return square
-    return np.asarray(square - (np.outer(mean, mean) if whole else mean**2) * moments.count)
+        return np.asarray(square)
+    outer = np.outer(mean, mean) if whole else mean**2
+    return np.asarray(square - outer * moments.count)
 
 
 def _damped(square: Reals) -> Reals:

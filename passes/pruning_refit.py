@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from compiler.ir import Array, Graph, Node, Rewriter
 from passes.pruning_matrix import Matrix, Reals, linear, matrix_of, real
-from passes.pruning_moments import Moments, moments_of
+from passes.pruning_moments import moments_of
+from passes.pruning_regression import regression
 from passes.pruning_walk import Walk
 
-RIDGE = 0.01  # lambda, as a share of the mean variance of a layer's inputs
 NOISE = 1e-10  # an error below this share of the output's power is rounding
 MAX_ROWS = 2560  # wider layers get their bias matched and keep their weights
 
@@ -73,7 +73,8 @@ def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
 def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
     """The graph with one layer fitted to what it should give; the same graph when it already gives that."""
     node = matrix.node
-    error = target.astype(np.float64) - _linear_output(node, graph, walk)
+    given = _linear_output(node, graph, walk)
+    error = target.astype(np.float64) - given.astype(np.float64)
     power = float(np.square(target, dtype=np.float64).sum())
     lost = float(np.square(error).sum())
     if not np.isfinite(lost) or lost <= NOISE * power:
@@ -83,19 +84,9 @@ def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
     weights = matrix.weights(graph)
     change = np.zeros_like(weights)
     if matrix.rows <= MAX_ROWS:
-        change = _regression(moments, centred=bool(matrix.bias_node))
+        change = regression(moments.about_mean() if matrix.bias_node else moments)
     shift = moments.error - (change @ moments.rows[:, :, None])[:, :, 0]
     return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / moments.count)
-
-
-def _regression(moments: Moments, centred: bool) -> Reals:
-    """[groups, columns, rows]: the change of weights that takes most of the error."""
-    square, cross = moments.about_mean() if centred else (moments.rows_rows, moments.error_rows)
-    size = square.shape[1]
-    ridge = RIDGE * np.trace(square, axis1=1, axis2=2) / size
-    ridge = np.where(ridge > 0, ridge, 1.0)
-    damped = square + ridge[:, None, None] * np.eye(size)
-    return np.asarray(np.linalg.solve(damped, cross.transpose(0, 2, 1)).transpose(0, 2, 1))
 
 
 def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:
@@ -118,7 +109,8 @@ def _with_bias(node: Node, matrix: Matrix, graph: Graph, shift: Reals, rewriter:
     dtype = graph.constants[matrix.node.inputs[1]].dtype if steps is None else np.dtype(np.int32)
     if old is not None:
         shape = old.shape if old.size == shift.size else shift.shape
-        change = (np.broadcast_to(old.reshape(-1), shift.shape) + change).reshape(shape)
+        spread = np.broadcast_to(old.reshape(-1).astype(np.float64), shift.shape)
+        change = (spread + change).reshape(shape)
         dtype = old.dtype
     if old is not None and len(graph.consumers[name]) == 1 and name not in graph.outputs:
         rewriter.set_constant(name, change.astype(dtype))

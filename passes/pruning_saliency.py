@@ -43,9 +43,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Reader:
-    """A layer as saliency sees it: weights [K, R], second moments [R, R] of its input (or their diagonal [R]), and the power of its
-    output, which errors are relative to.
-    """
+    """A layer: weights [K, R], second moments [R, R] of its input (or their diagonal [R]), and the power its errors are relative to."""
 
     layer: Layer
     weights: Reals

@@ -21,7 +21,11 @@ from passes.pruning_saliency import Curve
 from passes.pruning_shrink import marks, shrink
 
 TRIALS = 18  # in all, if there are fewer spaces than this
-SHARES = ((0.4,), (0.25, 0.6), (0.25, 0.5, 0.75))  # of a space's classes taken out: one, two or three trials
+SHARES = (
+    (0.4,),
+    (0.25, 0.6),
+    (0.25, 0.5, 0.75),
+)  # of a space's classes taken out: one, two or three trials
 MAX_FITTED, MAX_APART = 192, 32  # samples of a trial
 HELD_OUT = 4  # every so many samples one is kept apart from the fit, if there are so many
 BEHIND_SCORES = ("Softmax", "QuantizeLinear", "DequantizeLinear", "Identity")

@@ -64,8 +64,9 @@ def spread(
     curves: Sequence[Curve],
     allowed: Sequence[Sequence[int]],
     most: float,
+    least: float = 0.0,
 ) -> None:
-    """Narrows `widths` in place until the MACs are at most `most`, or no allowed width is left.
+    """Narrows `widths` in place until the MACs are at most `most`, or no allowed width is left that keeps them above `least`.
 
     Each step is the one with the least error for each MAC saved; the last is the one with the least error of those that reach the goal.
     """
@@ -74,6 +75,7 @@ def spread(
             step
             for space, choices in enumerate(allowed)
             for step in _steps(space, choices, widths, curves[space], now)
+            if now - step.saved >= least
         ]
         if not steps:
             return
