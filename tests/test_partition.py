@@ -1,0 +1,345 @@
+"""The partition: brute force is the judge of the optimum, the candidates are the judge of every total."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.cost.bound import lower_bound
+from compiler.cost.step import StepCost
+from compiler.ir import Graph
+from compiler.onnx_import import import_onnx
+from compiler.target import built_in, load_target
+from compiler.text import from_text
+from compiler.units import Estimate
+from passes.base import run_passes
+from passes.calibrate import Calibrate
+from passes.calibration_inputs import synthetic_inputs
+from passes.candidates import Candidate, Crossing, Problem, build_problem
+from passes.fuse_activations import FuseActivations
+from passes.lower_convolution import LowerConvolution
+from passes.partition import Partition
+from passes.pipeline import clean_passes
+from passes.solve import Objective, Solution, solve, totals, why_infeasible
+
+OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
+DIANA = load_target("diana")
+
+
+# -- small problems, made at random
+
+
+def step(energy_pj: float, latency_ns: float) -> StepCost:
+    return StepCost(latency_ns, {"compute": Estimate.exact(energy_pj)})
+
+
+def random_problem(seed: int) -> Problem:
+    """Up to 5 nodes with up to 4 candidates each, tight capacities and budgets; the last candidate of each (the host) is always allowed."""
+    random = np.random.default_rng(seed)
+
+    def number(low: float, high: float) -> float:
+        return float(np.round(random.uniform(low, high), 3))
+
+    nodes = int(random.integers(1, 6))
+    scale = 10.0 ** random.integers(0, 7)
+    candidates = []
+    for _ in range(nodes):
+        options = [
+            Candidate(
+                engine="analog" if analog else "digital",
+                mapping="",
+                digits=1,
+                resident=bool(random.integers(2)),
+                loads=True,
+                arrays=int(random.integers(1, 4)) if analog else 0,
+                weight_bytes=0 if analog else int(random.integers(1, 60)),
+                takes_integers=True,
+                divergence=number(0, 0.02),
+                cost=step(scale * number(0, 10), scale * number(0, 10)),
+            )
+            for analog in random.integers(0, 2, random.integers(0, 4))
+        ]
+        host = step(scale * number(2, 20), scale * number(2, 20))
+        options.append(Candidate("host", "", 1, True, False, 0, 0, False, 0.0, host))
+        candidates.append(tuple(options))
+    crossings = [
+        Crossing(
+            f"v{maker}",
+            None if maker < 0 else maker,
+            tuple(i for i in range(maker + 1, nodes) if random.random() < 0.6),
+            bool(random.integers(2)),
+            step(scale * number(0, 3), scale * number(0, 3)),
+            step(scale * number(0, 3), scale * number(0, 3)),
+        )
+        for maker in range(-1, nodes)
+    ]
+    budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
+    capacities = int(random.integers(0, 5)), int(random.integers(0, 100))
+    empty = tuple(() for _ in candidates)
+    return Problem(tuple(candidates), empty, tuple(crossings), *capacities, budget, ("l2",) * nodes)
+
+
+def value_of(objective: Objective, energy_pj: float, latency_ns: float) -> float:
+    """What an objective makes of the two sums."""
+    return {"energy": energy_pj, "latency": latency_ns, "edp": energy_pj * latency_ns}[objective]
+
+
+def least(problem: Problem, objective: Objective) -> float:
+    """The least value over every allowed assignment."""
+    choices = product(*(range(len(options)) for options in problem.candidates))
+    return min(
+        value_of(objective, *totals(problem, chosen)[:2])
+        for chosen in choices
+        if not why_infeasible(problem, chosen)
+    )
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(100))
+def test_solve_finds_what_brute_force_finds(seed: int, objective: Objective) -> None:
+    problem = random_problem(seed)
+    solution = solve(problem, objective)
+    assert why_infeasible(problem, solution.chosen) == ""
+    found = value_of(objective, solution.energy_pj, solution.latency_ns)
+    assert found == pytest.approx(least(problem, objective), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_solution_says_what_its_candidates_say(seed: int) -> None:
+    problem = random_problem(seed)
+    for objective in OBJECTIVES:
+        solution = solve(problem, objective)
+        sums = (solution.energy_pj, solution.latency_ns, solution.divergence)
+        assert sums == totals(problem, solution.chosen)
+        assert solution.gap == 0
+        value = value_of(objective, solution.energy_pj, solution.latency_ns)
+        assert solution.bound <= value * (1 + 1e-9)
+        assert solve(problem, objective) == solution
+
+
+def test_nothing_to_place() -> None:
+    problem = Problem((), (), (), 0, 0, 0.02, ())
+    assert solve(problem, "energy") == Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+# -- each rule, on a problem of two nodes
+
+
+def pair(divergence: float = 0.01, **kept: int) -> tuple[Candidate, Candidate]:
+    """An analog candidate that costs nothing, resident or not, and the host at 10."""
+    room = {"arrays": 0, "weight_bytes": 0, "resident": 1} | kept
+    analog = Candidate(
+        "analog", "", 1, bool(room["resident"]), True, room["arrays"], room["weight_bytes"], True, divergence, step(0, 0),
+    )  # fmt: skip
+    return analog, Candidate("host", "", 1, True, False, 0, 0, False, 0.0, step(10, 10))
+
+
+def problem_of(
+    *options: tuple[Candidate, ...], arrays: int = 9, weights: int = 9, budget: float = inf
+) -> Problem:
+    refusals = tuple(() for _ in options)
+    return Problem(options, refusals, (), arrays, weights, budget, ("l2",) * len(options))
+
+
+def test_the_divergences_add_up_to_the_budget_and_no_further() -> None:
+    for budget, chosen in ((0.02, (0, 0)), (0.019, None), (0.0, (1, 1)), (inf, (0, 0))):
+        solution = solve(problem_of(pair(), pair(), budget=budget), "energy")
+        assert solution.divergence <= budget
+        assert solution.chosen == chosen if chosen else sorted(solution.chosen) == [0, 1]
+    free = problem_of(pair(divergence=0.0), pair(divergence=0.0), budget=0.0)
+    assert solve(free, "energy").chosen == (0, 0), "what changes nothing needs no budget"
+
+
+def test_resident_layers_share_the_arrays() -> None:
+    two = problem_of(pair(arrays=2), pair(arrays=2), arrays=3)
+    assert sorted(solve(two, "energy").chosen) == [0, 1]
+    assert why_infeasible(two, (0, 0)) == "4 analog arrays are wanted, and there are 3"
+    roomy = problem_of(pair(arrays=2), pair(arrays=2), arrays=4)
+    assert solve(roomy, "energy").chosen == (0, 0)
+
+
+def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
+    turns = problem_of(pair(arrays=2, resident=0), pair(arrays=2, resident=0), arrays=2)
+    assert solve(turns, "energy").chosen == (0, 0)
+    beside = problem_of(pair(weight_bytes=8), pair(weight_bytes=2, resident=0), weights=9)
+    assert sorted(solve(beside, "energy").chosen) == [0, 1]
+    reason = "10 bytes of digital weight memory are wanted, and there are 9"
+    assert why_infeasible(beside, (0, 0)) == reason
+
+
+def test_a_change_of_form_is_paid_once_for_each_value() -> None:
+    """A graph input that two analog nodes read is turned into integers once: 3 pJ, not 6; an output of one becomes floats: 1 pJ."""
+    read_twice = Crossing("x", None, (0, 1), False, step(3, 3), step(99, 99))
+    output = Crossing("y", 1, (), True, step(99, 99), step(1, 1))
+    problem = problem_of(pair(), pair())
+    problem = Problem(
+        problem.candidates, problem.refusals, (read_twice, output), 9, 9, inf, problem.weight_homes
+    )
+    assert totals(problem, (0, 0))[0] == 3 + 1
+    assert totals(problem, (1, 0))[0] == 10 + 3 + 1
+    assert totals(problem, (1, 1))[0] == 10 + 10
+    assert solve(problem, "energy").chosen == (0, 0)
+
+
+# -- whole graphs
+
+NETWORK = """\
+graph net(x: float32[1, 8, 6, 6]) -> (y)
+w: float32[1, 72, 16] = const random(1, -0.2, 0.2)
+v: float32[1, 16, 10] = const random(2, -0.5, 0.5)
+shape: int64[2] = const [1, 16]
+a: float32[1, 16, 6, 6] = Product(x, w) kernel=[3, 3] minimum=0.0 pads=[1, 1, 1, 1]
+b: float32[1, 16, 1, 1] = GlobalAveragePool(a)
+c: float32[1, 16] = Reshape(b, shape)
+d: float32[1, 10] = Product(c, v)
+y: float32[1, 10] = Softmax(d)
+"""
+
+
+def calibrated(graph: Graph, target_name: str = "diana") -> Graph:
+    return Calibrate(synthetic_inputs(graph, 4))(graph, load_target(target_name))
+
+
+@pytest.fixture(scope="module")
+def network() -> Graph:
+    return calibrated(from_text(NETWORK))
+
+
+def test_every_node_has_a_place_a_reason_and_the_ways_not_taken(network: Graph) -> None:
+    placed = Partition()(network, DIANA)
+    assert placed.partition is not None
+    for node in placed:
+        assert node.placement is not None
+        reason = node.placement.reason
+        assert reason
+        if node.op == "Product":
+            assert any(letter.isdigit() for letter in reason)
+        for other in node.placement.alternatives:
+            assert (other.energy_pj is None) == bool(other.reason)
+            assert (other.energy_pj is None) == (other.latency_ns is None)
+        engines = {node.engine, *(other.engine for other in node.placement.alternatives)}
+        assert engines == {"digital", "analog", "host"}
+
+
+def test_a_refusal_says_why_with_the_numbers() -> None:
+    grouped = from_text("""\
+graph net(x: float32[1, 4, 3]) -> (y)
+w: float32[2, 2, 2] = const [1, 2, 3, 4, 5, 6, 7, 8]
+y: float32[1, 4, 3] = Product(x, w) kernel=[1]
+""")
+    placed = Partition()(calibrated(grouped), DIANA)
+    assert placed.nodes[0].placement is not None
+    refused = [o.reason for o in placed.nodes[0].placement.alternatives if o.engine == "analog"]
+    assert refused == ["the arrays take no grouped convolution, and this one has 2 groups"]
+
+
+def test_the_summary_is_the_sum_of_the_placements_and_the_changes_of_form(network: Graph) -> None:
+    for objective in OBJECTIVES:
+        placed = Partition(objective, inf)(network, DIANA)
+        problem = build_problem(network, DIANA, "auto", inf)
+        solution = solve(problem, objective)
+        assert placed.partition is not None
+        energy = sum(n.placement.energy_pj for n in placed if n.placement)
+        latency = sum(n.placement.latency_ns for n in placed if n.placement)
+        divergence = sum(n.placement.divergence for n in placed if n.placement)
+        assert placed.partition.divergence == pytest.approx(divergence)
+        assert energy <= placed.partition.energy_pj * (1 + 1e-12)
+        assert latency <= placed.partition.latency_ns * (1 + 1e-12)
+        changes = totals(problem, solution.chosen)[0] - energy
+        assert placed.partition.energy_pj == pytest.approx(energy + changes)
+        assert placed.partition.gap == 0
+
+
+def test_each_objective_is_best_at_what_it_asks_for(network: Graph) -> None:
+    found = {o: Partition(o, inf)(network, DIANA).partition for o in OBJECTIVES}
+    for objective in OBJECTIVES:
+        best = {
+            name: value_of(objective, summary.energy_pj, summary.latency_ns)
+            for name, summary in found.items()
+            if summary is not None
+        }
+        assert best[objective] <= min(best.values()) * (1 + 1e-12)
+
+
+def test_a_larger_budget_never_costs_more(network: Graph) -> None:
+    energies = []
+    for budget in (0.0, 1e-5, 1e-3, 0.02, 1.0, inf):
+        summary = Partition("energy", budget)(network, DIANA).partition
+        assert summary is not None
+        assert summary.divergence <= budget
+        energies.append(summary.energy_pj)
+    assert energies == sorted(energies, reverse=True)
+
+
+def test_with_no_budget_floats_stay_on_the_host(network: Graph) -> None:
+    placed = Partition(max_divergence=0.0)(network, DIANA)
+    assert {n.engine for n in placed if n.op == "Product"} == {"host"}
+
+
+def test_modes_of_the_weights(network: Graph) -> None:
+    """reload pays for every load; resident may not fit; auto is never worse than either."""
+    energy = {}
+    for mode in ("auto", "resident", "reload"):
+        placed = Partition("energy", inf, mode)(network, DIANA)
+        assert placed.partition is not None
+        energy[mode] = placed.partition.energy_pj
+        kept = {n.placement.resident for n in placed if n.placement and n.op == "Product"}
+        assert kept == {mode != "reload"}
+    assert energy["auto"] <= min(energy.values()) * (1 + 1e-12)
+    assert energy["resident"] < energy["reload"]
+
+
+def test_what_calibration_could_not_measure_stays_on_the_host() -> None:
+    """Calibration fails on a Gather whose made-up indices are out of range; what follows it has no range."""
+    graph = from_text("""\
+graph net(i: int64[2]) -> (y)
+table: float32[2, 2] = const [1.0, 2.0, 3.0, 4.0]
+e: float32[2, 2] = Gather(table, i)
+y: float32[2, 2] = Relu(e)
+""")
+    placed = Partition(max_divergence=inf)(calibrated(graph), DIANA)
+    relu = placed.nodes[1].placement
+    assert relu is not None
+    assert relu.engine == "host"
+    reasons = {o.engine: o.reason for o in relu.alternatives}
+    assert reasons["digital"] == "calibration found no range for 'e'"
+
+
+def test_a_chip_without_digital_and_analog_runs_all_on_the_host(network: Graph) -> None:
+    engines = {"host": DIANA.chip.engines["host"]}
+    chip = DIANA.chip.model_copy(update={"engines": engines})
+    bare = type(DIANA)(chip, "")
+    placed = Partition()(network, bare)
+    assert {n.engine for n in placed} == {"host"}
+    assert placed.nodes[0].placement is not None
+    assert placed.nodes[0].placement.reason == "the only engine there is"
+
+
+# -- real models
+
+
+MODELS = Path(__file__).parent.parent / "models"
+
+
+@pytest.mark.parametrize("target_name", built_in())
+@pytest.mark.parametrize("name", ["digits_resnet", "digits_dscnn", "dim20"])
+def test_no_partition_beats_the_lower_bound(name: str, target_name: str) -> None:
+    target = load_target(target_name)
+    passes = (*clean_passes(), LowerConvolution(), FuseActivations())
+    graph = run_passes(import_onnx(MODELS / f"{name}.onnx").graph, passes, target)
+    graph = Calibrate(synthetic_inputs(graph, 1))(graph, target)
+    bound = lower_bound(graph, target)
+    for objective in OBJECTIVES:
+        for budget in (0.02, inf):
+            summary = Partition(objective, budget)(graph, target).partition
+            assert summary is not None
+            assert bound["energy_pj"] <= summary.energy_pj
+            assert bound["latency_ns"] <= summary.latency_ns
+            assert summary.gap == 0
+    reloaded = Partition("energy", inf, "reload")(graph, target).partition
+    assert reloaded is not None
+    assert bound["energy_with_load_pj"] <= reloaded.energy_pj
