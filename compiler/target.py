@@ -22,15 +22,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+# Far beyond anything physical, and small enough that no sum of products leaves the floats.
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+
+
 class Quantity(_Strict):
     """A physical number: value, the interval it may lie in, and where it comes from.
 
     A source that starts with "assumption:" must give the interval; without an interval the number is taken as exact.
     """
 
-    value: Annotated[float, Field(ge=0)]
-    low: Annotated[float, Field(ge=0)] | None = None
-    high: Annotated[float, Field(ge=0)] | None = None
+    value: Amount
+    low: Amount | None = None
+    high: Amount | None = None
     source: Annotated[str, Field(min_length=3)]
 
     @model_validator(mode="after")
@@ -140,14 +145,14 @@ class Chip(_Strict):
     """One chip file: its keys, types and rules."""
 
     schema_: Literal["joulec.target/1"] = Field(alias="schema")
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    name: Name
     description: Annotated[str, Field(min_length=10)]
     not_modelled: tuple[str, ...]
     node_nm: Quantity
     clock_mhz: Quantity
     static_mw: Quantity
-    memories: Annotated[dict[str, Memory], Field(min_length=1)]
-    engines: Annotated[dict[str, Engine], Field(min_length=1)]
+    memories: Annotated[dict[Name, Memory], Field(min_length=1)]
+    engines: Annotated[dict[Name, Engine], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check_engines(self) -> Chip:
@@ -259,9 +264,10 @@ def faults(error: ValidationError) -> list[str]:
     """Every fault of a file that people write, as 'key.path: what is wrong'."""
     lines = []
     for item in error.errors():
-        path = ".".join(
-            str(part) for part in item["loc"] if part not in ("analog", "digital", "host")
-        )
+        where = [str(part) for part in item["loc"]]
+        if where[:1] == ["engines"]:
+            del where[2:3]  # pydantic puts the kind of an engine behind its name
+        path = ".".join(where)
         message = item["msg"].removeprefix("Value error, ")
         lines.append(one_line(f"{path}: {message}" if path else message))
     return lines
