@@ -165,7 +165,8 @@ def _reason(nodes: Sequence[Node]) -> str:
     """Why the nodes run where they do: the reasons they share, or the first and how many there are."""
     reasons = list(dict.fromkeys(node.placement.reason for node in nodes if node.placement))
     if len(reasons) > 1:
-        return f"{reasons[0]} (and {len(reasons) - 1} more reasons for its {len(nodes)} nodes)"
+        more = f"{len(reasons) - 1} more reason{'s' if len(reasons) > 2 else ''}"
+        return f"{reasons[0]} (and {more} for its {len(nodes)} nodes)"
     return reasons[0] if reasons else "constants are handed out by the host"
 
 

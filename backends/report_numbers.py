@@ -41,8 +41,8 @@ def time_scale(largest_ns: float) -> Scale:
 
 
 def _scale(scales: Sequence[Scale], largest: float) -> Scale:
-    """The largest unit of which there are at least ten."""
-    fitting = [scale for scale in scales if largest >= 10 * scale.per]
+    """The largest unit of which there are at least a hundred, so that small steps do not vanish."""
+    fitting = [scale for scale in scales if largest >= 100 * scale.per]
     return fitting[-1] if fitting else scales[0]
 
 

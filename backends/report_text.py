@@ -24,6 +24,7 @@ from compiler.units import ZERO
 
 MOST_STEPS = 25
 NAME_WIDTH = 32
+REASON_WIDTH = 160
 LABEL_WIDTH = 13
 
 
@@ -81,7 +82,7 @@ def _steps(plan: Plan, most: int | None) -> Iterator[str]:
                 joule.show(step.energy_pj.total.value),
                 second.show(step.latency_ns),
                 digits(step.divergence),
-                one_line(step.reason),
+                one_line(step.reason, REASON_WIDTH),
             ]
         )
     if rest:

@@ -422,6 +422,13 @@ def test_data_that_do_not_fit(joulec: Shell, packages: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out.npz").exists()
 
 
+def test_a_model_that_does_not_fit(joulec: Shell, tmp_path: Path) -> None:
+    chip = (ROOT / "compiler/targets/tile16.toml").read_text().replace("33554432", "4096")
+    (tmp_path / "small.toml").write_text(chip)
+    ran = joulec("compile", RESNET, "-t", "small.toml", "-o", "out", "--data", RESNET_DATA)
+    fails(ran, 4, "C001", "47,552 bytes", "'sram'", "4,096")
+
+
 def test_evaluate_needs_labels(joulec: Shell, packages: Path) -> None:
     ran = joulec("evaluate", packages / "dim20", "--data", DIM20_DATA)
     fails(ran, 2, "U005", "'y'")
