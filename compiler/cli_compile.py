@@ -130,11 +130,19 @@ def compile_command(
         warn(line)
     broken = broken_gates(made.package.plan, max_energy_uj, max_latency_us)
     if not broken:
+        beside: dict[Path, bytes] = {}
         if annotated is not None:
-            write_whole(annotated, last.annotated())
+            beside[annotated] = last.annotated()
         if depfile is not None:
-            write_whole(depfile, depfile_text(output, made.files).encode())
-        write_package(made.package, output)
+            beside[depfile] = depfile_text(output, made.files).encode()
+        inside = [path for path in beside if path.resolve().is_relative_to(output.resolve())]
+        for path in beside.keys() - set(inside):
+            write_whole(path, beside[path])
+        write_package(
+            made.package, output
+        )  # last, so that nothing is lacking once plan.json is new
+        for path in inside:  # a package is only written into a folder of its own
+            write_whole(path, beside[path])
     say(render_report(made.package.plan, form, all_steps))
     if broken:
         raise GateError("; ".join(broken), hint="no package was written")

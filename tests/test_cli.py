@@ -156,6 +156,15 @@ def test_the_depfile_is_read_by_make(tmp_path: Path) -> None:
     assert rebuilds()
 
 
+def test_the_depfile_may_lie_in_the_package(joulec: Shell, tmp_path: Path) -> None:
+    line = ("compile", DIM20, "-t", "tile16", "-o", "out", "--data", DIM20_DATA)
+    for _ in range(2):
+        ran = joulec(*line, "--depfile", "out/d.d", "--annotated", "a.onnx")
+        assert ran.status == 0, ran.err
+    assert (tmp_path / "out" / "d.d").read_text().startswith("out/plan.json:")
+    assert joulec("check", "out").status == 0
+
+
 def test_a_line_break_has_no_place_in_a_depfile() -> None:
     with pytest.raises(UsageError):
         depfile_text(Path("o"), [Path("a\nb")])
@@ -491,7 +500,7 @@ def test_verify_with_a_model_of_other_outputs(joulec: Shell, packages: Path) -> 
 def test_an_output_that_cannot_be_written(joulec: Shell, packages: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("somebody's work")
     fails(joulec("compile", DIM20, "-t", "tile16", "-o", "file"), 2, "U007")
-    ran = joulec("run", packages / "dim20", "-i", TEST_DATA, "-o", "no/such/folder.npz")
+    ran = joulec("run", packages / "dim20", "-i", TEST_DATA, "-o", "file/out.npz")
     fails(ran, 2, "U007")
     ran = joulec("compile", DIM20, "-t", "tile16", "-o", "out", "--dump-passes", "file")
     fails(ran, 2, "U007")
