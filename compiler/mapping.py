@@ -128,11 +128,11 @@ def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
     """Why the analog arrays cannot take a node, or an empty string when they can."""
     if node.op not in ("Product", "AnalogProduct"):
         return f"{node.op} is not a matrix product with constant weights"
-    shape = product_shape(node, graph)
-    assert shape is not None
     unknown = _why_not_static(node, graph)
     if unknown:
         return unknown
+    shape = product_shape(node, graph)
+    assert shape is not None
     if shape.groups > 1 and not engine.takes_groups.value:
         return f"the arrays take no grouped convolution, and this one has {shape.groups} groups"
     return ""

@@ -1,0 +1,202 @@
+"""How a matrix lies on an engine's arrays, counted by hand, and why an engine cannot take a node."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler.ir import Graph
+from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, why_not
+from compiler.ops import ProductShape
+from compiler.target import Analog, Digital, load_target
+from compiler.text import from_text
+
+TILE16, DIANA = load_target("tile16"), load_target("diana")
+
+
+def analog(name: str = "tile16") -> Analog:
+    found = load_target(name).analog
+    assert found is not None
+    return found[1]
+
+
+def digital(name: str = "tile16") -> Digital:
+    found = load_target(name).digital
+    assert found is not None
+    return found[1]
+
+
+# -- on an analog array
+
+
+@pytest.mark.parametrize(
+    ("groups", "rows", "columns", "digits", "tiles", "says"),
+    [
+        (1, 16, 16, 1, 1, "16x16: 1 tile of 16x16, 100 % used"),
+        (1, 20, 20, 1, 4, "20x20: 4 tiles of 16x16, 39 % used"),
+        (1, 17, 16, 1, 2, "17x16: 2 tiles of 16x16, 53 % used"),
+        (1, 16, 16, 2, 2, "16x16 x 2 digits: 2 tiles of 16x16, 100 % used"),
+        (1, 20, 10, 2, 4, "20x10 x 2 digits: 4 tiles of 16x16, 39 % used"),
+        (8, 9, 1, 1, 8, "8 x 9x1: 8 tiles of 16x16, 4 % used"),
+        (1, 1, 1, 1, 1, "1x1: 1 tile of 16x16, 0 % used"),
+    ],
+)
+def test_tiles(groups: int, rows: int, columns: int, digits: int, tiles: int, says: str) -> None:
+    layout = analog_layout(ProductShape(groups, rows, columns, 1), digits, analog())
+    assert layout.tiles == tiles
+    assert layout.describe() == says
+    assert layout.array_cells == tiles * 256
+    assert layout.used_cells == groups * rows * columns * digits
+
+
+def test_a_resident_layer_works_on_all_its_arrays_at_once() -> None:
+    """A reloaded one takes turns on one array; both read the input once for each column tile."""
+    shape = ProductShape(1, 20, 20, 1)
+    reloaded = analog_layout(shape, 1, analog(), reuse=3.0)
+    resident = analog_layout(shape, 1, analog(), reuse=3.0, resident=True)
+    assert (reloaded.rounds, resident.rounds) == (4, 1)
+    assert reloaded.input_reads == resident.input_reads == 2 * 3.0
+
+
+def test_a_resnet_layer_on_diana() -> None:
+    """64 channels x 3 x 3 are 576 of 1152 rows; three digits of 64 columns are 192 of 512."""
+    layout = analog_layout(ProductShape(1, 576, 64, 64), 3, analog("diana"))
+    assert layout.describe() == "576x64 x 3 digits: 1 tile of 1152x512, 19 % used"
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 100), st.integers(1, 100), st.integers(1, 2)
+)  # groups, rows, columns, digits
+def test_a_layout_holds_every_weight_and_no_tile_is_empty(
+    groups: int, rows: int, columns: int, digits: int
+) -> None:
+    layout = analog_layout(ProductShape(groups, rows, columns, 1), digits, analog())
+    assert 0 < layout.utilization <= 1
+    assert layout.row_tiles * 16 >= rows > (layout.row_tiles - 1) * 16
+    assert layout.column_tiles * 16 >= columns * digits > (layout.column_tiles - 1) * 16
+
+
+# -- on a digital array (4 columns x 4 positions on tile16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "line", "blocks", "weights", "says"),
+    [
+        (ProductShape(1, 20, 20, 1), 1, 5, 400, "5 blocks of 4x4, 25 % used"),
+        (ProductShape(1, 18, 8, 36), 6, 24, 12 * 18 * 8, "24 blocks of 4x4, 75 % used"),
+        (ProductShape(1, 4, 4, 16), 16, 4, 4 * 16, "4 blocks of 4x4, 100 % used"),
+        (ProductShape(8, 9, 1, 16), 4, 32, 8 * 4 * 9, "32 blocks of 4x4, 25 % used"),
+    ],
+)
+def test_blocks(shape: ProductShape, line: int, blocks: int, weights: int, says: str) -> None:
+    """Blocks of columns x blocks of positions along each line; each block reads its weights."""
+    layout = digital_layout(shape, line, digital())
+    assert (layout.blocks, layout.weight_bytes_read) == (blocks, weights)
+    assert layout.describe(digital()) == says
+
+
+def convolution(attributes: str, out: str) -> Graph:
+    return from_text(f"""\
+graph g(x: float32[1, 2, 8, 8]) -> (y)
+w: float32[1, 18, 4] = const random(1)
+y: float32[1, 4, {out}] = Product(x, w) {attributes}
+""")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "out", "reuse", "line"),
+    [
+        ("kernel=[3, 3] pads=[1, 1, 1, 1]", "8, 8", 3.0, 8),
+        ("kernel=[3, 3] pads=[1, 1, 1, 1] strides=[2, 2]", "4, 4", 1.5, 4),
+        ("kernel=[3, 3] strides=[3, 1]", "2, 6", 1.0, 6),
+        ("kernel=[3, 3] strides=[5, 1]", "2, 6", 1.0, 6),
+    ],
+)
+def test_lines_of_a_convolution_share_their_inputs(
+    attributes: str, out: str, reuse: float, line: int
+) -> None:
+    """Each input is read once for each kernel row that passes over it: kernel height / stride."""
+    graph = convolution(attributes, out)
+    assert patch_reuse(graph.nodes[0]) == reuse
+    assert line_of(graph.nodes[0], graph) == line
+
+
+def test_a_dense_layer_reads_its_input_once() -> None:
+    graph = from_text("""\
+graph g(x: float32[1, 3, 2]) -> (y)
+w: float32[1, 2, 2] = const [1, 2, 3, 4]
+y: float32[1, 3, 2] = Product(x, w)
+""")
+    assert patch_reuse(graph.nodes[0]) == 1.0
+    assert line_of(graph.nodes[0], graph) == 1
+
+
+# -- why not
+
+
+def reasons(node: str, header: str = "x: float32[1, 2]", constants: str = "") -> dict[str, str]:
+    """Why each engine of diana cannot take the last node."""
+    graph = from_text(f"graph g({header}) -> (y)\n{constants}{node}\n")
+    return {name: why_not(name, graph.nodes[-1], graph, DIANA) for name in DIANA.chip.engines}
+
+
+WEIGHTS = "w: float32[1, 2, 2] = const [1, 2, 3, 4]\n"
+
+
+def test_the_host_takes_everything_and_a_product_goes_anywhere() -> None:
+    found = reasons("y: float32[1, 2] = Product(x, w)", constants=WEIGHTS)
+    assert found == {"digital": "", "analog": "", "host": ""}
+
+
+@pytest.mark.parametrize(
+    ("node", "header", "digital_says", "analog_says"),
+    [
+        ("y: float32[1, 2] = Relu(x)", "x: float32[1, 2]", "", "Relu is not a matrix product with constant weights"),
+        ("y: float32[1, 2] = Exp(x)", "x: float32[1, 2]", "the vector unit has no Exp", "Exp is not"),
+        ("y: float32[1, 1] = MatMul(x, z)", "x: float32[1, 2], z: float32[2, 1]",
+         "MatMul multiplies two activations, and the array needs constant weights", "MatMul is not"),
+        ("y: float64[1, 2] = Relu(x)", "x: float64[1, 2]", "float64 is no type of the digital engine", "Relu is not a matrix product"),
+        ("y: int32[1, 2] = Relu(x)", "x: int32[1, 2]", "int32 is no type of the digital engine", "Relu is not"),
+        ("y: float32[1, ?] = Relu(x)", "x: float32[1, ?]", "the size of 'x' is not known before it runs", "Relu is not"),
+        ("y: int8[1, 2]{scale=0.5} = IntegerTable(x, x) of=\"Exp\"", "x: int8[1, 2]{scale=0.5}",
+         "the vector unit has no Exp", "IntegerTable is not"),
+        ("y: int8[1, 2]{scale=0.5} = IntegerTable(x, x) of=\"Tanh\"", "x: int8[1, 2]{scale=0.5}", "", "IntegerTable is not"),
+        ("y: float32[1, 2] = DequantizeLinear(x, x)", "x: int8[1, 2]{scale=0.5}",
+         "the digital engine has no floating-point arithmetic", "DequantizeLinear is not"),
+        ("y: float32[1, 1, 2, 2] = MaxPool(x) ceil_mode=1 kernel_shape=[2, 2] strides=[2, 2]", "x: float32[1, 1, 3, 3]",
+         "the vector unit's pools have no ceil_mode", "MaxPool is not"),
+        ("y: float32[1, 1, 3, 3] = MaxPool(x) auto_pad=\"SAME_UPPER\" kernel_shape=[2, 2]", "x: float32[1, 1, 3, 3]",
+         "its padding is automatic", "MaxPool is not"),
+        ("y: float32[1, 1, 1, 1] = MaxPool(x) dilations=[2, 2] kernel_shape=[2, 2]", "x: float32[1, 1, 3, 3]",
+         "the vector unit's pools have no dilation", "MaxPool is not"),
+        ("y: float32[1, 1, 1, 1], i: int64[1, 1, 1, 1] = MaxPool(x) kernel_shape=[3, 3]", "x: float32[1, 1, 3, 3]",
+         "the vector unit gives one result", "MaxPool is not"),
+        ("y: float32[1, 1, 1, 1, 1, 1, 2] = Relu(x)", "x: float32[1, 1, 1, 1, 1, 1, 2]",
+         "a tensor of 7 axes is more than its address generator has (6)", "Relu is not"),
+        ("y: float32[2, 1] = Transpose(x)", "x: float32[1, 2]", "", "Transpose is not"),
+        ("y: float32[2] = Flatten(x)", "x: float32[1, 2]", "", "Flatten is not"),
+    ],
+)  # fmt: skip
+def test_why_not(node: str, header: str, digital_says: str, analog_says: str) -> None:
+    found = reasons(node, header)
+    assert found["host"] == ""
+    assert found["digital"] == digital_says
+    assert found["analog"].startswith(analog_says)
+
+
+def test_groups_lie_on_arrays_that_take_them() -> None:
+    graph = from_text("""\
+graph g(x: float32[1, 2, 3]) -> (y)
+w: float32[2, 1, 1] = const [1, 2]
+y: float32[1, 2, 3] = Product(x, w) kernel=[1]
+""")
+    says = "the arrays take no grouped convolution, and this one has 2 groups"
+    assert why_not("analog", graph.nodes[0], graph, DIANA) == says
+    assert why_not("analog", graph.nodes[0], graph, TILE16) == ""
+
+
+def test_a_product_of_unknown_size_stays_on_the_host() -> None:
+    found = reasons("y: float32[?, 2] = Product(x, w)", "x: float32[?, 2]", WEIGHTS)
+    says = "the size of 'x' is not known before it runs"
+    assert found == {"digital": says, "analog": says, "host": ""}
