@@ -153,7 +153,7 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
         (STATIC, "static_mw = { value = 5, low = 1, high = 4,", "static_mw: value 5.0 lies outside [1.0, 4.0]"),
         (STATIC, "static_mw = { value = 2, low = 3, high = 4,", "static_mw: value 2.0 lies outside [3.0, 4.0]"),
         ("capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 0,", "memories.sram.capacity_bytes.value: Input should be greater"),
-        ("capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 1.5,", "memories.sram.capacity_bytes.value: Input should be a valid int"),
+        ("capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 1.5,", "memories.sram.capacity_bytes.value: Input should be a"),
         ("arrays = { value = 64,", "arrays = { value = 1125899906842625,", "engines.analog.arrays.value: Input should be less than or equal to"),
         ("cell_levels = { value = 15,", "cell_levels = { value = 4,", "engines.analog.cell_levels: 2 or an odd number of levels"),
         ("cell_levels = { value = 15,", "cell_levels = { value = 1,", "engines.analog.cell_levels: 2 or an odd number of levels"),
