@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format lint types wheel bench clean
+.PHONY: demo test test-all readme check format lint types wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -14,6 +14,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2
+
+# Everything, also what is marked slow (every model on every chip; about 20 minutes on two cores).
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
 
 check: format lint types test wheel
 
@@ -39,6 +43,10 @@ wheel: $(VENV)/.installed-dev
 # CPU time as a ratio to a fixed piece of numpy work in the same run; see tests/benchmark.py.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmark
+
+# Runs the README's commands and pastes what they print.
+readme: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.readme
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -138,9 +138,10 @@ def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Puts a file in place at once: readers see all of it or what was there before."""
+    """Puts a file in place at once: readers see all of it or what was there before. Missing folders are made."""
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(data)
             os.replace(temporary, path)
