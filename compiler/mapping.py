@@ -143,6 +143,8 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     unknown = _why_not_static(node, graph)
     if unknown:
         return unknown
+    if not node.inputs or not node.inputs[0] or not node.outputs[0]:
+        return f"{node.op} lacks its first input or output"
     data = graph.types[node.inputs[0]]
     if data.quant is None and data.dtype not in ("float32", "float16"):
         return f"{data.dtype} is no type of the digital engine"
