@@ -108,8 +108,9 @@ def digital_layout(
 
 
 def patch_reuse(node: Node) -> float:
-    """How often an input is read for one pass over a convolution: neighbouring outputs along a line share a line buffer,
-    lines do not, so each input is read kernel height / stride times (at least once).
+    """How often an input is read for one pass over a convolution: kernel height / stride times, at least once.
+
+    Neighbouring outputs along a line share a line buffer, lines do not.
     """
     kernel = node.ints("kernel", node.ints("kernel_shape", ()))
     if len(kernel) < 2:
