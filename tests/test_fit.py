@@ -1,0 +1,312 @@
+"""Fitting a layer to a number format: never worse than rounding, and as good as trying everything where that can be tried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from compiler import numerics
+from compiler.interpreter import Interpreter
+from compiler.ir import Graph, Quant, TensorType
+from compiler.target import Analog, load_target
+from compiler.text import from_text
+from passes.engine_nodes import analog_constants, analog_node, integer_constants
+from passes.fit import (
+    LayerData,
+    Moments,
+    analog_input,
+    best_scale,
+    coarse_integers,
+    fit_analog,
+    fit_integer,
+    layer_patches,
+    outputs_of,
+    real_weights,
+    sweep,
+)
+
+Doubles = npt.NDArray[np.float64]
+
+
+def dense(rows: int, columns: int, attributes: str = "") -> Graph:
+    return from_text(f"""\
+graph g(x: float32[1, {rows}]) -> (y)
+w: float32[1, {rows}, {columns}] = const random(1, -0.5, 0.5)
+b: float32[{columns}] = const random(2, -1, 1)
+y: float32[1, {columns}] = Product(x, w, b) {attributes}
+""")
+
+
+def layer(
+    graph: Graph, samples: int = 500, seed: int = 0
+) -> tuple[npt.NDArray[np.float32], LayerData]:
+    """Correlated, positive inputs (as behind a ReLU), and what the layer makes of them."""
+    rows = graph.types["x"].sizes[-1]
+    random = np.random.default_rng(seed)
+    mixed = random.standard_normal((samples, rows)) @ random.standard_normal((rows, rows))
+    values = np.maximum(mixed, 0).astype(np.float32).reshape(samples, 1, rows)
+    patches = layer_patches(values, graph.nodes[0], 1)
+    return values, LayerData(patches, outputs_of(patches, *real_weights(graph.nodes[0], graph)))
+
+
+def output_error(moments: Moments, integers: npt.NDArray[np.int8], scale: Doubles) -> Doubles:
+    """What rounding adds to the outputs' variance, by column: (w - q s)' H (w - q s)."""
+    lost = moments.weights - integers * scale[:, None, :]
+    return np.asarray(np.einsum("grk,grs,gsk->gk", lost, moments.gram, lost))
+
+
+def nearest(moments: Moments, scale: Doubles, reach: int) -> npt.NDArray[np.int8]:
+    rounded = np.clip(np.rint(moments.weights / scale[:, None, :]), -reach, reach)
+    return rounded.astype(np.int8)
+
+
+# -- the data
+
+
+def test_real_weights_of_floats_and_of_integers() -> None:
+    graph = from_text("""\
+graph g(x: int8[1, 2]{scale=0.5}) -> (y)
+w: int8[1, 2, 2]{scale=[0.25, 2.0], axis=2} = const [1, 2, 3, 4]
+b: int32[2] = const [8, -1]
+y: int8[1, 2]{scale=1.0} = Product(x, w, b)
+""")
+    weights, bias = real_weights(graph.nodes[0], graph)
+    assert weights.tolist() == [[[0.25, 4.0], [0.75, 8.0]]]
+    assert bias.tolist() == [8 * 0.25 * 0.5, -1 * 2.0 * 0.5]
+
+
+def test_patches_times_weights_are_what_the_layer_gives() -> None:
+    graph = from_text("""\
+graph g(x: float32[1, 4, 5, 5]) -> (y)
+w: float32[2, 18, 3] = const random(1)
+b: float32[6] = const random(2)
+y: float32[1, 6, 3, 2] = Product(x, w, b) dilations=[1, 2] kernel=[3, 3] pads=[1, 0, 1, 1] strides=[2, 1]
+""")
+    random = np.random.default_rng(0)
+    values = random.standard_normal((3, 1, 4, 5, 5)).astype(np.float32)
+    found = outputs_of(
+        layer_patches(values, graph.nodes[0], 2), *real_weights(graph.nodes[0], graph)
+    )
+    wanted = Interpreter(graph).run_all({"x": values})["y"]  # [samples, 1, 2 groups * 3, 3, 2]
+    moved = wanted.reshape(3, 2, 3, 6).transpose(1, 0, 3, 2).reshape(2, 18, 3)
+    assert np.abs(found - moved.astype(np.float32)).max() < 1e-5
+
+
+# -- GPTQ
+
+
+def test_the_moments_give_the_weights_back() -> None:
+    """Without noise the refit finds the weights that made the targets, even where the inputs do not determine them."""
+    graph = dense(6, 4)
+    _, data = layer(graph)
+    original, _ = real_weights(graph.nodes[0], graph)
+    np.testing.assert_allclose(Moments.of(data, original).weights, original, atol=1e-4)
+    blind = LayerData(np.zeros_like(data.patches), np.zeros_like(data.targets))
+    np.testing.assert_allclose(Moments.of(blind, original).weights, original)
+
+
+@pytest.mark.parametrize("reach", [1, 4, 13, 127])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
+    graph = dense(24, 8)
+    _, data = layer(graph, seed=seed)
+    moments = Moments.of(data, real_weights(graph.nodes[0], graph)[0])
+    scale = best_scale(moments.weights, moments.gram, reach)
+    swept = output_error(moments, sweep(moments, scale, reach), scale).sum()
+    plain = output_error(moments, nearest(moments, scale, reach), scale).sum()
+    assert swept < plain
+
+
+def test_on_uncorrelated_inputs_the_sweep_is_rounding_to_the_nearest() -> None:
+    weights = np.random.default_rng(0).standard_normal((1, 6, 3))
+    moments = Moments(np.eye(6)[None], weights, np.zeros((1, 6)), np.zeros((1, 3)))
+    scale = np.full((1, 3), 0.1)
+    assert np.array_equal(sweep(moments, scale, 20), nearest(moments, scale, 20))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_few_levels_come_near_the_best_of_all_assignments(seed: int) -> None:
+    """Ternary weights of 5 rows: 243 columns to choose from, each with its best scale.
+
+    The sweep with its descent never does worse than rounding, and on the average takes most of what is to be had.
+    """
+    graph = dense(5, 6)
+    _, data = layer(graph, seed=seed)
+    moments = Moments.of(data, real_weights(graph.nodes[0], graph)[0])
+
+    def error(integers: npt.NDArray[np.int8]) -> Doubles:
+        mapped = np.matmul(moments.gram, integers.astype(float))
+        cross = (mapped * moments.weights).sum(axis=1)
+        power = np.maximum((mapped * integers).sum(axis=1), 1e-30)
+        whole = np.einsum("grk,grs,gsk->gk", moments.weights, moments.gram, moments.weights)
+        return np.asarray((whole - cross**2 / power)[0])
+
+    every = np.array(list(product((-1, 0, 1), repeat=5)), np.int8)
+    best = np.min([error(np.repeat(one[None, :, None], 6, axis=2)) for one in every], axis=0)
+    scale = best_scale(moments.weights, moments.gram, 1)
+    rounded, found = error(nearest(moments, scale, 1)), error(coarse_integers(moments, 1))
+    assert np.all(found >= best - 1e-9)
+    assert found.sum() <= rounded.sum() + 1e-9
+    assert found.sum() - best.sum() <= 0.5 * (rounded.sum() - best.sum()) + 1e-9
+
+
+# -- int8
+
+
+def run(graph: Graph, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    return np.asarray(Interpreter(graph).run_all({"x": values})["y"], np.float64)
+
+
+def relative_error(wanted: npt.NDArray[np.floating], found: npt.NDArray[np.floating]) -> float:
+    return float(((wanted - found) ** 2).mean() / wanted.var())
+
+
+def test_fit_integer_gives_what_the_floats_give() -> None:
+    """Checked by running the integer Product that is built from it."""
+    graph = dense(24, 8)
+    values, data = layer(graph)
+    inputs = numerics.asymmetric(8, float(values.min()), float(values.max()))
+    wanted = run(graph, values)
+    out = numerics.asymmetric(8, float(wanted.min()), float(wanted.max()))
+    constants = integer_constants(fit_integer(data, graph.nodes[0], graph, inputs))
+    node = replace(graph.nodes[0], inputs=("x", *(label for label, _, _ in constants)))
+    types = {
+        "x": TensorType("int8", (1, 24), inputs),
+        "y": TensorType("int8", (1, 8), out),
+        **{n: TensorType(d.dtype.name, d.shape, q) for n, d, q in constants},
+    }
+    held = {name: data for name, data, _ in constants}
+    integers = Graph("int", ("x",), ("y",), (node,), types, held)
+    steps = Interpreter(integers).run_all({"x": numerics.quantize(values, inputs)})["y"]
+    found = numerics.dequantize(np.asarray(steps, np.int8), out)
+    assert relative_error(wanted, found) < 1e-4
+
+
+def test_fit_integer_fills_the_format_and_fits_the_accumulator() -> None:
+    graph = dense(24, 8)
+    _, data = layer(graph)
+    fitted = fit_integer(data, graph.nodes[0], graph, Quant(8, True, (0.01,), (0,)))
+    assert fitted.weights.dtype == np.int8
+    assert fitted.bias.dtype == np.int32
+    assert fitted.scale.shape == fitted.bias.shape == (8,)
+    assert np.abs(fitted.weights.astype(int)).max() <= 127
+    assert np.all(np.abs(fitted.weights.astype(int)).max(axis=1) > 60)
+
+
+def test_a_column_of_zeros_keeps_its_bias() -> None:
+    graph = dense(4, 2)
+    weights = np.array(graph.constants["w"])
+    weights[..., 0] = 0
+    graph = replace(graph, constants={**graph.constants, "w": weights})
+    _, data = layer(graph)
+    fitted = fit_integer(data, graph.nodes[0], graph, Quant(8, True, (0.01,), (0,)))
+    bias = fitted.bias * np.float64(np.float32(0.01)) * fitted.scale
+    np.testing.assert_allclose(bias[0], graph.constants["b"][0], rtol=1e-3)
+
+
+# -- analog
+
+
+def engine_of(name: str) -> Analog:
+    found = load_target(name).analog
+    assert found is not None
+    return found[1]
+
+
+def test_the_input_format_covers_the_data_or_clips_little() -> None:
+    values = np.random.default_rng(0).standard_normal(10_000).astype(np.float32)
+    for bits in (4, 7, 8):
+        quant = analog_input(values, bits)
+        assert (quant.bits, quant.signed, quant.zero_point) == (bits, True, (0,))
+        plain = numerics.symmetric(bits, float(np.abs(values).max()))
+        error, naive = (
+            float(((numerics.dequantize(numerics.quantize(values, q), q) - values) ** 2).sum())
+            for q in (quant, plain)
+        )
+        assert error <= naive
+    assert analog_input(np.zeros(4, np.float32), 7).scale[0] > 0
+
+
+@pytest.mark.parametrize("name", ["tile16", "diana"])
+def test_a_converter_has_one_gain_inside_an_array_tile(name: str) -> None:
+    """20 x 20 on 16 x 16: for each row tile and digit, columns 0-15 of the physical columns share one, 16-31 the next."""
+    graph = dense(20, 20)
+    values, data = layer(graph)
+    engine = engine_of(name)
+    fitted = fit_analog(data, values, graph.nodes[0], graph, 2, engine)
+    row_tiles = -(-20 // engine.rows.value)
+    assert fitted.gain.shape == fitted.digit_weight.shape == (1, row_tiles, 2, 20)
+    tile = np.arange(40) // engine.columns.value
+    for row_tile in range(row_tiles):
+        physical = fitted.gain[0, row_tile].reshape(-1)
+        for index in set(tile):
+            assert len(set(physical[tile == index])) == 1
+    factors = numerics.digit_factors(engine.cell_levels.value, 2)
+    for digit in range(2):
+        np.testing.assert_allclose(
+            fitted.digit_weight[:, :, digit] * fitted.gain[:, :, digit], factors[digit], rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["tile16", "diana"])
+def test_the_cells_hold_the_levels_they_have(name: str) -> None:
+    graph = dense(20, 10)
+    values, data = layer(graph)
+    engine = engine_of(name)
+    for digits in range(1, engine.max_digits.value + 1):
+        fitted = fit_analog(data, values, graph.nodes[0], graph, digits, engine)
+        assert fitted.digits.shape == (digits, 1, 20, 10)
+        assert np.abs(fitted.digits).max() <= (engine.cell_levels.value - 1) // 2
+        assert np.all(fitted.gain > 0)
+        assert np.all(fitted.gain <= 1)
+
+
+def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, Doubles]:
+    """What the float layer gives and what the array would, by ONNX Runtime on the AnalogProduct that is built."""
+    values, data = layer(graph)
+    wanted = run(graph, values)
+    fitted = fit_analog(data, values, graph.nodes[0], graph, digits, engine)
+    constants = analog_constants(fitted)
+    rows, columns = graph.types["w"].sizes[1:]
+    names = ("x", *(label for label, _, _ in constants))
+    out = numerics.asymmetric(8, float(wanted.min()), float(wanted.max()))
+    types = {
+        "x": TensorType(fitted.inputs.storage, (1, rows), fitted.inputs),
+        "y": TensorType("int8", (1, columns), out),
+        **{n: TensorType(d.dtype.name, d.shape, q) for n, d, q in constants},
+    }
+    node = analog_node(graph.nodes[0], names, "y", rows, engine)
+    held = {name: data for name, data, _ in constants}
+    steps = numerics.quantize(values, fitted.inputs)
+    made = Interpreter(Graph("analog", ("x",), ("y",), (node,), types, held)).run_all({"x": steps})
+    return wanted, np.asarray(numerics.dequantize(np.asarray(made["y"], np.int8), out), np.float64)
+
+
+@pytest.mark.parametrize("attributes", ["", "minimum=0.0", "maximum=6.0 minimum=0.0"])
+def test_more_digits_come_nearer(attributes: str) -> None:
+    """Ternary cells, 6-bit converters: one digit is rough, three are close."""
+    graph = dense(40, 8, attributes)
+    errors = [
+        relative_error(*analog_outputs(graph, digits, engine_of("diana"))) for digits in (1, 2, 3)
+    ]
+    assert errors[0] < 0.3
+    assert errors[2] < errors[1] < errors[0]
+    assert errors[2] < 0.02
+
+
+def test_cells_of_fifteen_levels_are_close_with_one_digit() -> None:
+    assert relative_error(*analog_outputs(dense(40, 8), 1, engine_of("tile16"))) < 0.02
+
+
+def test_fitting_is_repeatable() -> None:
+    graph = dense(20, 10)
+    values, data = layer(graph)
+    one, other = (
+        fit_analog(data, values, graph.nodes[0], graph, 2, engine_of("diana")) for _ in "ab"
+    )
+    for key, value in vars(one).items():
+        assert np.array_equal(value, getattr(other, key)), key
