@@ -185,6 +185,9 @@ class _Quantizer:
                 self._analog_product(node, engine)
             elif self.graph.types[node.inputs[0]].quant is None:
                 self._integer_product(node)
+            elif self.graph.types[node.outputs[0]].quant is None:
+                # The model's own integers, summed up to floats: this engine gives integers.
+                self._quantized(node, "Product", node.inputs, node.attrs)
             else:
                 self._add(node)
         elif node.op in OWN and node.op != "ClippedAdd":
