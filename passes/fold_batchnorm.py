@@ -125,7 +125,7 @@ def _matmul_bias(
 
 def _fits(data: Doubles, dtype: np.dtype[np.generic]) -> bool:
     """Whether numbers are finite and stay so in a float type."""
-    return bool(np.abs(data).max(initial=0.0) <= np.finfo(dtype).max)
+    return bool(np.abs(data).max(initial=0.0) <= np.finfo(dtype.name).max)
 
 
 def _like(rewriter: Rewriter, hint: str, data: Doubles, dtype: np.dtype[np.generic]) -> str:
