@@ -58,6 +58,7 @@ def compile_model(
     """Compiles a model for a chip. Raises CompileError for what the user can mend, PassError for a bug of a pass."""
     from backends.hybrid import lower
     from compiler.cost.bound import lower_bound
+    from compiler.cost.memory import demand_room, fewest_weight_bytes
     from compiler.driver_pruning import PruningWatch
     from compiler.onnx_import import import_onnx
     from compiler.ops import macs
@@ -69,6 +70,8 @@ def compile_model(
     progress("import")
     imported = import_onnx(model, options.bind)
     clean = run_passes(imported.graph, clean_passes(), target, *observers, progress=progress)
+    if not options.prune:
+        demand_room(fewest_weight_bytes(clean, target), target)
     inputs = _calibration_inputs(clean, options)
     passes = compile_passes(
         inputs,

@@ -26,6 +26,7 @@ Int8s: TypeAlias = npt.NDArray[np.int8]
 
 DAMPING = 0.01  # of the mean diagonal of the Gram matrix (facts/numerics.md 5.1)
 MOST_PATCHES = 16384
+WIDEST = 3072  # rows beyond which a layer's Gram matrix is taken as diagonal: its inverse would cost more than it brings
 GAIN_PATCHES = 1024  # enough to choose a converter's range
 MOST_ELEMENTS = 40_000_000  # patches * rows * groups kept for one layer
 
@@ -101,7 +102,10 @@ def outputs_of(patches: Floats, weights: Doubles, bias: Doubles) -> Floats:
 
 @dataclass(frozen=True)
 class Moments:
-    """Centered second moments of a layer: Gram matrices [G,R,R] (damped), the means, and the refitted weights [G,R,K]."""
+    """Centered second moments of a layer: Gram matrices [G,R,R] (damped), the means, and the refitted weights [G,R,K].
+
+    Of a layer with more than WIDEST rows only the diagonals [G,R,1] are known; its weights are rounded one by one.
+    """
 
     gram: Doubles
     weights: Doubles
@@ -118,6 +122,8 @@ class Moments:
     @staticmethod
     def of(data: LayerData, original: Doubles) -> Moments:
         """The moments of a layer; its weights stay as they are where the data do not determine them."""
+        if original.shape[1] > WIDEST:
+            return Moments._diagonal(data, original)
         patches = data.patches.astype(np.float64)
         mean_in, mean_out = patches.mean(axis=1), data.targets.mean(axis=1, dtype=np.float64)
         centered = patches - mean_in[:, None, :]
@@ -131,6 +137,26 @@ class Moments:
         cross = cross + damping[:, None, None] * original
         return Moments(gram, np.linalg.solve(gram, cross), mean_in, mean_out)
 
+    @staticmethod
+    def _diagonal(data: LayerData, original: Doubles) -> Moments:
+        mean_in = data.patches.mean(axis=1, dtype=np.float64)
+        power = data.patches.var(axis=1, dtype=np.float64)
+        power = power + DAMPING * power.mean(axis=1, keepdims=True) + 1e-12
+        mean_out = data.targets.mean(axis=1, dtype=np.float64)
+        return Moments(power[:, :, None], original, mean_in, mean_out)
+
+    @property
+    def power(self) -> Doubles:
+        """The variance of each input row, [G,R,1]."""
+        if self.is_diagonal:
+            return self.gram
+        return np.asarray(np.einsum("grr->gr", self.gram)[:, :, None])
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether only the diagonal is known."""
+        return bool(self.gram.shape[2] != self.gram.shape[1])
+
 
 def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
     """GPTQ: integers [G,R,K] within +-reach, row after row, the error of each spread over the rows that follow.
@@ -138,6 +164,9 @@ def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
     `scale` is [G,K]: the real value of one step in each column.
     """
     groups, rows, _ = moments.weights.shape
+    if moments.is_diagonal:
+        rounded = np.rint(moments.weights / scale[:, None, :])
+        return np.clip(rounded, -reach, reach).astype(np.int8)
     result = np.zeros(moments.weights.shape, np.int8)
     for group in range(groups):
         upper = moments.upper[group]
@@ -156,7 +185,9 @@ def coarse_integers(moments: Moments, reach: int) -> Int8s:
     Several steps are swept, the best is kept for each column (judged with its output scale fitted), and single weights are changed
     while that lowers the error.
     """
-    start = best_scale(moments.weights, moments.gram, reach)
+    start = best_scale(moments.weights, moments.power, reach)
+    if moments.is_diagonal:
+        return sweep(moments, start, reach)
     best = np.zeros(moments.weights.shape, np.int8)
     least = np.full(start.shape, np.inf)
     for factor in (1.0, 0.8, 1.25):
@@ -199,10 +230,9 @@ def _descend(moments: Moments, integers: Int8s, reach: int) -> Int8s:
     return result.astype(np.int8)
 
 
-def best_scale(weights: Doubles, gram: Doubles, reach: int) -> Doubles:
+def best_scale(weights: Doubles, power: Doubles, reach: int) -> Doubles:
     """The step [G,K] whose rounding error, weighted by the inputs' power, is least (clip search)."""
     largest = np.maximum(np.abs(weights).max(axis=1), 1e-12)
-    power = np.einsum("grr->gr", gram)[:, :, None]
     least = np.full(largest.shape, np.inf)
     best = largest / reach
     for factor in np.linspace(1.0, 0.25 if reach == 1 else 0.5, 26):
@@ -228,7 +258,7 @@ def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> Int
     """Int8 weights with one scale a column."""
     original, _ = real_weights(node, graph)
     moments = Moments.of(data, original)
-    scale = best_scale(moments.weights, moments.gram, 127).astype(np.float32).astype(np.float64)
+    scale = best_scale(moments.weights, moments.power, 127).astype(np.float32).astype(np.float64)
     # A column that is (nearly) zero still needs a scale its bias can be told in.
     floor = np.abs(moments.mean_out).max(axis=1, keepdims=True) / (inputs.scale[0] * (1 << 30))
     scale = np.maximum(np.maximum(scale, floor), 1e-20).astype(np.float32).astype(np.float64)
@@ -379,20 +409,34 @@ def _choose_gain(
     slope, offset = _least_squares(total.astype(np.float64), targets[:, thin].astype(np.float64))
     scale = _Output(slope.astype(np.float32), offset.astype(np.float32), bounds)
     highest = (1 << (engine.converter_bits.value - 1)) - 1
+    tiles = _ColumnTiles.of(digits, columns, engine.columns.value)
     gain = np.ones((groups, row_count, digits, columns))
-    column_tile = (np.arange(digits * columns) // engine.columns.value).reshape(digits, columns)
     for row_tile in range(row_count):
-        for tile in range(column_tile.max() + 1):
-            members = [
-                (parts[row_tile, digit], factors[digit], column_tile[digit] == tile)
-                for digit in range(digits)
-                if np.any(column_tile[digit] == tile)
-            ]
-            best = _best_gain(members, total, scale, highest)
-            for digit in range(digits):
-                inside = column_tile[digit] == tile
-                gain[:, row_tile, digit, inside] = best[:, None]
+        sums_of_tile = np.stack([parts[row_tile, digit] for digit in range(digits)])
+        gain[:, row_tile] = _best_gains(sums_of_tile, factors, total, scale, tiles, highest)
     return gain
+
+
+@dataclass(frozen=True)
+class _ColumnTiles:
+    """Which column tile each digit of each column lies on [D,K], and which digits speak for their column on a tile (the first there)."""
+
+    index: npt.NDArray[np.int64]
+    speaks: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def of(digits: int, columns: int, array_columns: int) -> _ColumnTiles:
+        """Digits side by side along the columns, lowest first, as passes.pad_to_tiles lays them out."""
+        index = (np.arange(digits * columns) // array_columns).reshape(digits, columns)
+        speaks = np.ones((digits, columns), np.bool_)
+        for digit in range(1, digits):
+            speaks[digit] = np.all(index[:digit] != index[digit], axis=0)
+        return _ColumnTiles(index, speaks)
+
+    @property
+    def count(self) -> int:
+        """The number of column tiles."""
+        return int(self.index.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -403,39 +447,51 @@ class _Output:
     offset: Floats
     bounds: tuple[float, float]
 
-    def of(self, total: Floats) -> Floats:
-        real = total * self.slope[:, None, :] + self.offset[:, None, :]
+    def of(self, total: Floats, columns: slice | npt.NDArray[np.int64] = slice(None)) -> Floats:
+        """The outputs of some columns' sums [G,M,columns]."""
+        real = total * self.slope[:, None, columns] + self.offset[:, None, columns]
         return np.asarray(np.clip(real, *self.bounds), np.float32)
 
 
-def _best_gain(
-    members: list[tuple[Floats, float, npt.NDArray[np.bool_]]],
+def _best_gains(
+    sums: Floats,
+    factors: Doubles,
     total: Floats,
     output: _Output,
+    tiles: _ColumnTiles,
     highest: int,
 ) -> Doubles:
-    """The gain [G] of a tile: from covering every sum down to clipping most of them.
+    """The gains [G,D,K] of one row of tiles: for each tile, from covering every sum down to clipping most of them.
 
-    `members` are the digits on the tile: sums [G,M,K], the digit's factor, and which columns lie here.
+    `sums` are [D,G,M,K]. All tiles are tried at once; each is judged with the others taken as exact.
     """
-    top = np.ones(total.shape[0])
-    for values, _, inside in members:
-        top = np.maximum(top, np.abs(values[:, :, inside]).max(axis=(1, 2)))
+    groups = sums.shape[1]
+    reach = np.abs(sums).max(axis=2).swapaxes(0, 1)  # [G,D,K]
+    top = np.ones((groups, tiles.count))
+    for group in range(groups):
+        np.maximum.at(top[group], tiles.index, reach[group])
     wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
     least = np.full(top.shape, np.inf)
     for factor in np.geomspace(1.0, 0.08, 24):
-        gain = np.minimum(highest / (top * factor), 1.0)
-        shaped = gain.astype(np.float32)[:, None, None]
-        found = total.copy()
-        for values, weight, inside in members:
-            part = values[:, :, inside]
-            codes = np.clip(np.rint(part * shaped), -highest - 1, highest)
-            found[:, :, inside] += (codes / shaped - part) * np.float32(weight)
-        error = ((output.of(found) - wanted) ** 2).sum(axis=(1, 2), dtype=np.float64)
+        tried = np.minimum(highest / (top * factor), 1.0)
+        shaped = tried[:, tiles.index].astype(np.float32).swapaxes(0, 1)[:, :, None, :]
+        codes = np.clip(np.rint(sums * shaped), -highest - 1, highest)
+        change = (codes / shaped - sums) * factors.astype(np.float32)[:, None, None, None]
+        error = np.zeros(top.shape)
+        for digit in range(len(factors)):
+            inside = np.flatnonzero(tiles.speaks[digit])
+            if not inside.size:
+                continue
+            together = tiles.index[:, inside] == tiles.index[digit, inside]
+            joint = (change[..., inside] * together[:, None, None, :]).sum(axis=0)
+            found = output.of(total[..., inside] + joint, inside)
+            squares = ((found - wanted[..., inside]) ** 2).sum(axis=1, dtype=np.float64)
+            for group in range(groups):
+                np.add.at(error[group], tiles.index[digit, inside], squares[group])
         better = error < least
-        best, least = np.where(better, gain, best), np.where(better, error, least)
-    return np.asarray(best)
+        best, least = np.where(better, tried, best), np.where(better, error, least)
+    return np.asarray(best[:, tiles.index])
 
 
 def _clipped_least_squares(

@@ -56,7 +56,10 @@ def benchmarks(scratch: Path) -> dict[str, Callable[[], object]]:
     images = {"image": np.load(digits / "digits_test.npz")["image"]}
     found: dict[str, Callable[[], object]] = {
         "joulec --help": lambda: subprocess.run(
-            [sys.executable, "-m", "compiler.cli", "--help"], cwd=ROOT, check=True, capture_output=True
+            [sys.executable, "-m", "compiler.cli", "--help"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
         ),
         "compile digits_resnet, 128 images": lambda: joulec.compile(
             digits / "digits_resnet.onnx", "diana", options=given
@@ -75,7 +78,9 @@ def benchmarks(scratch: Path) -> dict[str, Callable[[], object]]:
     resnet = joulec.compile(model, "diana", options=joulec.Options())
     test = np.load(folder / "data" / "ic_cifar10_test500.npz")["x"]
     batch = {"input": test.transpose(0, 3, 1, 2).astype(np.float32)}
-    found["compile ResNet-8, 128 images"] = lambda: joulec.compile(model, "diana", options=with_data)
+    found["compile ResNet-8, 128 images"] = lambda: joulec.compile(
+        model, "diana", options=with_data
+    )
     found["compile ResNet-8, no data"] = lambda: joulec.compile(model, "diana")
     found["run ResNet-8, 500 images"] = lambda: joulec.run(resnet, batch)
     return found

@@ -115,7 +115,7 @@ def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
     graph = dense(24, 8)
     _, data = layer(graph, seed=seed)
     moments = Moments.of(data, real_weights(graph.nodes[0], graph)[0])
-    scale = best_scale(moments.weights, moments.gram, reach)
+    scale = best_scale(moments.weights, moments.power, reach)
     swept = output_error(moments, sweep(moments, scale, reach), scale).sum()
     plain = output_error(moments, nearest(moments, scale, reach), scale).sum()
     assert swept < plain
@@ -147,7 +147,7 @@ def test_few_levels_come_near_the_best_of_all_assignments(seed: int) -> None:
 
     every = np.array(list(product((-1, 0, 1), repeat=5)), np.int8)
     best = np.min([error(np.repeat(one[None, :, None], 6, axis=2)) for one in every], axis=0)
-    scale = best_scale(moments.weights, moments.gram, 1)
+    scale = best_scale(moments.weights, moments.power, 1)
     rounded, found = error(nearest(moments, scale, 1)), error(coarse_integers(moments, 1))
     assert np.all(found >= best - 1e-9)
     assert found.sum() <= rounded.sum() + 1e-9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.cost.step import StepCost
 from compiler.errors import CapacityError
+from compiler.ir import Graph
 from compiler.target import Target
 from compiler.units import Estimate
 
@@ -32,6 +33,25 @@ def weight_home(stored_bytes_before: int, size_bytes: int, target: Target) -> st
     if stored_bytes_before + size_bytes <= second.capacity_bytes.value:
         return names[1]
     return names[-1]
+
+
+def fewest_weight_bytes(graph: Graph, target: Target) -> int:
+    """The least that a graph's constants could take: a byte a number, or one digit in the cells of an analog array."""
+    bits = 8
+    if target.analog is not None:
+        bits = min(bits, target.analog[1].cell_storage_bits.value)
+    numbers = sum(data.size for data in graph.constants.values())
+    return numbers * bits // 8
+
+
+def demand_room(weight_bytes: int, target: Target) -> None:
+    """Raises CapacityError when the chip's memories cannot hold that many bytes of weights: before hours go into fitting them."""
+    total = sum(memory.capacity_bytes.value for memory in target.memories.values())
+    if weight_bytes > total:
+        raise CapacityError(
+            f"the weights take at least {weight_bytes:,} bytes; the memories of {target.name} hold {total:,}",
+            hint="take a chip with more memory, prune, or split the model",
+        )
 
 
 def read_energy(size_bytes: float, home: str, target: Target) -> Estimate:
