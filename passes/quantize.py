@@ -19,14 +19,8 @@ from compiler.target import Analog, Host, Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
-from passes.fit import (
-    LayerData,
-    fit_analog,
-    fit_integer,
-    layer_patches,
-    outputs_of,
-    real_weights,
-)
+from passes.fit import fit_analog, fit_integer
+from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.normalize_quantization import pool_window, table_of
 from passes.walk import Walk, run_nodes
 

@@ -15,19 +15,9 @@ from compiler.ir import Graph, Quant, TensorType
 from compiler.target import Analog, load_target
 from compiler.text import from_text
 from passes.engine_nodes import analog_constants, analog_node, integer_constants
-from passes.fit import (
-    LayerData,
-    Moments,
-    analog_input,
-    best_scale,
-    coarse_integers,
-    fit_analog,
-    fit_integer,
-    layer_patches,
-    outputs_of,
-    real_weights,
-    sweep,
-)
+from passes.fit import analog_input, fit_analog, fit_integer
+from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
+from passes.rounding import Moments, best_scale, coarse_integers, sweep
 
 Doubles = npt.NDArray[np.float64]
 
