@@ -87,7 +87,7 @@ def compile_command(
     ] = None,
     dump_passes: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Writes the graph as text after each pass."),
+        typer.Option(metavar="DIR", help="Writes the graph as text and ONNX after each pass."),
     ] = None,
     annotated: Annotated[
         Path | None,
@@ -193,7 +193,10 @@ class LastGraph:
 
 
 class Dump:
-    """An observer that writes the graph as text before the first pass and after each: 00-import.txt, 01-eliminate_dead.txt, ..."""
+    """An observer that writes the graph before the first pass and after each: 00-import.txt, 01-eliminate_dead.txt, ...
+
+    Beside each text stands the same graph as ONNX, which ONNX Runtime runs, unless a node kept whole in its own opset forbids it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -206,6 +209,7 @@ class Dump:
         self._write(ran.name, after)
 
     def _write(self, name: str, graph: Graph) -> None:
+        from compiler.onnx_export import export_onnx
         from compiler.text import to_text
 
         try:
@@ -217,6 +221,8 @@ class Dump:
             ) from error
         path = self._folder / f"{self._count:02d}-{name}.txt"
         write_whole(path, to_text(graph).encode("utf-8", "backslashreplace"))
+        if all(node.op != "Segment" for node in graph):
+            write_whole(path.with_suffix(".onnx"), export_onnx(graph).SerializeToString())
         self._count += 1
 
 

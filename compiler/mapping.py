@@ -120,9 +120,9 @@ def patch_reuse(node: Node) -> float:
 
 
 def line_of(node: Node, graph: Graph) -> int:
-    """The number of neighbouring positions of a product's output."""
-    kernel = node.ints("kernel", ())
-    return graph.types[node.outputs[0]].sizes[-1] if kernel else 1
+    """The number of neighbouring positions of a product's output: its width, or all rows of a dense product."""
+    out = graph.types[node.outputs[0]]
+    return out.sizes[-1] if node.ints("kernel", ()) else out.elements // out.sizes[-1]
 
 
 def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:

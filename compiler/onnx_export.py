@@ -132,6 +132,8 @@ class _Writer:
         from onnx import helper
 
         result = out or self.fresh()
+        for name in inputs:
+            self.use(name)
         attrs = {name: value for name, value in attrs.items() if value is not None}
         # No name: ONNX Runtime refuses one given twice, and any we make up may be in the model.
         self.protos.append(helper.make_node(op, inputs, [result], **attrs))
@@ -354,8 +356,6 @@ def digits_of_tiles(
 
 
 def _write_clipped_add(writer: _Writer, node: Node) -> None:
-    for name in node.inputs:
-        writer.use(name)
     total = writer.emit("Add", *node.inputs)
     _write_bounds(writer, node, total, writer.graph.types[node.outputs[0]].dtype)
 
@@ -375,7 +375,6 @@ def _write_integer_add(writer: _Writer, node: Node) -> None:
     shares = []
     for name in node.inputs:
         quant = _quant(types[name])
-        writer.use(name)
         ratio = np.float32(quant.scale[0]) / np.float32(out.scale[0])
         shares.append(
             writer.emit("Mul", writer.centered(name, quant), writer.const(ratio, np.float32))
@@ -387,8 +386,6 @@ def _write_integer_add(writer: _Writer, node: Node) -> None:
 def _write_integer_mul(writer: _Writer, node: Node) -> None:
     types = writer.graph.types
     one, other, out = (_quant(types[n]) for n in (*node.inputs, node.outputs[0]))
-    for name in node.inputs:
-        writer.use(name)
     value = writer.emit(
         "Mul", writer.centered(node.inputs[0], one), writer.centered(node.inputs[1], other)
     )
@@ -417,7 +414,6 @@ def _write_integer_average_pool(writer: _Writer, node: Node) -> None:
 
 def _write_integer_table(writer: _Writer, node: Node) -> None:
     data = _quant(writer.graph.types[node.inputs[0]])
-    writer.use(node.inputs[1])
     index = writer.cast(node.inputs[0], "int32")
     if data.lowest:
         index = writer.emit("Sub", index, writer.const(data.lowest, np.int32))

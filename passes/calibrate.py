@@ -83,7 +83,7 @@ class _Calibrator:
     def _formats(self, node: Node) -> list[str]:
         """The number formats a node could be given by an engine of the target."""
         graph, formats = self.graph, []
-        if node.op in (*VIEWS, *MOVEMENT, "MaxPool"):
+        if node.op in (*VIEWS, *MOVEMENT, "MaxPool") or not node.outputs[0]:
             return []
         digital, analog = self.target.digital, self.target.analog
         is_float = graph.types[node.outputs[0]].quant is None
@@ -221,13 +221,15 @@ def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     if flat.size > 200_000:
         flat = flat[:: flat.size // 200_000 + 1]
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    if high - low > 1e30:  # the squares would overflow, and no step of such a range tells anything
+        return low, high
     best, least = (low, high), np.inf
     for factor in np.linspace(1.0, 0.5, 21):
         quant = numerics.asymmetric(8, low * factor, high * factor)
         back = numerics.dequantize(numerics.quantize(flat, quant), quant)
         error = float(((back - flat) ** 2).sum(dtype=np.float64))
         if error < least:
-            best, least = (low * factor, high * factor), error
+            best, least = (float(low * factor), float(high * factor)), error
     return best
 
 

@@ -185,16 +185,12 @@ z: float32[2, 2] = Relu(x)
     assert found.divergence == {}
 
 
-@pytest.mark.xfail(
-    reason="clipped_range gives numpy's floats, which the text cannot say", strict=False
-)
 def test_a_clipped_range_is_of_plain_floats() -> None:
     values = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
     low, high = clipped_range(np.append(values, np.float32(8.0)))
     assert (type(low), type(high)) == (float, float)
 
 
-@pytest.mark.xfail(reason="a node's first output is taken to be there", strict=False)
 def test_a_node_without_its_first_output() -> None:
     """An LSTM of which only the last state is read, as exporters write it."""
     found = calibrate("""\

@@ -21,6 +21,7 @@ from compiler.cli_arrays import read_arrays, write_arrays
 from compiler.cli_compile import depfile_text
 from compiler.cli_words import ReaderGoneError, parse_binds
 from compiler.errors import CODES, UsageError
+from compiler.interpreter import Model
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
@@ -176,7 +177,10 @@ def test_compile_dumps_the_passes(joulec: Shell, tmp_path: Path) -> None:
         "--annotated", "a.onnx",
     )  # fmt: skip
     assert ran.status == 0
-    names = sorted(path.name for path in (tmp_path / "dump").iterdir())
+    names = sorted(path.name for path in (tmp_path / "dump").glob("*.txt"))
+    for file in sorted((tmp_path / "dump").glob("*.onnx")):
+        Model(file.read_bytes())
+    assert len(list((tmp_path / "dump").glob("*.onnx"))) == len(names)
     assert names[:2] == ["00-import.txt", "01-eliminate_dead.txt"]
     assert names[-1].endswith("-pad_to_tiles.txt")
     assert "@analog" in (tmp_path / "dump" / names[-1]).read_text()
@@ -432,10 +436,13 @@ def test_data_that_do_not_fit(joulec: Shell, packages: Path, tmp_path: Path) -> 
 
 
 def test_a_model_that_does_not_fit(joulec: Shell, tmp_path: Path) -> None:
-    chip = (ROOT / "compiler/targets/tile16.toml").read_text().replace("33554432", "4096")
-    (tmp_path / "small.toml").write_text(chip)
+    chip = (ROOT / "compiler/targets/tile16.toml").read_text()
+    (tmp_path / "small.toml").write_text(chip.replace("33554432", "30000"))
     ran = joulec("compile", RESNET, "-t", "small.toml", "-o", "out", "--data", RESNET_DATA)
-    fails(ran, 4, "C001", "47,552 bytes", "'sram'", "4,096")
+    fails(ran, 4, "C001", "47,552 bytes", "'sram'", "30,000")
+    (tmp_path / "tiny.toml").write_text(chip.replace("33554432", "4096"))
+    ran = joulec("compile", RESNET, "-t", "tiny.toml", "-o", "out", "--data", RESNET_DATA)
+    fails(ran, 4, "C001", "at least 22,325 bytes", "4,096")
 
 
 def test_evaluate_needs_labels(joulec: Shell, packages: Path) -> None:

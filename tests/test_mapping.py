@@ -122,14 +122,14 @@ def test_lines_of_a_convolution_share_their_inputs(
     assert line_of(graph.nodes[0], graph) == line
 
 
-def test_a_dense_layer_reads_its_input_once() -> None:
+def test_a_dense_layer_reads_its_input_once_and_puts_its_rows_side_by_side() -> None:
     graph = from_text("""\
 graph g(x: float32[1, 3, 2]) -> (y)
 w: float32[1, 2, 2] = const [1, 2, 3, 4]
 y: float32[1, 3, 2] = Product(x, w)
 """)
     assert patch_reuse(graph.nodes[0]) == 1.0
-    assert line_of(graph.nodes[0], graph) == 1
+    assert line_of(graph.nodes[0], graph) == 3
 
 
 # -- why not

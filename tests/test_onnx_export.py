@@ -103,13 +103,14 @@ def analog_product(graph: Graph, node: Node, inputs: list[Array]) -> Array:
     if weights.ndim == 5:
         weights = digits_of_tiles(weights, node.integer("rows", 0), groups, count, columns_of_group)
     codes = numerics.analog_product(
-        numerics.centered(data.astype(np.int32), quant(graph, node.inputs[0])),
+        data.astype(np.int32),
         weights.astype(np.int8),
         gain.astype(np.float32),
         digit_weight.astype(np.float32),
         Window.of(node),
         node.integer("array_rows", 0),
         Converter(node.integer("converter_bits", 0)),
+        quant(graph, node.inputs[0]).zero_point[0],
     )
     real = codes * columns(multiplier, graph, node) + columns(bias, graph, node)
     if graph.types[node.outputs[0]].quant is None:

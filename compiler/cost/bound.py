@@ -7,7 +7,7 @@ Every term is a minimum that no assignment can go below:
     T >= the longest of: every product on its fastest engine with all lanes busy
 
 The bound with the weight load adds, for the weights beyond what the engines can keep, one read at the cheapest memory. It ignores
-re-reads, partial tiles, activations between layers, elementwise work, accuracy and changes of format, so it cannot be reached.
+re-reads, partial tiles, activations between layers, elementwise work, accuracy and changes of format, so only tiny plans come near it.
 """
 
 from __future__ import annotations
