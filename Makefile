@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all readme check format lint types wheel bench clean
+.PHONY: demo test test-all readme fit check format lint types wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -47,6 +47,10 @@ bench: $(VENV)/.installed-dev
 # Runs the README's commands and pastes what they print.
 readme: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.readme
+
+# Refits the constants that no source gives to published silicon; see docs/energy.md.
+fit: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fit
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from compiler import cli_compile, cli_model, cli_package, cli_run, cli_targets
+from compiler import cli_compile, cli_model, cli_package, cli_run, cli_targets, cli_validate
 from compiler.cli_failures import ClickError, bug, restrain_streams, usage_error
 from compiler.cli_words import ReaderGoneError, complain, help_when_bare, say
 from compiler.errors import CompileError, ModelError
@@ -60,7 +60,7 @@ def _joulec(
     help_when_bare(context)
 
 
-for module in (cli_compile, cli_model, cli_package, cli_run, cli_targets):
+for module in (cli_compile, cli_model, cli_package, cli_run, cli_targets, cli_validate):
     module.register(app)
 
 

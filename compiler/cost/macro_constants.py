@@ -1,0 +1,125 @@
+"""The constants of the macro formulas: each a value with its interval and its source, read from components/macro.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from math import exp, log
+from typing import Any
+
+from compiler.units import Estimate
+
+REFERENCE_NODE_NM = 28.0
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One number of components/macro.toml.
+
+    `node_nm` and `supply_v` say where the source gives it (None: it does not depend on them); `prior` and `prior_factor` are there for a
+    fitted constant: where the fit starts from and the factor that it is held within.
+    """
+
+    estimate: Estimate
+    source: str
+    node_nm: float | None = None
+    supply_v: float | None = None
+    prior: float | None = None
+    prior_factor: float | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `make fit` makes it."""
+        return self.source.startswith("fitted")
+
+
+@dataclass(frozen=True)
+class Components:
+    """All constants, the defaults for what a table leaves out, and two properties of a node."""
+
+    constants: Mapping[str, Constant]
+    defaults: Mapping[str, Constant]
+    supplies_v: tuple[tuple[float, float], ...]
+    gate_pitches_nm: tuple[tuple[float, float], ...]
+    pitch_sources: Mapping[float, str]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The constants as plain numbers."""
+        return {name: constant.estimate.value for name, constant in self.constants.items()}
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The constants that a fit moves; the spread follows from the residuals."""
+        return tuple(
+            name for name, constant in self.constants.items() if constant.prior is not None
+        )
+
+    def scale(self, node_nm: float) -> float:
+        """A capacitance at a node over the same at the reference node: the ratio of the gate pitches."""
+        pitch = _interpolated(self.gate_pitches_nm, node_nm)
+        return pitch / _interpolated(self.gate_pitches_nm, REFERENCE_NODE_NM)
+
+    def usual_supply_v(self, node_nm: float) -> float:
+        """The usual supply of a node."""
+        low, high = self.supplies_v[0][0], self.supplies_v[-1][0]
+        return _interpolated(self.supplies_v, min(max(node_nm, low), high))
+
+    def with_values(self, values: Mapping[str, Estimate]) -> Components:
+        """The same with some constants replaced."""
+        changed = {
+            name: replace(self.constants[name], estimate=estimate)
+            for name, estimate in values.items()
+        }
+        return replace(self, constants={**self.constants, **changed})
+
+
+def _interpolated(table: tuple[tuple[float, float], ...], x: float) -> float:
+    """A value between the points of an ascending table, in logarithms; proportional past its ends."""
+    if x <= table[0][0]:
+        return table[0][1] * x / table[0][0]
+    for (x0, y0), (x1, y1) in pairwise(table):
+        if x <= x1:
+            share = log(x / x0) / log(x1 / x0)
+            return exp(log(y0) + share * log(y1 / y0))
+    return table[-1][1] * x / table[-1][0]
+
+
+def _constant(entry: Mapping[str, Any]) -> Constant:
+    return Constant(
+        Estimate(float(entry["value"]), float(entry["low"]), float(entry["high"])),
+        entry["source"],
+        *(entry.get(key) for key in ("node_nm", "supply_v", "prior", "prior_factor")),
+    )
+
+
+@cache
+def load_components() -> Components:
+    """The constants that are shipped."""
+    text = resources.files("compiler").joinpath("components/macro.toml").read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    pitches = {float(node): entry for node, entry in table["gate_pitch_nm"].items()}
+    return Components(
+        {name: _constant(entry) for name, entry in table["constants"].items()},
+        {name: _constant(entry) for name, entry in table["defaults"].items()},
+        tuple(sorted((float(node), float(volt)) for node, volt in table["supply_v"].items())),
+        tuple(sorted((node, float(entry["value"])) for node, entry in pitches.items())),
+        {node: entry["source"] for node, entry in sorted(pitches.items())},
+    )
+
+
+def constants_table(components: Components) -> str:
+    """The constants as the table that docs/energy.md shows."""
+    lines = ["| constant | value | low | high | node (nm) | supply (V) | source |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, constant in {**components.constants, **components.defaults}.items():
+        estimate = constant.estimate
+        cells = [estimate.value, estimate.low, estimate.high, constant.node_nm, constant.supply_v]
+        shown = ["" if cell is None else f"{cell:g}" for cell in cells]
+        default = "default: " if name in components.defaults else ""
+        lines.append(f"| {default}`{name}` | {' | '.join(shown)} | {constant.source} |")
+    return "\n".join(lines) + "\n"
