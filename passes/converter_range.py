@@ -11,7 +11,7 @@ from compiler.numerics import Floats
 from compiler.target import Analog
 from passes.layer_data import Doubles
 
-GAIN_PATCHES = 1024  # enough to choose a converter's range
+GAIN_PATCHES = 640  # enough to choose a converter's range
 
 
 def choose_gain(
@@ -102,7 +102,7 @@ def _best_gains(
     wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
     least = np.full(top.shape, np.inf)
-    for factor in np.geomspace(1.0, 0.08, 24):
+    for factor in np.geomspace(1.0, 0.1, 16):
         tried = np.minimum(highest / (top * factor), 1.0)
         shaped = tried[:, tiles.index].astype(np.float32).swapaxes(0, 1)[:, :, None, :]
         codes = np.clip(np.rint(sums * shaped), -highest - 1, highest)

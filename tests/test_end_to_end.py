@@ -19,7 +19,7 @@ from compiler.interpreter import Model
 ROOT = Path(__file__).resolve().parent.parent
 CHIPS = ("diana", "diana_digital", "tile16")
 BINDS = {"ppocr": {"x:2": 48, "x:3": 192}, "silero": {"sequence": 576}}
-HEAVY = ("basic_pitch", "blazeface", "ppocr", "vww_float", "cifar_mbv2like", "silero")
+HEAVY = ("basic_pitch", "blazeface", "ppocr", "vww", "cifar_mbv2like", "silero", "ic_int8_qop")
 FILES = (
     *(f"mlperf-tiny/{name}.onnx" for name in (
         "ad_float", "ad_int8_qdq", "ad_int8_qop", "ic_float", "ic_int8_qdq", "ic_int8_qop", "kws_float",
@@ -127,7 +127,7 @@ def accuracy(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
 
 
 @pytest.mark.parametrize(
-    "name", ["ic_float", "kws_float", pytest.param("vww_float", marks=pytest.mark.slow)]
+    "name", ["ic_float", "kws_float", "vww_float"]
 )
 def test_int8_keeps_the_accuracy_within_a_point(
     name: str, models_folder: Path, tmp_path: Path

@@ -60,7 +60,7 @@ def test_each_node_is_a_step_and_neighbouring_host_nodes_are_one() -> None:
     last = plan.steps[-1]
     assert last.name == "n8..n9"
     assert last.nodes == ("onnx_n8", "onnx_n9")
-    assert last.reason == "why n8 (and 1 more reasons for its 2 nodes)"
+    assert last.reason == "why n8 (and 1 more reason for its 2 nodes)"
     assert last.payload in plan.files
 
 
