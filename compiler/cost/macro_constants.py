@@ -83,7 +83,9 @@ def _interpolated(table: tuple[tuple[float, float], ...], x: float) -> float:
     if x <= table[0][0]:
         return table[0][1] * x / table[0][0]
     for (x0, y0), (x1, y1) in pairwise(table):
-        if x <= x1:
+        if x == x1:
+            return y1
+        if x < x1:
             share = log(x / x0) / log(x1 / x0)
             return exp(log(y0) + share * log(y1 / y0))
     return table[-1][1] * x / table[-1][0]
