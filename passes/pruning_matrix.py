@@ -42,18 +42,27 @@ class Matrix:
         if self.node.op == "Conv":
             return data.reshape(self.groups, self.columns, self.rows)
         if self.node.op == "Product":
-            return data.transpose(0, 2, 1) * self._steps(graph)
+            return data.transpose(0, 2, 1) * self._steps(graph.types[name].quant)
         transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
         return (data if transposed else data.T)[None]
 
-    def stored(self, weights: Reals, graph: Graph) -> Array:
-        """[groups, columns, rows] in the layout, the type and (for integers) the old scales of the node's constant."""
-        name = self.node.inputs[1]
-        old, quant = graph.constants[name], graph.types[name].quant
+    def format_for(self, weights: Reals, graph: Graph) -> Quant | None:
+        """The node's own weight format; a column that would not fit its integers gets a scale as much wider as it needs."""
+        quant = graph.types[self.node.inputs[1]].quant
+        if quant is None:
+            return None
+        reach = np.abs(weights).max(axis=2, initial=0) / quant.highest
+        needed = reach.reshape(-1) if len(quant.scale) > 1 else reach.max(keepdims=True).reshape(-1)
+        scale = np.maximum(np.asarray(quant.scale), needed).astype(np.float32)
+        return replace(quant, scale=tuple(float(item) for item in scale))
+
+    def stored(self, weights: Reals, graph: Graph, quant: Quant | None) -> Array:
+        """[groups, columns, rows] in the layout and type of the node's constant, as integers of a format where that is one."""
+        old = graph.constants[self.node.inputs[1]]
         if self.node.op == "Conv":
             data = weights.reshape(old.shape)
         elif self.node.op == "Product":
-            data = (weights / self._steps(graph)).transpose(0, 2, 1)
+            data = (weights / self._steps(quant)).transpose(0, 2, 1)
         else:
             transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
             data = weights[0] if transposed else weights[0].T
@@ -61,17 +70,16 @@ class Matrix:
             data = np.clip(np.rint(data), quant.lowest, quant.highest)
         return np.asarray(data.astype(old.dtype))
 
-    def _steps(self, graph: Graph) -> Reals:
+    def _steps(self, quant: Quant | None) -> Reals:
         """What one integer step of a weight is worth, to multiply [groups, columns, rows]; ones for floats."""
-        quant = graph.types[self.node.inputs[1]].quant
         scale = np.array((1.0,) if quant is None else quant.scale)
         return scale.reshape(self.groups, self.columns, 1) if scale.size > 1 else scale.reshape(1, 1, 1)  # fmt: skip
 
-    def bias_steps(self, graph: Graph) -> Reals | None:
-        """What one integer step of each column's bias is worth; None when the bias is a float."""
-        data, weights = (graph.types[name].quant for name in self.node.inputs[:2])
+    def bias_steps(self, graph: Graph, weights: Quant | None) -> Reals:
+        """What one step of each column's bias is worth when the weights have a format; ones when the bias is a float."""
+        data = graph.types[self.node.inputs[0]].quant
         if data is None or weights is None:
-            return None
+            return np.ones(self.groups * self.columns)
         steps = product_multiplier(data, weights, None).astype(np.float64)
         return np.broadcast_to(steps, (self.groups * self.columns,))
 

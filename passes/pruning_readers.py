@@ -14,7 +14,8 @@ from passes.pruning_refit import MAX_ROWS
 from passes.pruning_saliency import Reader
 from passes.pruning_walk import Walk
 
-DAMPING = 0.01  # added to the second moments, as a share of their mean diagonal
+DAMPING = 0.01  # added to the diagonal of the second moments, as a share of it
+FLOOR = 1e-6  # added as a share of the mean diagonal, so that there is an inverse
 
 
 def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ...]:
@@ -39,14 +40,16 @@ def readers_by_second_order(
     for node in graph.nodes:
         walk.run(node, graph)
         layer = layers.get(node.name)
-        matrix = None if layer is None else _read_matrix(layer, graph)
+        known = layer is not None and walk.knows(node.inputs[0])
+        matrix = _read_matrix(layer, graph) if layer is not None and known else None
         if layer is not None and matrix is not None:
             weights = matrix.weights(graph)[0]
             data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
             square = _second_moments(matrix, data)
             whole = square if square.ndim == 2 else np.diag(square)
             power = float((weights @ whole * weights).sum())
-            readers.append(Reader(layer, weights, _damped(square), power))
+            if np.isfinite(power):
+                readers.append(Reader(layer, weights, _damped(square), power))
         walk.forget(node)
     return tuple(readers)
 
@@ -70,7 +73,10 @@ def _second_moments(matrix: Matrix, data: Array) -> Reals:
 
 
 def _damped(square: Reals) -> Reals:
+    """Each row by its own size: a row that is always zero costs nothing, however few the samples are."""
     if square.ndim == 1:
         return square
-    amount = DAMPING * float(np.trace(square)) / len(square)
-    return np.asarray(square + (amount if amount > 0 else 1.0) * np.eye(len(square)))
+    size = np.diag(square)
+    mean = float(size.mean())
+    floor = FLOOR * mean if mean > 0 else 1.0
+    return np.asarray(square + np.diag(DAMPING * size + floor))

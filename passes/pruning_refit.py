@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Array, Graph, Node, Rewriter
+from compiler.ir import Array, Graph, Node, Quant, Rewriter
 from passes.pruning_matrix import Matrix, Reals, linear, matrix_of, real
 from passes.pruning_moments import moments_of
 from passes.pruning_regression import regression
@@ -35,15 +35,20 @@ def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array])
     for position, old in enumerate(dense.nodes):
         new = graph.nodes[position]
         before.run(old, dense)
+        known = [name for name in old.outputs if before.knows(name)]
         if old == new and all(_is_same(name, dense, pruned, untouched) for name in old.inputs):
             untouched.update(old.outputs)
-            after.values.update({name: before.values[name] for name in old.outputs if name})
+            after.values.update({name: before.values[name] for name in known})
         else:
-            matrix = matrix_of(new, graph)
+            matrix = matrix_of(new, graph) if known else None
             if matrix is not None:
                 target = _linear_output(old, dense, before)
                 graph = _refitted(matrix, graph, after, _what_is_left(old.outputs[0], target, kept))
             after.run(graph.nodes[position], graph)
+            if not after.knows(*known):
+                raise ValueError(
+                    f"{new.op} {new.name!r} ran before it was pruned and does not run after"
+                )
         before.forget(old)
         after.forget(graph.nodes[position])
     return graph
@@ -65,9 +70,11 @@ def _what_is_left(name: str, data: Array, kept: Kept) -> Array:
 
 def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
     """What a product gives before any clip and output format."""
-    if linear(node, graph)[0] is node and node.outputs[0] in walk.values:
-        return walk.values[node.outputs[0]]
-    return walk.outputs(*linear(node, graph))[node.outputs[0]]
+    name = node.outputs[0]
+    plain, part = linear(node, graph)
+    return (
+        walk.values[name] if plain is node and walk.knows(name) else walk.outputs(plain, part)[name]
+    )
 
 
 def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
@@ -93,28 +100,40 @@ def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Gr
     """The graph with a layer's new weights, and `shift` added to its bias (a bias is made where there was none)."""
     rewriter = Rewriter(graph)
     weight = matrix.node.inputs[1]
-    rewriter.set_constant(weight, matrix.stored(weights, graph), graph.types[weight].quant)
+    quant = matrix.format_for(weights, graph)
+    rewriter.set_constant(weight, matrix.stored(weights, graph, quant), quant)
     for node in graph.nodes:
-        shifted = node.name == matrix.bias_node
-        rewriter.keep(_with_bias(node, matrix, graph, shift, rewriter) if shifted else node)
+        if node.name == matrix.bias_node:
+            node = _with_bias(node, matrix, graph, shift, quant, rewriter)
+        rewriter.keep(node)
     return rewriter.finish()
 
 
-def _with_bias(node: Node, matrix: Matrix, graph: Graph, shift: Reals, rewriter: Rewriter) -> Node:
+def _with_bias(
+    node: Node,
+    matrix: Matrix,
+    graph: Graph,
+    shift: Reals,
+    quant: Quant | None,
+    rewriter: Rewriter,
+) -> Node:
+    """The node that holds a layer's bias with `shift` added to it, in steps of the new weight format where it is an integer."""
     index = matrix.bias_input
     name = node.inputs[index] if index < len(node.inputs) else ""
-    steps = matrix.bias_steps(graph)
-    change = shift if steps is None else np.rint(shift / steps)
-    old = graph.constants[name] if name else None
-    dtype = graph.constants[matrix.node.inputs[1]].dtype if steps is None else np.dtype(np.int32)
-    if old is not None:
-        shape = old.shape if old.size == shift.size else shift.shape
-        spread = np.broadcast_to(old.reshape(-1).astype(np.float64), shift.shape)
-        change = (spread + change).reshape(shape)
-        dtype = old.dtype
-    if old is not None and len(graph.consumers[name]) == 1 and name not in graph.outputs:
-        rewriter.set_constant(name, change.astype(dtype))
+    weight = matrix.node.inputs[1]
+    dtype = graph.constants[weight].dtype if quant is None else np.dtype(np.int32)
+    bias, shape = shift, shift.shape
+    if name:
+        old = graph.constants[name]
+        dtype, shape = old.dtype, old.shape if old.size == shift.size else shift.shape
+        steps = matrix.bias_steps(graph, graph.types[weight].quant)
+        bias = bias + old.reshape(-1).astype(np.float64) * steps
+    if quant is not None:
+        bias = np.rint(bias / matrix.bias_steps(graph, quant))
+    data = bias.reshape(shape).astype(dtype)
+    if name and len(graph.consumers[name]) == 1 and name not in graph.outputs:
+        rewriter.set_constant(name, data)
         return node
-    made = rewriter.constant(name or f"{node.name}.bias", change.astype(dtype))
+    made = rewriter.constant(name or f"{node.name}.bias", data)
     inputs = (*node.inputs, "", "")[: max(index + 1, len(node.inputs))]
     return replace(node, inputs=(*inputs[:index], made, *inputs[index + 1 :]))

@@ -18,6 +18,8 @@ from passes.pruning_matrix import Reals
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
+SATURATED = 0.999  # a larger relative error counts as this
+
 
 @dataclass(frozen=True)
 class Space:
@@ -124,7 +126,10 @@ def spaces_of(structure: Structure) -> tuple[Space, ...]:
 
 
 def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
-    """Removes a space's classes one by one, each time the one that adds the least error relative to its readers' outputs."""
+    """Removes a space's classes one by one, each time the one that adds the least error relative to its readers' outputs.
+
+    A reader that has lost the share e of its output counts e / (1 - e), so that losing all of it is never cheap.
+    """
     states: list[tuple[Saliency, dict[int, Indices], float]] = []
     for reader in readers:
         rows = rows_of_classes(reader.layer, space.classes)
@@ -132,14 +137,17 @@ def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
             states.append((_state(reader), rows, max(reader.power, 1e-30)))
     left = space.classes.tolist()
     order, error = [], [0.0]
+    lost = np.zeros(len(states))
     while left:
-        total = np.zeros(len(left))
-        for state, rows, power in states:
-            total += np.maximum(state.costs(np.stack([rows[item] for item in left])), 0) / power
-        place = int(np.argmin(total))
-        chosen = left.pop(place)
+        costs = np.zeros((len(states), len(left)))
+        for place, (state, rows, power) in enumerate(states):
+            added = state.costs(np.stack([rows[item] for item in left]))
+            costs[place] = np.maximum(added, 0) / power
+        least = int(np.argmin(costs.sum(axis=0)))
+        lost += costs[:, least]
+        chosen = left.pop(least)
         order.append(chosen)
-        error.append(error[-1] + float(total[place]))
+        error.append(float((lost / (1 - np.minimum(lost, SATURATED))).sum()))
         for state, rows, _ in states:
             state.remove(rows[chosen])
     return Curve(space, np.array(order), np.array(error))

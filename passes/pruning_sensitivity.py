@@ -17,19 +17,16 @@ from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph
 from passes.pruning_channels import Structure
 from passes.pruning_refit import refit
-from passes.pruning_saliency import Curve
+from passes.pruning_saliency import SATURATED, Curve
 from passes.pruning_shrink import marks, shrink
 
 TRIALS = 18  # in all, if there are fewer spaces than this
-SHARES = (
-    (0.4,),
-    (0.25, 0.6),
-    (0.25, 0.5, 0.75),
-)  # of a space's classes taken out: one, two or three trials
+# Shares of the classes that matter which are taken out: one, two or three trials.
+SHARES = ((0.5,), (0.25, 0.6), (0.25, 0.5, 0.75))
+IDLE = 1e-4  # a relative error below this says that the classes do not matter
 MAX_FITTED, MAX_APART = 192, 32  # samples of a trial
 HELD_OUT = 4  # every so many samples one is kept apart from the fit, if there are so many
 BEHIND_SCORES = ("Softmax", "QuantizeLinear", "DequantizeLinear", "Identity")
-SATURATED = 0.999  # an output error above this counts as this
 
 
 def split(samples: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -51,24 +48,40 @@ def scaled_curves(
 ) -> tuple[Curve, ...]:
     """The curves in units of the network's relative output error."""
     outputs = scores(graph)
-    if not outputs:
+    wanted = _run(graph, outputs, apart)
+    if not wanted:
         return tuple(curves)
-    wanted = Interpreter(graph, outputs=outputs).run_all(apart)
     few = {name: data[:MAX_FITTED] for name, data in fitted.items()}
     shares = SHARES[max(1, min(len(SHARES), TRIALS // max(1, len(curves)))) - 1]
     result = []
     for curve in curves:
         factors: dict[int, float] = {}
-        for gone in sorted({max(1, round(share * curve.space.width)) for share in shares}):
+        for gone in _trials(curve, shares):
             kept = np.ones(structure.count, np.bool_)
             kept[curve.order[:gone]] = False
             trial = refit(graph, shrink(graph, structure, kept), marks(structure, kept), few)
-            found = Interpreter(trial, outputs=outputs).run_all(apart)
-            damage = max(relative_error(found[n], wanted[n]) for n in outputs)
+            found = _run(trial, outputs, apart)
+            damage = max((relative_error(found[n], wanted[n]) for n in found), default=np.inf)
             if curve.error[gone] > 0 and np.isfinite(damage):
                 factors[gone] = damage / (1 - min(damage, SATURATED)) / curve.error[gone]
         result.append(_scaled(curve, factors))
     return tuple(result)
+
+
+def _run(graph: Graph, outputs: Sequence[str], samples: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs; none when the graph cannot run on the samples (made-up ones may be out of its range)."""
+    try:
+        return Interpreter(graph, outputs=outputs).run_all(samples) if outputs else {}
+    except Exception:
+        return {}
+
+
+def _trials(curve: Curve, shares: Sequence[float]) -> list[int]:
+    """How many classes are gone in each trial: the idle ones and a share of the rest; one at least stays."""
+    width = curve.space.width
+    idle = int(np.searchsorted(curve.error, IDLE)) - 1
+    gone = [idle + max(1, round(share * (width - idle))) for share in shares]
+    return sorted({min(count, width - 1) for count in gone})
 
 
 def _scaled(curve: Curve, factors: Mapping[int, float]) -> Curve:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-import numpy as np
-
-from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph, Node
+from passes.walk import run_nodes
 
 
 class Walk:
     """The values of a graph on some samples, [samples, *shape], while its nodes are run one by one.
 
-    `forget` drops the values that nothing after a node reads.
+    A node that cannot run on the samples (made-up ones may be out of its range) leaves its outputs unknown, and so does every node
+    that reads them. `forget` drops the values that nothing after a node reads.
     """
 
     def __init__(self, graph: Graph, samples: Mapping[str, Array]) -> None:
@@ -29,17 +27,12 @@ class Walk:
         self.values.update(self.outputs(node, graph))
 
     def outputs(self, node: Node, graph: Graph) -> dict[str, Array]:
-        """What a node of `graph` makes of the present values."""
-        read = {name: self.values[name] for name in node.inputs if name in self.values}
-        wanted = [name for name in node.outputs if name]
-        part = replace(graph, nodes=(node,))
-        if read or not wanted:
-            return Interpreter(part, read, wanted).run_all(read) if wanted else {}
-        single = Interpreter(part, (), wanted).run({})
-        count = len(next(iter(self.values.values())))
-        return {
-            name: np.broadcast_to(value, (count, *value.shape)) for name, value in single.items()
-        }
+        """What a node of `graph` makes of the present values; nothing when it cannot run."""
+        return run_nodes(graph, (node,), self.values) or {}
+
+    def knows(self, *names: str) -> bool:
+        """Whether all these values are known."""
+        return all(name in self.values for name in names)
 
     def forget(self, node: Node) -> None:
         """Drops the values that nothing after `node` reads."""

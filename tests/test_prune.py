@@ -216,7 +216,7 @@ y: float32[1, 3, 4, 4] = Conv(e, wc)
     assert output_error(graph, after) < 0.5
 
 
-def test_integers_keep_their_scales() -> None:
+def test_integers_keep_their_scales_where_the_new_weights_fit_them() -> None:
     graph = from_text("""\
 graph ints(x: int8:8[1, 8]{scale=0.02, zero=-3} batch 0) -> (y batch 0)
 w1: int8:8[1, 8, 16]{scale=0.01, zero=0} = const random(1, -120, 120)
@@ -230,10 +230,45 @@ y: int8:8[1, 4]{scale=0.1, zero=4} = Product(h, w2, b2)
     after = prune(graph, DIANA)
     verify(after)
     assert shapes(after)["w1"] == (1, 8, 12)
-    assert after.types["w2"].quant == graph.types["w2"].quant
+    old, new = graph.types["w2"].quant, after.types["w2"].quant
+    assert old is not None
+    assert new is not None
+    reached = np.abs(after.constants["w2"].astype(int)).max(axis=(0, 1))
+    for was, now, reach in zip(old.scale, new.scale, reached.tolist(), strict=True):
+        assert now == was or (now > was and reach == 127), "wider only as far as it must be"
     assert after.constants["w2"].dtype == np.int8
     bare = replace(prune, refit=False)(graph, DIANA)
     assert output_error(graph, after) < output_error(graph, bare)
+
+
+def test_idle_channels_are_free_and_the_rest_is_not() -> None:
+    """Ten of 24 channels never speak: they go without a trace, and no layer collapses for it."""
+    graph = from_text(CONVOLUTIONS)
+    constants: dict[str, Array] = dict(graph.constants)
+    constants["w4"] = constants["w4"].copy()
+    constants["w4"][:10] = 0
+    graph = replace(graph, constants=constants)
+    free = Prune(0.05, samples(graph, 48))(graph, DIANA)
+    assert shapes(free)["w4"][0] < 24
+    assert output_error(graph, free) < 1e-6
+    after = Prune(0.3, samples(graph, 48))(graph, DIANA)
+    assert 7 <= shapes(after)["w4"][0] <= 14
+
+
+def test_a_node_that_cannot_run_on_made_up_inputs_is_no_obstacle() -> None:
+    graph = from_text("""\
+graph lookup(x: float32[1, 8] batch 0, i: int64[1] batch 0) -> (y batch 0, z)
+table: float32[2, 3] = const random(1, -1.0, 1.0)
+w1: float32[8, 16] = const random(2, -1.0, 1.0)
+w2: float32[16, 4] = const random(3, -1.0, 1.0)
+z: float32[1, 3] = Gather(table, i)
+h: float32[1, 16] = MatMul(x, w1)
+a: float32[1, 16] = Relu(h)
+y: float32[1, 4] = MatMul(a, w2)
+""")
+    after = Prune(0.25)(graph, DIANA)
+    verify(after)
+    assert pruning_summary(graph, after).share >= 0.25
 
 
 def removal_error(
