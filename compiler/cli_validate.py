@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "validate",
-        help="Predicts the efficiency of published macros and compares with what was measured.\n\n\b\n"
+        help="Compares predicted with measured energy of silicon.\n\n\b\n"
         "joulec validate silicon.csv\njoulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n",
     )(validate_command)
 

@@ -328,7 +328,7 @@ def test_targets(joulec: Shell) -> None:
 
 COMMANDS = [
     "compile", "inspect", "report", "explain", "check", "compare", "run", "evaluate", "verify",
-    "targets", "targets list", "targets show", "targets check", "targets schema",
+    "validate", "targets", "targets list", "targets show", "targets check", "targets schema",
 ]  # fmt: skip
 
 
