@@ -16,7 +16,7 @@ from compiler.ops import macs, product_shape
 from compiler.target import Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs, synthetic_inputs
-from passes.pruning_channels import KEPT, Structure, channel_structure
+from passes.pruning_channels import channel_structure
 from passes.pruning_granularity import aligned_widths, grouped_widths
 from passes.pruning_readers import readers_by_magnitude, readers_by_second_order
 from passes.pruning_refit import refit
@@ -24,6 +24,7 @@ from passes.pruning_saliency import Curve, Reader, Space, removal_curve, spaces_
 from passes.pruning_sensitivity import scaled_curves, split
 from passes.pruning_shrink import marks, shrink
 from passes.pruning_spread import Widths, spread
+from passes.pruning_structure import KEPT, Structure
 
 OVERSHOOT = 0.1  # of the MACs: a step that frees whole arrays may take so much more than asked
 

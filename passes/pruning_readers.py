@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from compiler.ir import Array, Graph
-from passes.pruning_channels import Layer, Structure
 from passes.pruning_matrix import Matrix, Reals, matrix_of, real
 from passes.pruning_moments import moments_of
 from passes.pruning_refit import MAX_ROWS
 from passes.pruning_saliency import Reader
+from passes.pruning_structure import Layer, Structure
 from passes.pruning_walk import Walk
 
 DAMPING = 0.01  # added to the diagonal of the second moments, as a share of it

@@ -13,8 +13,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from passes.pruning_channels import KEPT, Classes, Layer, Structure
 from passes.pruning_matrix import Reals
+from passes.pruning_structure import KEPT, Classes, Layer, Structure
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 

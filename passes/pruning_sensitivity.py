@@ -15,10 +15,10 @@ import numpy as np
 
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph
-from passes.pruning_channels import Structure
 from passes.pruning_refit import refit
 from passes.pruning_saliency import SATURATED, Curve
 from passes.pruning_shrink import marks, shrink
+from passes.pruning_structure import Structure
 
 TRIALS = 18  # in all, if there are fewer spaces than this
 # Shares of the classes that matter which are taken out: one, two or three trials.

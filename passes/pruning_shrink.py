@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import Array, Graph, Node, Quant, Rewriter
-from passes.pruning_channels import Structure
+from passes.pruning_structure import Structure
 
 
 def shrink(graph: Graph, structure: Structure, kept: npt.NDArray[np.bool_]) -> Graph:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from passes.pruning_channels import Structure
 from passes.pruning_saliency import Curve, Space
+from passes.pruning_structure import Structure
 
 LOOK_AHEAD = 8  # widths beyond the next that a step may jump to
 
