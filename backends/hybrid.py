@@ -20,6 +20,7 @@ from compiler.plan import (
     SCHEMA,
     Attribute,
     Buffer,
+    BuiltFrom,
     Constant,
     MemoryUse,
     Named,
@@ -46,11 +47,12 @@ def lower(
     bound: JsonValue = None,
     macs_before: int | None = None,
     pruning: Sequence[PrunedLayer] = (),
+    built_from: BuiltFrom | None = None,
 ) -> Package:
     """The plan of a placed graph, with its payloads.
 
-    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition`, `bound` and `pruning` are passed through. Raises
-    CapacityError when the model does not fit the memories of the target.
+    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition`, `bound`, `pruning` and `built_from` are passed
+    through. Raises CapacityError when the model does not fit the memories of the target.
     """
     works = cut(graph, target)
     layout = settle(works, graph, target)
@@ -94,6 +96,7 @@ def lower(
         not_modelled=_not_modelled(steps, target),
         pruning=tuple(pruning),
         assumed_energy_pj=assumed_energy_pj(works, graph, target, energy.total.value),
+        built_from=built_from,
     )
     return seal(plan, payloads)
 

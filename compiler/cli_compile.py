@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from compiler.cli_words import Binds, Progress, TextOrJson, parse_binds, say, warn, write_whole
+from compiler.cli_words import (
+    Binds,
+    Progress,
+    TextOrJson,
+    complain,
+    parse_binds,
+    say,
+    warn,
+    write_whole,
+)
 from compiler.driver import Options
 from compiler.errors import GateError, UsageError, one_line
 
@@ -19,7 +28,8 @@ if TYPE_CHECKING:
 
 HELP = """Makes a package of a model for a chip, and a report.
 
-Nothing is written when a gate fails.
+Nothing is written when a gate fails. Where nothing has changed since the package was
+made, nothing is done but to say so.
 
 \b
 joulec compile models/digits_resnet.onnx --target diana -o build/digits \\
@@ -89,6 +99,9 @@ def compile_command(
         Path | None,
         typer.Option(metavar="DIR", help="Writes the graph as text and ONNX after each pass."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compiles again, even when nothing has changed.")
+    ] = False,
     annotated: Annotated[
         Path | None,
         typer.Option(
@@ -104,8 +117,8 @@ def compile_command(
     """Compiles a model and writes its package."""
     import joulec
     from backends.report import render_report
-    from compiler.driver import compile_model
-    from compiler.plan_package import write_package
+    from compiler.driver import compile_model, kept
+    from compiler.plan_package import renew_package, write_package
 
     options = Options(
         bind=parse_binds(bind),
@@ -120,10 +133,12 @@ def compile_command(
     )
     chip = joulec.load_target(target)
     last = LastGraph()
+    wants_graphs = dump_passes is not None or annotated is not None
+    old = None if force or wants_graphs else kept(output, model, chip, options)
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
-    progress = Progress(stages())
+    progress = Progress(0 if old else stages())
     try:
-        made = compile_model(model, chip, options, observers, progress)
+        made = old or compile_model(model, chip, options, observers, progress)
     finally:
         progress.clear()
     for line in made.diagnostics:
@@ -138,9 +153,11 @@ def compile_command(
         inside = [path for path in beside if path.resolve().is_relative_to(output.resolve())]
         for path in beside.keys() - set(inside):
             write_whole(path, beside[path])
-        write_package(
-            made.package, output
-        )  # last, so that nothing is lacking once plan.json is new
+        if old is not None:
+            renew_package(output)
+            complain(f"note: nothing has changed: package {str(output)!r} is up to date")
+        else:  # last, so that nothing is lacking once plan.json is new
+            write_package(made.package, output)
         for path in inside:  # a package is only written into a folder of its own
             write_whole(path, beside[path])
     say(render_report(made.package.plan, form, all_steps))

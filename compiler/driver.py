@@ -60,6 +60,7 @@ def compile_model(
     from compiler.cost.bound import lower_bound
     from compiler.cost.memory import demand_room, fewest_weight_bytes
     from compiler.driver_pruning import PruningWatch
+    from compiler.driver_unchanged import built_from
     from compiler.onnx_import import import_onnx
     from compiler.ops import macs
     from passes.base import run_passes
@@ -72,6 +73,7 @@ def compile_model(
     clean = run_passes(imported.graph, clean_passes(), target, *observers, progress=progress)
     if not options.prune:
         demand_room(fewest_weight_bytes(clean, target), target)
+    made_from = built_from(imported.files, vars(options))  # before the data are read
     inputs = _calibration_inputs(clean, options)
     passes = compile_passes(
         inputs,
@@ -96,10 +98,24 @@ def compile_model(
         bound={**lower_bound(placed, target)},
         macs_before=sum(macs(node, clean) for node in clean),
         pruning=pruning.layers(placed, target),
+        built_from=made_from,
     )
     read = [*imported.files, *((Path(options.data),) if options.data is not None else ())]
     read += [target.file] if target.file is not None else []
     return Compiled(package, (*notes, *_modelling_notes(package)), tuple(read))
+
+
+def kept(folder: Path, model: Path, target: Target, options: Options) -> Compiled | None:
+    """What `compile_model` would give, when the package in a folder is that already; else None, in well under a second."""
+    from compiler.driver_unchanged import external_files, kept_package
+
+    package = kept_package(folder, model, target, vars(options))
+    if package is None:
+        return None
+    read = [model, *external_files(package.plan, model)]
+    read += [Path(options.data)] if options.data is not None else []
+    read += [target.file] if target.file is not None else []
+    return Compiled(package, (*package.plan.notes, *_modelling_notes(package)), tuple(read))
 
 
 def _check(options: Options) -> None:

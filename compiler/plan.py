@@ -275,12 +275,26 @@ class File(_Record):
     size_bytes: Whole
 
 
+class BuiltFrom(_Record):
+    """What a plan was made from beside its `model` and `target`: enough to see that making it again would change nothing.
+
+    `external` are the files the model keeps weights in, relative to its folder; their bytes are part of the model's hash. The others are
+    hashes: of the calibration data ("" for none), of all options, of the compiler's source and the versions it ran on.
+    """
+
+    external: tuple[str, ...]
+    data: Sha256 | Literal[""]
+    options: Sha256
+    joulec: Sha256
+
+
 class Plan(_Record):
     """A compiled model. See the classes of its fields; energy and latency are of one inference of the shapes in `inputs`.
 
     `latency_ns` is when the last step ends, engines overlapping; `serial_latency_ns` is the sum of all steps. `engines` maps names to kinds.
     `resident` tells what the weights that stay take of each engine. `bound` and `partition` are what the partition pass reports.
-    `assumed_energy_pj` is the part of the energy that rests on numbers of the chip file without a source (None: not known).
+    `assumed_energy_pj` is the part of the energy that rests on numbers of the chip file without a source (None: not known); `built_from` is
+    None when nobody said.
     """
 
     schema_: Literal["joulec.plan/1"] = Field(alias="schema")
@@ -313,6 +327,7 @@ class Plan(_Record):
     not_modelled: tuple[str, ...]
     pruning: tuple[PrunedLayer, ...] = ()
     assumed_energy_pj: Amount | None = None
+    built_from: BuiltFrom | None = None
 
     @property
     def overlap_gain_ns(self) -> float:

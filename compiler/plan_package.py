@@ -92,6 +92,15 @@ def write_package(package: Package, folder: str | Path) -> None:
         ) from error
 
 
+def renew_package(folder: str | Path) -> None:
+    """Gives plan.json a new time and leaves its bytes: what a write of the same package would do, for make. Raises UsageError (U007)."""
+    try:
+        os.utime(Path(folder) / PLAN_FILE)
+    except OSError as error:
+        shown = one_line(str(folder))
+        raise UsageError(f"cannot write package {shown!r}: {error.strerror}", code="U007") from error
+
+
 def _refuse_strange(folder: Path) -> None:
     """UsageError for a folder with contents that are not a package's: they might be somebody's work."""
     if folder.is_file() or (folder.is_symlink() and not folder.exists()):
