@@ -106,6 +106,20 @@ def divergence_used(plan: Plan) -> str:
     return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
 
 
+def divergence_measured(plan: Plan) -> str:
+    """What the whole plan was measured to do to the outputs, and on which samples; empty where nothing was measured."""
+    summary = partition_of(plan)
+    measured, samples = summary.get("measured_divergence"), summary.get("measured_samples")
+    if not isinstance(measured, float):
+        return ""
+    which = (
+        "that were not calibrated on"
+        if summary.get("measured_held_out")
+        else "of the calibration itself (the data file holds no others)"
+    )
+    return f"divergence of the whole plan {digits(measured)}, on {samples} samples {which}"
+
+
 def partition_of(plan: Plan) -> Mapping[str, JsonValue]:
     """What the partition pass reports, an empty table where it says nothing."""
     return plan.partition if isinstance(plan.partition, dict) else {}

@@ -209,6 +209,8 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "lower bound", bound_words(bound)
     yield "partition", partition(plan)
     yield "divergence", facts.divergence_used(plan)
+    if measured := facts.divergence_measured(plan):
+        yield "measured", measured
     if plan.not_modelled:
         yield "not modelled", "; ".join(one_line(item) for item in plan.not_modelled)
     for note in plan.notes:

@@ -59,6 +59,7 @@ def compile_model(
     from backends.hybrid import lower
     from compiler.cost.bound import lower_bound
     from compiler.cost.memory import demand_room, fewest_weight_bytes
+    from compiler.driver_measure import measured_divergence, measured_note
     from compiler.driver_pruning import PruningWatch
     from compiler.driver_unchanged import built_from
     from compiler.onnx_import import import_onnx
@@ -85,8 +86,9 @@ def compile_model(
     )
     pruning = PruningWatch()
     placed = run_passes(clean, passes, target, pruning, *observers, progress=progress)
-    notes = (*imported.notes, *_notes(inputs, options, clean, placed))
     progress("plan")
+    partition = {**_partition_summary(placed), **measured_divergence(clean, placed, inputs, options)}
+    notes = (*imported.notes, *_notes(inputs, options, clean, placed), *measured_note(partition))
     package = lower(
         placed,
         target,
@@ -94,7 +96,7 @@ def compile_model(
         model_sha256=imported.sha256,
         pipeline=tuple(repr(one) for one in (*clean_passes(), *passes)),
         notes=notes,
-        partition=_partition_summary(placed),
+        partition=partition,
         bound={**lower_bound(placed, target)},
         macs_before=sum(macs(node, clean) for node in clean),
         pruning=pruning.layers(placed, target),

@@ -32,6 +32,7 @@ CODES: dict[str, str] = {
     "W003": "warning: part of the work is not modelled",
     "W004": "warning: an option had nothing to do",
     "W005": "warning: the package was compiled from another model",
+    "W006": "warning: the whole plan changes the outputs by more than its layers promised",
     "X001": "an internal error: a bug of the compiler",
 }
 

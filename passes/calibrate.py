@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -73,7 +74,7 @@ class _Calibrator:
             walk.drop(position)
         kind = (
             "KL"
-            if any(self._is_score(name) for name in graph.outputs)
+            if any(_scores(name, graph) for name in graph.outputs)
             else "relative squared error"
         )
         return Calibration(self.ranges, self.divergence, kind, self.inputs.hash)
@@ -176,27 +177,34 @@ class _Calibrator:
         found = self.ranges.get(value)
         return numerics.asymmetric(8, *found) if found else None
 
-    def _is_score(self, output: str) -> bool:
-        made = self.graph.producer.get(output)
-        if made is not None and made.op == "QuantizeLinear":
-            made = self.graph.producer.get(made.inputs[0])
-        return made is not None and made.op in ("Softmax", "LogSoftmax")
-
     def _divergence(self, results: dict[str, Array]) -> float:
         assert self.reference is not None
-        worst = 0.0
-        for name, given in results.items():
-            kind = self.graph.types[name]
-            if kind.dtype not in ("float32", "float64", "float16", "int8", "uint8"):
-                continue
-            wanted, found = (
-                _real(a, kind).astype(np.float64) for a in (self.reference[name], given)
-            )
-            made = self.graph.producer.get(name)
-            logs = made is not None and made.op == "LogSoftmax"
-            measure = divergence(wanted, found, self._is_score(name), logs)
-            worst = max(worst, measure if np.isfinite(measure) else 1e30)
-        return float(worst)
+        return output_divergence(self.graph, self.reference, results)
+
+
+def _scores(output: str, graph: Graph) -> Node | None:
+    """The Softmax or LogSoftmax an output comes from, if it does."""
+    made = graph.producer.get(output)
+    if made is not None and made.op in ("QuantizeLinear", "Cast"):
+        made = graph.producer.get(made.inputs[0])
+    return made if made is not None and made.op in ("Softmax", "LogSoftmax") else None
+
+
+def output_divergence(
+    graph: Graph, wanted: Mapping[str, Array], found: Mapping[str, Array]
+) -> float:
+    """How far results are from those of the float network: the largest over the outputs (see `Calibrate`)."""
+    worst = 0.0
+    for name, given in found.items():
+        kind = graph.types[name]
+        if kind.dtype not in ("float32", "float64", "float16", "int8", "uint8"):
+            continue
+        reals = [_real(values, kind).astype(np.float64) for values in (wanted[name], given)]
+        scores = _scores(name, graph)
+        logs = scores is not None and scores.op == "LogSoftmax"
+        measure = divergence(reals[0], reals[1], scores is not None, logs)
+        worst = max(worst, measure if np.isfinite(measure) else 1e30)
+    return float(worst)
 
 
 def divergence(

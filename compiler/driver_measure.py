@@ -1,0 +1,54 @@
+"""Measures what the whole plan does to the network's outputs, on samples that calibration did not see where there are any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+    from compiler.driver import Options
+    from compiler.ir import Graph
+    from passes.calibration_inputs import CalibrationInputs
+
+CHECKED = 64  # samples
+
+
+def measured_divergence(
+    clean: Graph, placed: Graph, inputs: CalibrationInputs | None, options: Options
+) -> dict[str, JsonValue]:
+    """{measured_divergence, measured_samples, measured_held_out} of the placed graph against the clean one; empty without given samples.
+
+    The samples are those of the data file that follow the calibration samples; where none follow, the calibration samples
+    themselves, on which the plan does better than it will on others.
+    """
+    from compiler.interpreter import Interpreter
+    from passes.calibrate import output_divergence
+    from passes.calibration_inputs import load_inputs
+
+    if inputs is None or inputs.synthetic or options.data is None:
+        return {}
+    everything = load_inputs(options.data, clean, options.calibration_samples + CHECKED)
+    held_out = everything.count > inputs.count
+    start = inputs.count if held_out else 0
+    samples = {name: data[start : start + CHECKED] for name, data in everything.arrays.items()}
+    wanted = Interpreter(clean).run_all(samples)
+    found = Interpreter(placed).run_all(samples)
+    return {
+        "measured_divergence": output_divergence(clean, wanted, found),
+        "measured_samples": len(next(iter(samples.values()))),
+        "measured_held_out": held_out,
+    }
+
+
+def measured_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    """A warning when the plan as a whole does clearly more than its layers promised."""
+    measured, limit = summary.get("measured_divergence"), summary.get("max_divergence")
+    if not isinstance(measured, float) or not isinstance(limit, float) or measured <= 2 * limit:
+        return ()
+    return (
+        f"warning[W006]: on samples that were not calibrated on, the whole plan's divergence is {measured:.3g}, over twice the "
+        f"{limit:.3g} allowed layer by layer; lower --max-divergence or give more calibration samples",
+    )
