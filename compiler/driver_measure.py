@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pydantic import JsonValue
 
-    from compiler.driver import Options
     from compiler.ir import Graph
     from passes.calibration_inputs import CalibrationInputs
 
@@ -17,23 +17,23 @@ CHECKED = 64  # samples
 
 
 def measured_divergence(
-    clean: Graph, placed: Graph, inputs: CalibrationInputs | None, options: Options
+    clean: Graph, placed: Graph, inputs: CalibrationInputs | None, data: str | Path | None
 ) -> dict[str, JsonValue]:
     """{measured_divergence, measured_samples, measured_held_out} of the placed graph against the clean one; empty without given samples.
 
-    The samples are those of the data file that follow the calibration samples; where none follow, the calibration samples
+    The samples are those of the file `data` that follow the calibration samples; where none follow, the calibration samples
     themselves, on which the plan does better than it will on others.
     """
     from compiler.interpreter import Interpreter
     from passes.calibrate import output_divergence
     from passes.calibration_inputs import load_inputs
 
-    if inputs is None or inputs.synthetic or options.data is None:
+    if inputs is None or inputs.synthetic or data is None:
         return {}
-    everything = load_inputs(options.data, clean, options.calibration_samples + CHECKED)
+    everything = load_inputs(data, clean, inputs.count + CHECKED)
     held_out = everything.count > inputs.count
     start = inputs.count if held_out else 0
-    samples = {name: data[start : start + CHECKED] for name, data in everything.arrays.items()}
+    samples = {name: array[start : start + CHECKED] for name, array in everything.arrays.items()}
     wanted = Interpreter(clean).run_all(samples)
     found = Interpreter(placed).run_all(samples)
     return {
