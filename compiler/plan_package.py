@@ -64,32 +64,50 @@ def seal(plan: Plan, payloads: Mapping[str, bytes]) -> Package:
 
 
 def write_package(package: Package, folder: str | Path) -> None:
-    """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names.
+    """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names and what a killed run left.
 
     Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError (U007) when the folder holds anything else
-    than a package, or cannot be written.
+    than a package, or cannot be written. A second writer of the same folder waits for the first.
     """
     folder = Path(folder)
     try:
         _refuse_strange(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in package.plan.files:
-            data = package.payload(name)
-            target = folder / name
-            target.parent.mkdir(exist_ok=True)
-            if not _holds(target, data):
-                _replace(target, data)
-        _replace(folder / PLAN_FILE, render_plan(package.plan))
-        for path in _payload_files(folder):
-            if path.relative_to(folder).as_posix() not in package.plan.files:
-                path.unlink()
-        with contextlib.suppress(OSError):
-            (folder / HOST_FOLDER).rmdir()  # only goes when it is empty
+        with _alone_in(folder):
+            for name in package.plan.files:
+                data = package.payload(name)
+                target = folder / name
+                target.parent.mkdir(exist_ok=True)
+                if not _holds(target, data):
+                    _replace(target, data)
+            _replace(folder / PLAN_FILE, render_plan(package.plan))
+            for path in _our_files(folder):
+                if path.relative_to(folder).as_posix() not in package.plan.files:
+                    path.unlink()
+            with contextlib.suppress(OSError):
+                (folder / HOST_FOLDER).rmdir()  # only goes when it is empty
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
             f"cannot write package {one_line(str(folder))!r}: {reason}", code="U007"
         ) from error
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other writers out of a folder, where the system can: its lock ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def renew_package(folder: str | Path) -> None:
@@ -98,7 +116,9 @@ def renew_package(folder: str | Path) -> None:
         os.utime(Path(folder) / PLAN_FILE)
     except OSError as error:
         shown = one_line(str(folder))
-        raise UsageError(f"cannot write package {shown!r}: {error.strerror}", code="U007") from error
+        raise UsageError(
+            f"cannot write package {shown!r}: {error.strerror}", code="U007"
+        ) from error
 
 
 def _refuse_strange(folder: Path) -> None:
@@ -139,14 +159,16 @@ def _is_plan(path: Path) -> bool:
     return b'"schema": "joulec.plan/' in path.read_bytes()
 
 
-def _payload_files(folder: Path) -> Iterator[Path]:
-    """Files in a package folder that bear a payload's name."""
-    for path in sorted(folder.iterdir()):
-        if WEIGHTS_NAME.fullmatch(path.name):
-            yield path
+def _our_files(folder: Path) -> Iterator[Path]:
+    """Files in a package folder that bear a payload's name or that of an unfinished file."""
     host = folder / HOST_FOLDER
+    places = [(folder, WEIGHTS_NAME)]
     if host.is_dir() and not host.is_symlink():
-        yield from (path for path in sorted(host.iterdir()) if HOST_NAME.fullmatch(path.name))
+        places.append((host, HOST_NAME))
+    for place, name in places:
+        for path in sorted(place.iterdir()):
+            if name.fullmatch(path.name) or TEMPORARY_NAME.fullmatch(path.name):
+                yield path
 
 
 def _holds(path: Path, data: bytes) -> bool:
