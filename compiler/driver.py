@@ -87,7 +87,10 @@ def compile_model(
     pruning = PruningWatch()
     placed = run_passes(clean, passes, target, pruning, *observers, progress=progress)
     progress("plan")
-    partition = {**_partition_summary(placed), **measured_divergence(clean, placed, inputs, options.data)}
+    partition = {
+        **_partition_summary(placed),
+        **measured_divergence(clean, placed, inputs, options.data),
+    }
     notes = (*imported.notes, *_notes(inputs, options, clean, placed), *measured_note(partition))
     package = lower(
         placed,

@@ -126,9 +126,7 @@ def accuracy(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
     return 100 * float((scores.argmax(axis=-1) == labels).mean())
 
 
-@pytest.mark.parametrize(
-    "name", ["ic_float", "kws_float", "vww_float"]
-)
+@pytest.mark.parametrize("name", ["ic_float", "kws_float", "vww_float"])
 def test_int8_keeps_the_accuracy_within_a_point(
     name: str, models_folder: Path, tmp_path: Path
 ) -> None:
