@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from compiler.cli_limits import limited
 from compiler.cli_words import (
     Binds,
     Progress,
@@ -99,6 +100,21 @@ def compile_command(
         Path | None,
         typer.Option(metavar="DIR", help="Writes the graph as text and ONNX after each pass."),
     ] = None,
+    max_nodes: Annotated[
+        int, typer.Option(min=1, help="Refuses a model of more nodes.")
+    ] = DEFAULT.max_nodes,
+    max_tensor_bytes: Annotated[
+        int, typer.Option(min=1, help="Refuses a model whose weights are larger.")
+    ] = DEFAULT.max_tensor_bytes,
+    max_memory: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="BYTES", help="Ends (3) when it takes more. Default: what the machine has."
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="Ends (3) when it takes longer.")
+    ] = 6 * 3600,
     force: Annotated[
         bool, typer.Option("--force", help="Compiles again, even when nothing has changed.")
     ] = False,
@@ -130,6 +146,8 @@ def compile_command(
         objective=objective,
         max_divergence=max_divergence,
         weights=weights,
+        max_nodes=max_nodes,
+        max_tensor_bytes=max_tensor_bytes,
     )
     chip = joulec.load_target(target)
     last = LastGraph()
@@ -138,7 +156,8 @@ def compile_command(
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
     progress = Progress(0 if old else stages())
     try:
-        made = old or compile_model(model, chip, options, observers, progress)
+        with limited(max_memory, time_limit):
+            made = old or compile_model(model, chip, options, observers, progress)
     finally:
         progress.clear()
     for line in made.diagnostics:

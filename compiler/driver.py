@@ -26,6 +26,8 @@ class Options:
 
     `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from `seed`), of which
     `calibration_samples` are used; `prune` is the share of MACs to remove. See passes.pipeline for the rest.
+
+    `max_nodes` and `max_tensor_bytes` say which models are refused as too large; they change nothing else.
     """
 
     bind: Mapping[str, int] = field(default_factory=dict)
@@ -37,6 +39,8 @@ class Options:
     objective: Literal["energy", "latency", "edp"] = "energy"
     max_divergence: float | None = None
     weights: Literal["auto", "resident", "reload"] = "auto"
+    max_nodes: int = 1_000_000
+    max_tensor_bytes: int = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,12 @@ def compile_model(
     options = options or Options()
     _check(options)
     progress("import")
-    imported = import_onnx(model, options.bind)
+    imported = import_onnx(
+        model,
+        options.bind,
+        max_nodes=options.max_nodes,
+        max_tensor_bytes=options.max_tensor_bytes,
+    )
     clean = run_passes(imported.graph, clean_passes(), target, *observers, progress=progress)
     if not options.prune:
         demand_room(fewest_weight_bytes(clean, target), target)

@@ -70,7 +70,7 @@ def test_times_and_places_do_not_count(
     for name in ("m.onnx", "w.bin", "data.npz", "chip.toml", "out"):
         (project / name).rename(project / "moved" / name)
     monkeypatch.chdir(project / "moved")
-    assert says_unchanged(capsys)
+    assert says_unchanged(capsys, "--max-nodes", "100000", "--time-limit", "1000")
 
 
 @pytest.mark.parametrize("more", [("--seed", "1"), ("--objective", "latency"), ("--bind", "N=1")])

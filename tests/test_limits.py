@@ -1,0 +1,109 @@
+"""Past a limit a compilation is refused and leaves nothing; within it the result is what it always is."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler import cli, cli_limits
+from compiler.cli_limits import limited
+from compiler.errors import ModelError
+
+ROOT = Path(__file__).parent.parent
+DIM20 = ROOT / "models" / "dim20.onnx"
+LINE = ("compile", str(DIM20), "-t", "tile16", "-o", "out")
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (("--max-nodes", "3"), "nodes, the limit is 3"),
+        (("--max-tensor-bytes", "100"), "bytes, the limit is 100"),
+        (("--time-limit", "0.01"), "it takes longer than the 0.01 s of --time-limit"),
+    ],
+)
+def test_past_a_limit_nothing_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    limit: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*LINE, *limit, "--depfile", "d"]) == 3
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error[M008]: ")
+    assert words in told.err
+    assert told.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size_bytes", [1_000_000, 120_000_000])
+def test_too_little_memory(tmp_path: Path, size_bytes: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from compiler.cli import main; main()", *LINE, "--max-memory", str(size_bytes)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.startswith("error[M008]: it takes more memory than the "), done.stderr
+    assert done.returncode == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_that_are_kept_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler, memory = signal.getsignal(signal.SIGALRM), resource.getrlimit(resource.RLIMIT_DATA)
+    limits = ["--max-nodes", "1000", "--max-tensor-bytes", "1000000", "--time-limit", "500"]
+    assert cli.run([*LINE]) == 0
+    assert cli.run([*LINE[:-1], "other", *limits, "--max-memory", "20000000000"]) == 0
+    assert (tmp_path / "out/plan.json").read_bytes() == (tmp_path / "other/plan.json").read_bytes()
+    assert signal.getsignal(signal.SIGALRM) == handler
+    assert resource.getrlimit(resource.RLIMIT_DATA) == memory
+
+
+def test_memory_is_refused_before_it_is_taken() -> None:
+    with pytest.raises(ModelError, match="more memory than the 900,000,000") as caught, limited(900_000_000, None):  # fmt: skip
+        np.ones(1 << 30, np.float64)
+    assert caught.value.code == "M008"
+    np.ones(1 << 24)
+
+
+def swallow_everything() -> None:
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            continue
+
+
+def test_nothing_on_the_way_swallows_the_end() -> None:
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=r"longer than the 0\.1 s"), limited(None, 0.1):
+        swallow_everything()
+    assert time.monotonic() - start < 5
+
+
+def test_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
+    script = (
+        "import signal, time\n"
+        "from compiler import cli_limits\n"
+        "cli_limits.GRACE_S = 0.2\n"
+        "with cli_limits.limited(None, 0.1):\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )  # fmt: skip
+    assert done.returncode == cli_limits.REFUSED
+    assert done.stderr == "error[M008]: it takes longer than the 0.1 s of --time-limit\n"
