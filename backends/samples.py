@@ -12,8 +12,12 @@ from compiler.ir import Array
 from compiler.plan import Port
 
 
-def split_inputs(ports: Sequence[Port], arrays: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
+def split_inputs(
+    ports: Sequence[Port], arrays: Mapping[str, Any]
+) -> tuple[int, dict[str, Array | list[Any]]]:
     """The number of samples, and each input as [S, *shape] ([1, *shape] where it is the same for all).
+
+    An input that is no tensor (a sequence, an optional, a map) is a list of one: all samples read the same.
 
     Raises UsageError (U005) naming the input, what was found and what is wanted.
     """
@@ -24,11 +28,15 @@ def split_inputs(ports: Sequence[Port], arrays: Mapping[str, Any]) -> tuple[int,
                 f"there is no input {one_line(name)!r}; the model has {', '.join(known)}",
                 nearest(name, known),
             )
-    values = {}
+    values: dict[str, Array | list[Any]] = {}
     for port in ports:
         if port.name not in arrays:
             raise _refuse(f"input {port.name!r} is missing", f"it is {_wanted(port)}")
-        values[port.name] = _split(port, _typed(port, np.asarray(arrays[port.name])))
+        given = arrays[port.name]
+        if _is_tensor(port):
+            values[port.name] = _split(port, _typed(port, np.asarray(given)))
+        else:
+            values[port.name] = [given]
     counts = {name: len(value) for name, value in values.items() if len(value) != 1}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{name!r} {count}" for name, count in counts.items())
@@ -56,6 +64,11 @@ def join_outputs(port: Port, value: Array | list[Any]) -> Any:
     moved = np.moveaxis(value, 0, axis)
     shape = moved.shape
     return moved.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+
+def _is_tensor(port: Port) -> bool:
+    """Whether the input is a tensor; the type of anything else is ONNX's text, such as `sequence_type { ... }`."""
+    return "_type" not in port.dtype
 
 
 def _typed(port: Port, array: Array) -> Array:

@@ -226,8 +226,10 @@ def _all_arrays(values: Sequence[Any]) -> bool:
     return all(isinstance(value, np.ndarray) for value in values)
 
 
-def _chunk_of(array: Array, start: int, samples: int, static: bool) -> Value:
+def _chunk_of(array: Value, start: int, samples: int, static: bool) -> Value:
     """Some samples of an input; one that is the same for all samples is repeated."""
+    if isinstance(array, list):
+        return array * samples
     part = array[start : start + samples] if len(array) > 1 else array
     whole = np.broadcast_to(part, (samples, *part.shape[1:]))
     return whole if static else [np.asarray(item) for item in whole]

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnx.version_converter
 from google.protobuf.message import DecodeError, EncodeError
 
 from compiler.errors import CompileError, ModelError, UsageError
 from compiler.ir import Array
 from compiler.onnx_external import External
 from compiler.onnx_functions import inline_functions
+from compiler.onnx_oldest import not_older_than_7
 from compiler.onnx_rules import (
-    OLDEST_OPSET,
     check_operations,
     check_rules,
     check_texts,
@@ -88,7 +87,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
     limits.check_nodes(model)
     check_texts(model)
     _join_default_domain(model)
-    model = _not_older_than_7(model)
+    model = not_older_than_7(model)
     external = External(path.parent if path else None)
     weights = take_weights(model, limits, external)
     for location in external.digests():
@@ -174,20 +173,6 @@ def _parse(data: bytes, called: str) -> onnx.ModelProto:
 def _declares_a_graph(data: bytes) -> bool:
     """Whether bytes begin as ONNX files do: the IR version, as field 1."""
     return data[0] == 0x08 and 1 <= data[1] <= 64
-
-
-def _not_older_than_7(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model older than ONNX Runtime's oldest opset, brought to it by ONNX's own converter where that can."""
-    opset = next((o.version for o in model.opset_import if not o.domain), OLDEST_OPSET)
-    if opset >= OLDEST_OPSET:
-        return model
-    try:
-        return onnx.version_converter.convert_version(model, OLDEST_OPSET)
-    except Exception as error:  # the converter raises what its C++ raises
-        raise ModelError(
-            f"the model is of opset {opset} and cannot be converted to {OLDEST_OPSET}: {error}",
-            code="M003", hint="export it again with a newer opset",
-        ) from error  # fmt: skip
 
 
 def _join_default_domain(model: onnx.ModelProto) -> None:

@@ -125,9 +125,9 @@ def _check_names(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> 
                 code="U004",
                 hint=nearest(name, known),
             )
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
             raise UsageError(
-                f"size {name!r} is bound to {size!r}, a size is 1 or more", code="U004"
+                f"size {name!r} is bound to {size!r}, a size is 0 or more", code="U004"
             )
 
 

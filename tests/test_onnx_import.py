@@ -145,12 +145,17 @@ def test_a_size_without_a_name_is_bound_by_input_and_axis() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bind", "says"), [({"M": 3}, "no free size 'M'"), ({"N": 0}, "1 or more")]
+    ("bind", "says"), [({"M": 3}, "no free size 'M'"), ({"N": -1}, "0 or more")]
 )
 def test_a_wrong_bind_is_a_usage_error(bind: dict[str, int], says: str) -> None:
     line = refusal(text("(float[N] x) => (float[N] y) { y = Relu(x) }"), bind)
     assert line.startswith("error[U004]")
     assert says in line
+
+
+def test_a_size_may_be_bound_to_0() -> None:
+    model = text("(float[N] x) => (float[N] y) { y = Relu(x) }")
+    assert import_onnx(model, {"N": 0}).graph.types["y"].shape == (0,)
 
 
 def test_chains_of_shapes_become_numbers() -> None:
