@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import onnx
 
-from compiler.errors import PackageError, one_line
+from compiler.errors import PackageError, UnsupportedError, one_line
 from compiler.interpreter import Model
+from compiler.plan_package import Package, seal
 
 
 def load_host_model(data: bytes, name: str) -> Model:
@@ -27,6 +28,32 @@ def load_host_model(data: bytes, name: str) -> Model:
         raise PackageError(
             f"file {name} is refused by ONNX Runtime: {one_line(str(error))}", code="P002"
         ) from error
+
+
+def with_checked_host(package: Package) -> Package:
+    """The package, with a note on each host model that ONNX Runtime does not run. Raises UnsupportedError for one that nothing runs."""
+    notes: dict[str, str] = {}
+    for step in package.plan.steps:
+        if not step.payload or step.payload in notes:
+            continue
+        data = package.payload(step.payload)
+        try:
+            why = Model(data).on_reference
+        except Exception as error:  # ONNX Runtime's errors share no base
+            inside = sorted({node.op_type for node in onnx.ModelProto.FromString(data).graph.node})
+            raise UnsupportedError(
+                f"the host has no kernel for {', '.join(inside)}: {one_line(str(error))}",
+                code="C002",
+                node=step.name,
+            ) from error
+        notes[step.payload] = (
+            f"{step.name} runs on onnx's reference evaluator: {why}" if why else ""
+        )
+    said = tuple(note for note in notes.values() if note)
+    if not said:
+        return package
+    plan = package.plan.model_copy(update={"notes": (*package.plan.notes, *said)})
+    return seal(plan, package.payloads)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

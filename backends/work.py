@@ -14,6 +14,7 @@ from compiler.ir import Graph, Node
 from compiler.onnx_export import export_nodes
 from compiler.ops import VIEWS
 from compiler.plan import Attribute
+from compiler.reference_host import why_node_on_reference
 from compiler.target import Target
 
 HOST_SEGMENT = "HostSegment"
@@ -64,7 +65,9 @@ def cut(graph: Graph, target: Target) -> list[Work]:
     host = target.host[0]
     works: list[Work] = []
     reads = _reads(graph)
-    together = groupby(enumerate(graph.nodes), key=lambda item: _group(item[0], item[1], host))
+    together = groupby(
+        enumerate(graph.nodes), key=lambda item: _group(item[0], item[1], graph, host)
+    )
     for (_, shared), items in together:
         nodes = tuple(node for _, node in items)
         if not shared or all(_view(node, graph) is not None for node in nodes):
@@ -96,9 +99,11 @@ def _with_own_names(works: list[Work], graph: Graph) -> list[Work]:
     return result
 
 
-def _group(position: int, node: Node, host: str) -> tuple[int, bool]:
-    """What neighbours must have in common to share a model: being host nodes of the graph's opset."""
-    shared = _engine(node) == host and node.op != "Segment"
+def _group(position: int, node: Node, graph: Graph, host: str) -> tuple[int, bool]:
+    """What neighbours must have in common to share a model: being host nodes of the graph's opset that ONNX Runtime gets right."""
+    shared = (
+        _engine(node) == host and node.op != "Segment" and not why_node_on_reference(node, graph)
+    )
     return (-1 if shared else position, shared)
 
 

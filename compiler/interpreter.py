@@ -1,4 +1,4 @@
-"""Runs a graph through ONNX Runtime, optimizations off: the judge of numbers, and calibration's eyes."""
+"""Runs a graph through ONNX Runtime, optimizations off (else onnx's reference evaluator): the judge of numbers, and calibration's eyes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.errors import one_line
 from compiler.ir import Array, Graph, Node
 from compiler.onnx_export import export_nodes
+from compiler.reference_host import (
+    ReferenceModel,
+    why_node_on_reference,
+    why_not_exchanged,
+    why_reference,
+)
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -27,8 +34,8 @@ def session_options() -> onnxruntime.SessionOptions:
     return options
 
 
-class Model:
-    """An ONNX model ready to run on the host, by ONNX Runtime."""
+class RuntimeModel:
+    """An ONNX model ready to run by ONNX Runtime."""
 
     def __init__(self, model: bytes) -> None:
         import onnxruntime
@@ -39,10 +46,54 @@ class Model:
         self.inputs = tuple(item.name for item in self._session.get_inputs())
         self.outputs = tuple(item.name for item in self._session.get_outputs())
 
+    def why_not(self) -> str:
+        """Why its values cannot pass through Python, or an empty string."""
+        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
+        reasons = (why_not_exchanged(port.type) for port in ports)
+        return next((reason for reason in reasons if reason), "")
+
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """One inference: values by name in, outputs by name out."""
         results = self._session.run(None, {name: values[name] for name in self.inputs})
         return dict(zip(self.outputs, results, strict=True))
+
+
+class Model:
+    """An ONNX model ready to run on the host: by ONNX Runtime, else by onnx's reference evaluator.
+
+    `on_reference` says why ONNX Runtime does not run it, or is an empty string. Raises ONNX Runtime's error for a model that neither takes.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._runner, self.on_reference = _runner(model)
+        self.inputs, self.outputs = self._runner.inputs, self._runner.outputs
+
+    def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """One inference: values by name in, outputs by name out."""
+        return self._runner.run(values)
+
+
+def _runner(model: bytes) -> tuple[RuntimeModel | ReferenceModel, str]:
+    """What runs a model, and why that is not ONNX Runtime (empty where it is)."""
+    import onnx
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    reason = why_reference(model)
+    refused: Exception | None = None
+    if not reason:
+        try:
+            found = RuntimeModel(model)
+            reason = found.why_not()
+            if not reason:
+                return found, ""
+        except (runtime.NotImplemented, runtime.Fail) as error:  # no kernel for an operation
+            reason, refused = f"ONNX Runtime refuses it: {one_line(str(error))}", error
+    try:
+        return ReferenceModel(onnx.ModelProto.FromString(model)), reason
+    except ImportError:
+        raise
+    except Exception as error:  # the evaluator's errors share no base
+        raise refused or error from error
 
 
 class Interpreter:
@@ -101,10 +152,13 @@ class Interpreter:
     def _split(self, nodes: list[Node]) -> list[tuple[list[Node], set[str]]]:
         """Runs of nodes that can share a model, each with the values that later runs or the outputs read."""
         runs: list[list[Node]] = []
+        was_alone = True
         for node in nodes:
-            if node.op == "Segment" or not runs or runs[-1][0].op == "Segment":
+            alone = node.op == "Segment" or bool(why_node_on_reference(node, self.graph))
+            if alone or was_alone:
                 runs.append([])
             runs[-1].append(node)
+            was_alone = alone
         result = []
         later = set(self.outputs)
         for nodes_of_run in reversed(runs):
