@@ -80,6 +80,12 @@ def compile_command(
         Literal["auto", "resident", "reload"],
         typer.Option(help="Whether weights stay in the engines or are loaded in each inference."),
     ] = DEFAULT.weights,
+    precision: Annotated[
+        Literal["integer", "float"],
+        typer.Option(
+            help="float: nothing is quantized, and what no engine computes in floats runs on the host."
+        ),
+    ] = DEFAULT.precision,
     prune: Annotated[
         float, typer.Option(metavar="SHARE", help="The share of MACs to remove, from 0 to 1.")
     ] = DEFAULT.prune,
@@ -148,13 +154,14 @@ def compile_command(
         weights=weights,
         max_nodes=max_nodes,
         max_tensor_bytes=max_tensor_bytes,
+        precision=precision,
     )
     chip = joulec.load_target(target)
     last = LastGraph()
     wants_graphs = dump_passes is not None or annotated is not None
     old = None if force or wants_graphs else kept(output, model, chip, options)
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
-    progress = Progress(0 if old else stages())
+    progress = Progress(0 if old else stages(precision))
     try:
         with limited(max_memory, time_limit):
             made = old or compile_model(model, chip, options, observers, progress)
@@ -184,11 +191,13 @@ def compile_command(
         raise GateError("; ".join(broken), hint="no package was written")
 
 
-def stages() -> int:
+def stages(precision: Literal["integer", "float"]) -> int:
     """How many stages a compilation reports."""
     from passes.calibration_inputs import CalibrationInputs
-    from passes.pipeline import clean_passes, compile_passes
+    from passes.pipeline import clean_passes, compile_passes, float_passes
 
+    if precision == "float":
+        return 2 + len(float_passes())
     return 2 + len(clean_passes()) + len(compile_passes(CalibrationInputs({})))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from compiler.ir import Graph
     from compiler.plan_package import Package
     from compiler.target import Target
-    from passes.base import Observer
+    from passes.base import Observer, Pass
     from passes.calibration_inputs import CalibrationInputs
 
 Progress = Callable[[str], None]
@@ -25,7 +25,8 @@ class Options:
     """What a compilation can be asked for; the command line has a flag for each.
 
     `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from `seed`), of which
-    `calibration_samples` are used; `prune` is the share of MACs to remove. See passes.pipeline for the rest.
+    `calibration_samples` are used; `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
+    engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for the rest.
 
     `max_nodes` and `max_tensor_bytes` say which models are refused as too large; they change nothing else.
     """
@@ -41,6 +42,7 @@ class Options:
     weights: Literal["auto", "resident", "reload"] = "auto"
     max_nodes: int = 1_000_000
     max_tensor_bytes: int = 8 << 30
+    precision: Literal["integer", "float"] = "integer"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def compile_model(
     progress: Progress = lambda _: None,
 ) -> Compiled:
     """Compiles a model for a chip. Raises CompileError for what the user can mend, PassError for a bug of a pass."""
+    from backends.host_models import with_checked_host
     from backends.hybrid import lower
     from compiler.cost.bound import lower_bound
     from compiler.cost.memory import demand_room, fewest_weight_bytes
@@ -69,7 +72,7 @@ def compile_model(
     from compiler.onnx_import import import_onnx
     from compiler.ops import macs
     from passes.base import run_passes
-    from passes.pipeline import clean_passes, compile_passes
+    from passes.pipeline import clean_passes, float_passes
 
     options = options or Options()
     _check(options)
@@ -80,19 +83,13 @@ def compile_model(
         max_nodes=options.max_nodes,
         max_tensor_bytes=options.max_tensor_bytes,
     )
-    clean = run_passes(imported.graph, clean_passes(), target, *observers, progress=progress)
+    first = float_passes() if options.precision == "float" else clean_passes()
+    clean = run_passes(imported.graph, first, target, *observers, progress=progress)
     if not options.prune:
         demand_room(fewest_weight_bytes(clean, target), target)
     made_from = built_from(imported.files, vars(options))  # before the data are read
     inputs = _calibration_inputs(clean, options)
-    passes = compile_passes(
-        inputs,
-        prune_share=options.prune,
-        prune_method=options.prune_method,
-        objective=options.objective,
-        max_divergence=options.max_divergence,
-        weights=options.weights,
-    )
+    passes = _quantizing_passes(inputs, options)
     pruning = PruningWatch()
     placed = run_passes(clean, passes, target, pruning, *observers, progress=progress)
     progress("plan")
@@ -106,7 +103,7 @@ def compile_model(
         target,
         model_name=imported.name,
         model_sha256=imported.sha256,
-        pipeline=tuple(repr(one) for one in (*clean_passes(), *passes)),
+        pipeline=tuple(repr(one) for one in (*first, *passes)),
         notes=notes,
         partition=partition,
         bound={**lower_bound(placed, target)},
@@ -114,9 +111,11 @@ def compile_model(
         pruning=pruning.layers(placed, target),
         built_from=made_from,
     )
+    if options.precision == "float":
+        package = with_checked_host(package)
     read = [*imported.files, *((Path(options.data),) if options.data is not None else ())]
     read += [target.file] if target.file is not None else []
-    return Compiled(package, (*notes, *_modelling_notes(package)), tuple(read))
+    return Compiled(package, (*package.plan.notes, *_modelling_notes(package)), tuple(read))
 
 
 def kept(folder: Path, model: Path, target: Target, options: Options) -> Compiled | None:
@@ -140,11 +139,19 @@ def _check(options: Options) -> None:
         raise UsageError(f"--max-divergence {options.max_divergence}: wanted 0 or more, or inf")
     if options.calibration_samples < 1:
         raise UsageError(f"--calibration-samples {options.calibration_samples}: wanted 1 or more")
+    if options.prune and options.precision == "float":
+        raise UsageError(
+            f"--prune {options.prune} changes the model's numbers, --precision float keeps them",
+            hint="leave one of them out",
+        )
 
 
-def _calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs:
+def _calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs | None:
+    """What to calibrate on; None where nothing is quantized."""
     from passes.calibration_inputs import load_inputs, synthetic_inputs
 
+    if options.precision == "float":
+        return None
     if options.data is not None:
         return load_inputs(options.data, graph, options.calibration_samples)
     return synthetic_inputs(graph, min(options.calibration_samples, SYNTHETIC), options.seed)
@@ -153,12 +160,36 @@ def _calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs:
 SYNTHETIC = 16  # made-up samples tell little, so few are made
 
 
+def _quantizing_passes(inputs: CalibrationInputs | None, options: Options) -> tuple[Pass, ...]:
+    """What follows the first passes, which without calibration inputs were all."""
+    from passes.pipeline import compile_passes
+
+    if inputs is None:
+        return ()
+    return compile_passes(
+        inputs,
+        prune_share=options.prune,
+        prune_method=options.prune_method,
+        objective=options.objective,
+        max_divergence=options.max_divergence,
+        weights=options.weights,
+    )
+
+
 def _notes(
-    inputs: CalibrationInputs, options: Options, clean: Graph, placed: Graph
+    inputs: CalibrationInputs | None, options: Options, clean: Graph, placed: Graph
 ) -> tuple[str, ...]:
-    """Warnings on how far the result can be trusted."""
+    """Warnings on how far the result can be trusted, and what was left undone."""
     notes = []
-    if inputs.synthetic:
+    if inputs is None:
+        notes.append(
+            "nothing is quantized (--precision float): what no engine computes in floats runs on the host"
+        )
+        if options.data is not None or options.max_divergence is not None:
+            notes.append(
+                "warning[W004]: --data and --max-divergence are for quantization, and nothing is quantized"
+            )
+    elif inputs.synthetic:
         notes.append(
             f"warning[W001]: ranges and divergences were measured on {inputs.count} made-up inputs (seed {options.seed}); "
             "real ones differ, so the accuracy may fall: give samples with --data"

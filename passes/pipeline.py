@@ -15,6 +15,7 @@ from passes.lower_convolution import LowerConvolution
 from passes.normalize_quantization import NormalizeQuantization
 from passes.pad_to_tiles import PadToTiles
 from passes.partition import Partition
+from passes.place_in_float import PlaceInFloat
 from passes.prune import Prune
 from passes.quantize import Quantize
 from passes.widen_half import WidenHalf
@@ -58,4 +59,12 @@ def compile_passes(
         Partition(objective, budget, weights, allow_int8),
         Quantize(inputs),  # writes the chosen formats, which partition had to choose first
         PadToTiles(),  # last, so that only what lies on tiles is padded or split
+    )
+
+
+def float_passes() -> tuple[Pass, ...]:
+    """Everything that a compilation runs in which nothing is quantized; the result is the model's own, so no sum is rewritten."""
+    return (
+        EliminateDead(),  # first: nothing is spent on what nobody reads
+        PlaceInFloat(),  # last: no format has to be chosen, so nothing has to be measured
     )
