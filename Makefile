@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all readme fit check format lint types wheel bench clean
+.PHONY: demo test test-all readme fit conformance check format lint types wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -18,6 +18,10 @@ test: $(VENV)/.installed-dev
 # Everything, also what is marked slow (every model on every chip; about 20 minutes on two cores).
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
+
+# ONNX's own backend tests: compiled with --precision float, packaged, run; prints the count by tier.
+conformance: $(VENV)/.installed-dev
+	$(BIN)/python -W ignore -m tests.conformance
 
 check: format lint types test wheel
 

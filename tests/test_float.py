@@ -98,7 +98,7 @@ def test_random_numbers_are_refused_also_in_a_branch() -> None:
       y = If(c) <then_branch = a () => (float[2] p) { p = RandomNormal<shape = [2]>() },
                  else_branch = b () => (float[2] q) { q = RandomUniform<shape = [2]>() }>
     }""")
-    with pytest.raises(UnsupportedError, match="Random(Normal|Uniform) draws random numbers"):
+    with pytest.raises(UnsupportedError, match=r"Random(Normal|Uniform) draws random numbers"):
         joulec.compile(model, "tile16", options=FLOAT)
 
 

@@ -1,0 +1,113 @@
+"""Each rule that takes a model from ONNX Runtime: ONNX Runtime alone fails ONNX's own test, and what we run instead passes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx.parser import parse_model
+
+from compiler.interpreter import Interpreter, Model, RuntimeModel
+from compiler.onnx_import import import_onnx
+from compiler.reference_host import why_not_exchanged, why_reference
+from tests.conformance import Case, difference, load
+
+
+def feed_of(case: Case) -> Mapping[str, Any]:
+    inputs = case.data[0][0]
+    return dict(zip((value.name for value in case.model.graph.input), inputs, strict=True))
+
+
+def complaint(model: RuntimeModel | Model, case: Case) -> str:
+    """How a host's outputs differ from ONNX's, or what it says instead of running."""
+    try:
+        found = model.run(feed_of(case))
+    except Exception as error:
+        return str(error)
+    return difference(case.data[0][1], [found[name] for name in model.outputs], case)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("test_dft", "DFT sums in float32"),
+        ("test_stft", "STFT sums in float32"),
+        ("test_training_dropout", "Dropout draws other numbers"),
+        ("test_maxunpool_export_with_output_shape", "MaxUnpool takes indices"),
+        ("test_attention_4d_causal_fp16", "Attention of float16"),
+        ("test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal", "without the causal mask"),
+        ("test_attention_4d_diff_heads_mask4d_padded_kv", "mask shorter than the padded keys"),
+        ("test_resize_downsample_scales_linear_align_corners", "Resize aligns corners"),
+        ("test_convinteger_with_padding", "one zero point for all weights"),
+        ("test_reduce_max_empty_set_bool", "ReduceMax refuses booleans"),
+    ],
+)  # fmt: skip
+def test_onnx_runtime_is_wrong_and_the_reference_right(name: str, why: str) -> None:
+    case = load("node", name)
+    data = case.model.SerializeToString()
+    assert why in why_reference(data)
+    assert complaint(RuntimeModel(data), case)
+    model = Model(data)
+    assert why in model.on_reference
+    assert not complaint(model, case)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(float[4] x) => (float[4] y) <float r = {0.5}, bool t = {0}> { y = Dropout(x, r, t) }",
+        "(float[1,1,4,4] x) => (float[1,1,8,8] y) <float[4] s = {1.0,1.0,2.0,2.0}>"
+        ' { y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , s) }',
+        "(float[1,1,4,4] x, float[4] s) => (float[1,1,8,8] y) { y = Resize<mode=\"linear\">(x, , s) }",
+        "(float[1,1,4,4] q) => (float[1,1,4,4] y) { y = Attention<is_causal=1>(q, q, q) }",
+        "(uint8[1,1,3,3] x, uint8[1,1,2,2] w, uint8 p, uint8 z) => (int32[1,1,2,2] y) { y = ConvInteger(x, w, p, z) }",
+        "(bool[2] x) => (bool[1] y) { y = ReduceMax(x) }",
+    ],
+)  # fmt: skip
+def test_where_onnx_runtime_is_right_it_runs(text: str) -> None:
+    assert Model(of(text)).on_reference == ""
+
+
+def of(text: str) -> bytes:
+    data: bytes = parse_model(f'<ir_version: 10, opset_import: ["" : 23]> g {text}').SerializeToString()  # fmt: skip
+    return data
+
+
+def test_the_least_of_no_booleans() -> None:
+    model = of("(bool[2, 0] x, int64[1] a) => (bool[2, 1] y) { y = ReduceMin(x, a) }")
+    feed = {"x": np.zeros((2, 0), bool), "a": np.array([1])}
+    with pytest.raises(Exception, match="ReduceMin is not defined for empty set"):
+        RuntimeModel(model).run(feed)
+    assert Model(model).run(feed)["y"].tolist() == [[True], [True]]
+
+
+def test_types_that_python_cannot_exchange_with_onnx_runtime() -> None:
+    model = Model(of("(float[2] x) => (bfloat16[2] y) { y = Cast<to=16>(x) }"))
+    assert model.on_reference == why_not_exchanged("tensor(bfloat16)") != ""
+    assert model.run({"x": np.ones(2, np.float32)})["y"].dtype.name == "bfloat16"
+
+
+def test_a_model_without_a_kernel_runs_on_the_reference() -> None:
+    model = Model(of("(int16[2] x) => (int16[2] y) { y = Max(x, x) }"))
+    assert model.on_reference.startswith("ONNX Runtime refuses it: ")
+    assert model.run({"x": np.array([1, 2], np.int16)})["y"].tolist() == [1, 2]
+
+
+def test_what_neither_knows_is_onnx_runtime_s_error() -> None:
+    proto = onnx.ModelProto.FromString(of("(float[2] x) => (float[2] y) { y = Relu(x) }"))
+    proto.graph.node[0].op_type = "Relly"
+    with pytest.raises(Exception, match="Relly"):
+        Model(proto.SerializeToString())
+
+
+def test_the_rest_of_a_graph_stays_on_onnx_runtime() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 20]> g (float[1, 8, 1] x) => (float[1, 8, 2] y)
+    { a = Relu(x)
+      b = DFT(a)
+      y = Neg(b) }"""
+    graph = import_onnx(parse_model(text)).graph
+    pieces = [model.on_reference != "" for model, _ in Interpreter(graph)._pieces]
+    assert pieces == [False, True, False]
