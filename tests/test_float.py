@@ -47,7 +47,9 @@ def test_the_pass() -> None:
     ).graph
     target = load_target("diana_digital")
     placed = run_passes(graph, float_passes(), target)
-    assert to_text(placed).splitlines()[-2].strip() == "y: float32[1, 4] = Relu(x) from (Relu_1) @host"
+    assert (
+        to_text(placed).splitlines()[-2].strip() == "y: float32[1, 4] = Relu(x) from (Relu_1) @host"
+    )
     placement = placed.nodes[0].placement
     assert placement is not None
     assert placement.reason == (
