@@ -9,6 +9,7 @@ from typing import Any
 
 from backends import report_facts as facts
 from compiler.cost.step import PARTS
+from compiler.errors import one_line
 from compiler.plan import Plan, Step
 from compiler.units import ZERO, Estimate
 
@@ -120,7 +121,8 @@ def csv_text(plan: Plan) -> str:
 
 
 def _cell(value: object) -> object:
-    """A value for a spreadsheet: a stranger's name cannot become a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
+    """A value for a spreadsheet or a terminal: a stranger's name cannot become a formula, a row or a colour."""
+    if isinstance(value, str):
+        shown = one_line(value, limit=1 << 20)
+        return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
     return "" if value is None else value

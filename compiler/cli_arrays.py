@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from compiler.ir import Array
 MAX_FILE_BYTES = 1 << 34  # uncompressed, over all arrays of a file
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's own: no clock enters the bytes
 LABELS = "y"
+STEP_UP = re.compile(r"(?<![^/\\])\.\.(?![^/\\])")
 
 
 def read_arrays(
@@ -43,7 +46,7 @@ def read_arrays(
     except OSError as error:
         reason = error.strerror or one_line(str(error))
         raise UsageError(f"data file {shown!r}: {reason}", code="U001") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # fmt: skip
         reason = one_line(str(error)) or type(error).__name__
         raise ModelError(f"data file {shown!r}: {reason}", code="M009") from error
     except (SyntaxError, RuntimeError, TypeError) as error:  # what a forged header or zip can cause
@@ -52,7 +55,7 @@ def read_arrays(
 
 
 def write_arrays(file: Path, values: Mapping[str, Any]) -> None:
-    """Writes arrays under their own names, whatever characters these hold.
+    """Writes arrays under their own names, whatever characters these hold; a step up in one, `..`, is written `%2E%2E`: the file is a zip.
 
     A list (samples of different shapes, or a sequence) becomes NAME[0], NAME[1], ...; element types that numpy has not become float32.
     """
@@ -61,7 +64,9 @@ def write_arrays(file: Path, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             for member, array in _members(name, value):
                 with archive.open(
-                    zipfile.ZipInfo(f"{member}.npy", EPOCH), "w", force_zip64=True
+                    zipfile.ZipInfo(f"{STEP_UP.sub('%2E%2E', member)}.npy", EPOCH),
+                    "w",
+                    force_zip64=True,
                 ) as entry:
                     npy.write_array(entry, array, allow_pickle=False)
     write_whole(file, stream.getvalue())

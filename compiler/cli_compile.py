@@ -115,7 +115,9 @@ def compile_command(
     max_memory: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="BYTES", help="Ends (3) when it takes more. Default: what the machine has."
+            min=1,
+            metavar="BYTES",
+            help="Ends (3) when it takes more. Default: what the machine has.",
         ),
     ] = None,
     time_limit: Annotated[
