@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all readme fit conformance check format lint types wheel bench clean
+.PHONY: demo test test-all readme fit conformance check format lint types wheel bench fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -47,6 +47,10 @@ wheel: $(VENV)/.installed-dev
 # CPU time as a ratio to a fixed piece of numpy work in the same run; see tests/benchmark.py.
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmark
+
+# Mutated models, packages, data and chips, for a minute; see tests/fuzz.py.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz 1000000 $(SEED) --seconds 60
 
 # Runs the README's commands and pastes what they print.
 readme: $(VENV)/.installed-dev

@@ -16,6 +16,8 @@ from compiler.units import Estimate
 
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
+# A signed input of one bit has no positive value; the rest keeps powers of these within what numpy computes with.
+ANALOG_LIMITS = (("input_bits", 2, 16), ("converter_bits", 1, 32), ("max_digits", 1, 32))
 
 
 class _Strict(BaseModel):
@@ -165,6 +167,9 @@ class Chip(_Strict):
             raise ValueError("clock_mhz: a clock runs at more than 0 MHz")
         for name, engine in self.engines.items():
             if engine.kind == "analog":
+                for key, fewest, most in ANALOG_LIMITS:
+                    if not fewest <= getattr(engine, key).value <= most:
+                        raise ValueError(f"engines.{name}.{key}: wanted {fewest} to {most}")
                 levels = engine.cell_levels.value
                 if (levels != 2 and levels % 2 == 0) or levels < 2:
                     raise ValueError(f"engines.{name}.cell_levels: 2 or an odd number of levels")
