@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.driver import Options
+from compiler.driver_options import Options
 from compiler.errors import (
     CapacityError,
     CompileError,

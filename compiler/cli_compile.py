@@ -19,7 +19,7 @@ from compiler.cli_words import (
     warn,
     write_whole,
 )
-from compiler.driver import Options
+from compiler.driver_options import Options
 from compiler.errors import GateError, UsageError, one_line
 
 if TYPE_CHECKING:

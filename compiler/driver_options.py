@@ -1,0 +1,82 @@
+"""What a compilation can be asked for, and what follows from it: calibration inputs, and the passes after the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from compiler.ir import Graph
+    from passes.base import Pass
+    from passes.calibration_inputs import CalibrationInputs
+
+SYNTHETIC = 16  # made-up samples tell little, so few are made
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compilation can be asked for; the command line has a flag for each.
+
+    `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from `seed`), of which
+    `calibration_samples` are used; `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
+    engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for the rest.
+
+    `max_nodes` and `max_tensor_bytes` say which models are refused as too large; they change nothing else.
+    """
+
+    bind: Mapping[str, int] = field(default_factory=dict)
+    data: str | Path | None = None
+    calibration_samples: int = 128
+    seed: int = 0
+    prune: float = 0.0
+    prune_method: Literal["second-order", "magnitude"] = "second-order"
+    objective: Literal["energy", "latency", "edp"] = "energy"
+    max_divergence: float | None = None
+    weights: Literal["auto", "resident", "reload"] = "auto"
+    max_nodes: int = 1_000_000
+    max_tensor_bytes: int = 8 << 30
+    precision: Literal["integer", "float"] = "integer"
+
+
+def check_options(options: Options) -> None:
+    """Refuses options that have no meaning."""
+    from compiler.errors import UsageError
+
+    if options.max_divergence is not None and not options.max_divergence >= 0:
+        raise UsageError(f"--max-divergence {options.max_divergence}: wanted 0 or more, or inf")
+    if options.calibration_samples < 1:
+        raise UsageError(f"--calibration-samples {options.calibration_samples}: wanted 1 or more")
+    if options.prune and options.precision == "float":
+        raise UsageError(
+            f"--prune {options.prune} changes the model's numbers, --precision float keeps them",
+            hint="leave one of them out",
+        )
+
+
+def calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs | None:
+    """What to calibrate on; None where nothing is quantized."""
+    from passes.calibration_inputs import load_inputs, synthetic_inputs
+
+    if options.precision == "float":
+        return None
+    if options.data is not None:
+        return load_inputs(options.data, graph, options.calibration_samples)
+    return synthetic_inputs(graph, min(options.calibration_samples, SYNTHETIC), options.seed)
+
+
+def quantizing_passes(inputs: CalibrationInputs | None, options: Options) -> tuple[Pass, ...]:
+    """What follows the first passes, which without calibration inputs were all."""
+    from passes.pipeline import compile_passes
+
+    if inputs is None:
+        return ()
+    return compile_passes(
+        inputs,
+        prune_share=options.prune,
+        prune_method=options.prune_method,
+        objective=options.objective,
+        max_divergence=options.max_divergence,
+        weights=options.weights,
+    )
