@@ -10,6 +10,7 @@ import onnx
 
 from compiler.errors import ModelError
 from compiler.ir import Array, Attribute, Graph, Node, TensorType
+from compiler.onnx_convolution import why_sizes_misfit
 from compiler.ops import dtype_number, infer_types
 
 
@@ -84,6 +85,9 @@ class Builder:
 
     def types_of(self, node: Node) -> dict[str, TensorType]:
         """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares."""
+        misfit = why_sizes_misfit(node, self.types)
+        if misfit:
+            raise ModelError(f"{node.op}: {misfit}", code="M004", node=self.name)
         try:
             found = infer_types(node, self.types, self.constants)
         except Exception as error:
