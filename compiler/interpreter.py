@@ -114,6 +114,11 @@ class Interpreter:
         self.outputs = tuple(dict.fromkeys(graph.outputs if outputs is None else outputs))
         self._pieces = [self._piece(nodes, later) for nodes, later in self._split(self._needed())]
 
+    @property
+    def on_reference(self) -> bool:
+        """Whether a part of it runs on onnx's reference evaluator."""
+        return any(model.on_reference for model, _ in self._pieces)
+
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """One sample: input values by name (shaped as the graph says) to output values by name."""
         known: dict[str, Any] = dict(values)

@@ -13,7 +13,7 @@ from compiler.ir import PartitionSummary
 from passes.candidates import Candidate, Crossing, Problem
 
 Objective: TypeAlias = Literal["energy", "latency", "edp"]
-MOST_NODES = 200_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
+MOST_NODES = 20_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
 MOST_WEIGHTINGS = 40  # solves for the energy-delay product
 
 

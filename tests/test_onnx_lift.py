@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 
-from compiler.interpreter import Interpreter, session_options
+from compiler.interpreter import Interpreter, Model
 from compiler.onnx_import import import_onnx
 from compiler.verify import verify
 
@@ -248,10 +247,8 @@ def name_of(case: Case) -> str:
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_lifted_node_does_what_the_old_one_did(case: Case) -> None:
     model, feed = case.model()
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-    )
-    wanted = session.run(None, feed)
+    judge = Model(model.SerializeToString())  # ONNX Runtime, but for what it is known to get wrong
+    wanted = [judge.run(feed)[name] for name in judge.outputs]
     graph = import_onnx(model).graph
     verify(graph)
     found = Interpreter(graph).run(feed)
