@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2
 
-# Everything, also what is marked slow (every model on every chip; about 20 minutes on two cores).
+# Everything, also what is marked slow (every model on every chip, a hundred kills).
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
 

@@ -212,6 +212,13 @@ def dequantize(data: Integers, quant: Quant) -> Floats:
     return np.asarray(centered(data, quant).astype(np.float32) * scale, np.float32)
 
 
+def reals(data: npt.NDArray[np.generic], quant: Quant | None) -> Floats:
+    """Values as reals, whatever integers stand for them (None: they are floats)."""
+    if quant is None:
+        return np.asarray(data, np.float32)
+    return dequantize(np.asarray(data, quant.storage), quant)
+
+
 def symmetric(bits: int, reach: float) -> Quant:
     """A signed format with zero point 0 that reaches `reach` (at least the smallest normal float)."""
     highest = (1 << (bits - 1)) - 1

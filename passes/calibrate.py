@@ -14,6 +14,7 @@ from compiler import numerics
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
 from compiler.mapping import why_not_analog, why_not_digital
+from compiler.numerics import Floats
 from compiler.ops import MOVEMENT, VIEWS, macs
 from compiler.target import Target
 from passes.base import Pass
@@ -131,28 +132,35 @@ class _Calibrator:
             rest = Interpreter(graph, [*alive, output], graph.outputs)
         except Exception:
             return
+        layer = self._layer(node, walk) if node.op == "Product" else None
         results = {}
         for form in formats:
-            values = self._in_format(node, form, walk)
+            values = self._in_format(node, form, walk, layer)
             if values is None:
                 continue
             results[form] = self._divergence(rest.run_all({**feed, output: values}))
         self.divergence[node.name] = results
 
-    def _in_format(self, node: Node, form: str, walk: Walk) -> Array | None:
-        """A node's output on the samples, as the engine of a format would give it."""
+    def _layer(self, node: Node, walk: Walk) -> tuple[LayerData, Floats]:
+        """What a product sees and gives, which is the same for every format; and its whole input as reals."""
+        seen = numerics.reals(walk.values[node.inputs[0]], self.graph.types[node.inputs[0]].quant)
+        weights, bias = real_weights(node, self.graph)
+        patches = layer_patches(seen, node, weights.shape[0])
+        return LayerData(patches, outputs_of(patches, weights, bias)), seen
+
+    def _in_format(
+        self, node: Node, form: str, walk: Walk, layer: tuple[LayerData, Floats] | None
+    ) -> Array | None:
+        """A node's output on the samples, as the engine of a format would give it; `layer` is what `_layer` says of a product."""
         graph = self.graph
         output = graph.types[node.outputs[0]]
         quant = output.quant or self._output_quant(node.outputs[0])
         if quant is None:
             return None
-        if node.op != "Product":
+        if layer is None:
             values = np.asarray(walk.values[node.outputs[0]][: self.samples], np.float32)
             return numerics.dequantize(numerics.quantize(values, quant), quant)
-        real_in = _real(walk.values[node.inputs[0]], graph.types[node.inputs[0]])
-        weights, bias = real_weights(node, graph)
-        patches = layer_patches(real_in, node, weights.shape[0])
-        data = LayerData(patches, outputs_of(patches, weights, bias))
+        data, real_in = layer
         if form == "int8":
             given = self._output_quant(node.inputs[0]) or graph.types[node.inputs[0]].quant
             if given is None:
@@ -166,7 +174,7 @@ class _Calibrator:
             fitted = fit_analog(data, real_in, node, graph, digits, engine)
             given, constants = fitted.inputs, analog_constants(fitted)
             names = ("x", *(c[0] for c in constants))
-            built = analog_node(node, names, "y", weights.shape[1], engine)
+            built = analog_node(node, names, "y", data.patches.shape[2], engine)
         steps = numerics.quantize(real_in[: self.samples], given)
         single = _single(built, constants, graph.types[node.inputs[0]], given, output, quant)
         result = Interpreter(single).run_all({"x": steps})["y"]
@@ -199,7 +207,10 @@ def output_divergence(
         kind = graph.types[name]
         if kind.dtype not in ("float32", "float64", "float16", "int8", "uint8"):
             continue
-        reals = [_real(values, kind).astype(np.float64) for values in (wanted[name], given)]
+        reals = [
+            numerics.reals(values, kind.quant).astype(np.float64)
+            for values in (wanted[name], given)
+        ]
         scores = _scores(name, graph)
         logs = scores is not None and scores.op == "LogSoftmax"
         measure = divergence(reals[0], reals[1], scores is not None, logs)
@@ -239,13 +250,6 @@ def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
         if error < least:
             best, least = (float(low * factor), float(high * factor)), error
     return best
-
-
-def _real(values: Array, kind: TensorType) -> npt.NDArray[np.float32]:
-    """Values as reals, whatever integers stand for them."""
-    if kind.quant is not None:
-        return numerics.dequantize(np.asarray(values, kind.dtype), kind.quant)
-    return np.asarray(values, np.float32)
 
 
 def _single(

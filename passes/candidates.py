@@ -42,7 +42,6 @@ class Candidate:
     takes_integers: bool
     divergence: float
     cost: StepCost
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _alternative(candidate: Candidate) -> Alternative:
         candidate.cost.energy_pj.value,
         candidate.cost.latency_ns,
         candidate.divergence,
-        candidate.note,
+        "",
     )
 
 

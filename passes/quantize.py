@@ -301,8 +301,8 @@ class _Quantizer:
         self._run_added()
         kind = self.graph.types[node.inputs[0]]
         seen_name = self.integers.get(node.inputs[0], node.inputs[0])
-        seen = _real(self.live[seen_name], self.rewriter.type_of(seen_name).quant)
-        dense = _real(self.dense.values[node.inputs[0]], kind.quant)
+        seen = numerics.reals(self.live[seen_name], self.rewriter.type_of(seen_name).quant)
+        dense = numerics.reals(self.dense.values[node.inputs[0]], kind.quant)
         weights, bias = real_weights(node, self.graph)
         groups = weights.shape[0]
         targets = outputs_of(layer_patches(dense, node, groups), weights, bias)
@@ -334,12 +334,6 @@ class _Quantizer:
             self.rewriter.constant(f"{node.name}.{label}", data, quant)
             for label, data, quant in constants
         )
-
-
-def _real(values: Array, quant: Quant | None) -> Floats:
-    if quant is None:
-        return np.asarray(values, np.float32)
-    return numerics.dequantize(np.asarray(values, quant.storage), quant)
 
 
 def _placement(engine: str, reason: str, cost: StepCost) -> Placement:
