@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from backends.layout import settle
 from backends.work import Work
 from compiler.ir import Graph
-from compiler.target import Quantity, Target
+from compiler.quantity import Quantity
+from compiler.target import Target
 
 Part = TypeVar("Part", bound=BaseModel)
 

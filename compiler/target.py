@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from compiler.errors import TargetError, nearest, one_line
-from compiler.units import Estimate
+from compiler.quantity import Quantity, Statement, Strict, Whole
 
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
@@ -20,64 +20,10 @@ MAX_FILE_BYTES = 1 << 20
 ANALOG_LIMITS = (("input_bits", 2, 16), ("converter_bits", 1, 32), ("max_digits", 1, 32))
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-# Far beyond anything physical, and small enough that no sum of products leaves the floats.
-Amount = Annotated[float, Field(ge=0, le=1e15)]
 
 
-class Quantity(_Strict):
-    """A physical number: value, the interval it may lie in, and where it comes from.
-
-    A source that starts with "assumption:" must give the interval; without an interval the number is taken as exact.
-    """
-
-    value: Amount
-    low: Amount | None = None
-    high: Amount | None = None
-    source: Annotated[str, Field(min_length=3)]
-
-    @model_validator(mode="after")
-    def _check_interval(self) -> Quantity:
-        low = self.value if self.low is None else self.low
-        high = self.value if self.high is None else self.high
-        if not low <= self.value <= high:
-            raise ValueError(f"value {self.value} lies outside [{low}, {high}]")
-        if self.is_assumption and (self.low is None or self.high is None):
-            raise ValueError("an assumption must state low and high")
-        return self
-
-    @property
-    def is_assumption(self) -> bool:
-        """Whether the number has no source but a stated guess."""
-        return self.source.startswith("assumption")
-
-    @property
-    def estimate(self) -> Estimate:
-        """The number with its interval."""
-        low = self.value if self.low is None else self.low
-        high = self.value if self.high is None else self.high
-        return Estimate(self.value, low, high)
-
-
-class Whole(_Strict):
-    """A whole number of the geometry, with its source."""
-
-    value: Annotated[int, Field(ge=1, le=1 << 50)]
-    source: Annotated[str, Field(min_length=3)]
-
-
-class Statement(_Strict):
-    """A property of the chip that is no number, with its source."""
-
-    value: bool
-    source: Annotated[str, Field(min_length=3)]
-
-
-class Analog(_Strict):
+class Analog(Strict):
     """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
 
     A weight is held as digits of `cell_levels` levels (odd: balanced digits; 2: two's complement bits), one cell column a digit.
@@ -103,7 +49,7 @@ class Analog(_Strict):
     write_pj_per_bit: Quantity
 
 
-class Digital(_Strict):
+class Digital(Strict):
     """A digital engine: an array of multiply-accumulate units for int8, and a vector unit for the rest."""
 
     kind: Literal["digital"]
@@ -121,7 +67,7 @@ class Digital(_Strict):
     vector_pj: Quantity
 
 
-class Host(_Strict):
+class Host(Strict):
     """The host processor: it runs what no other engine takes, in float."""
 
     kind: Literal["host"]
@@ -131,7 +77,7 @@ class Host(_Strict):
     cycles_per_function: Quantity
 
 
-class Memory(_Strict):
+class Memory(Strict):
     """A memory level; the first in the file is the nearest to the engines."""
 
     capacity_bytes: Whole
@@ -143,7 +89,7 @@ class Memory(_Strict):
 Engine = Annotated[Analog | Digital | Host, Field(discriminator="kind")]
 
 
-class Chip(_Strict):
+class Chip(Strict):
     """One chip file: its keys, types and rules."""
 
     schema_: Literal["joulec.target/1"] = Field(alias="schema")

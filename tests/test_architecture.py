@@ -19,6 +19,7 @@ PACKAGES = ("compiler", "passes", "backends")
 FLOORS = (
     ("compiler.errors",),
     ("compiler.units", "compiler.ir"),
+    ("compiler.quantity",),
     ("compiler.ops", "compiler.target"),
     (
         "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",

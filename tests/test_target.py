@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from compiler.errors import TargetError
+from compiler.quantity import Quantity, Whole
 from compiler.target import (
     MAX_FILE_BYTES,
     Analog,
-    Quantity,
     Target,
-    Whole,
     built_in,
     load_target,
     parse_target,
