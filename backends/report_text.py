@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from backends import report_facts as facts
 from backends.report_numbers import (
@@ -12,14 +13,12 @@ from backends.report_numbers import (
     digits,
     energy,
     energy_interval,
-    energy_scale,
     share,
     time,
-    time_scale,
 )
-from compiler.cost.step import PARTS
+from backends.report_tables import Table, engines_table, parts_table, pruning_table, steps_table
 from compiler.errors import one_line
-from compiler.plan import Plan, PrunedSize
+from compiler.plan import Plan
 from compiler.units import ZERO
 
 MOST_STEPS = 25
@@ -62,96 +61,33 @@ def accounting(plan: Plan) -> str:
 
 
 def _steps(plan: Plan, most: int | None) -> Iterator[str]:
-    shown, rest = facts.hungriest(plan, most)
-    joule = energy_scale(plan.energy_pj.total.value)
-    second = time_scale(plan.serial_latency_ns)
+    table = steps_table(plan, most)
     rows = [
-        ["#", "step", "operation", "engine", "matrix and arrays", "weights", "MACs",
-         f"energy {joule.unit}", f"time {second.unit}", "divergence", "why here"]
+        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:10], one_line(row[10], REASON_WIDTH))
+        for row in table.rows
     ]  # fmt: skip
-    for step in shown:
-        rows.append(
-            [
-                str(step.index),
-                clipped(step.name, NAME_WIDTH),
-                clipped(step.op, 20),
-                step.engine,
-                facts.mapping_of(step),
-                facts.weights_of(step),
-                f"{step.macs:,}",
-                joule.show(step.energy_pj.total.value),
-                second.show(step.latency_ns),
-                digits(step.divergence),
-                one_line(step.reason, REASON_WIDTH),
-            ]
-        )
-    if rest:
-        rows.append(
-            ["", f"{count(len(rest), 'step')} more", "", "", "all steps: --all", "",
-             f"{sum(step.macs for step in rest):,}",
-             joule.show(sum(step.energy_pj.total.value for step in rest)),
-             second.show(sum(step.latency_ns for step in rest)),
-             digits(sum(step.divergence for step in rest)), ""]
-        )  # fmt: skip
-    rows.append(
-        ["", "sum", "", "", "", "", f"{plan.macs.after:,}", joule.show(plan.energy_pj.total.value),
-         second.show(plan.serial_latency_ns), digits(plan.divergence_total), ""]
-    )  # fmt: skip
-    yield from aligned(rows, right=(0, 6, 7, 8, 9))
+    yield from aligned([table.head, *rows, table.total], table.right)
 
 
 def _energy(plan: Plan) -> Iterator[str]:
     """Energy by part and, beside it, by engine."""
-    spent = plan.energy_pj
-    scale, whole = energy_scale(spent.total.value), spent.total.value
-    parts = [(part.replace("_", " "), spent.parts.get(part, ZERO)) for part in PARTS]
-    engines = [(name, spent.by_engine[name]) for name in facts.engines(plan)]
-    rows = [["energy by part", f"{scale.unit} [low, high]", "share", "  ",
-             "by engine", f"{scale.unit} [low, high]", "share"]]  # fmt: skip
-    for index in range(max(len(parts), len(engines))):
-        row = []
-        for side in (parts, engines):
-            if index < len(side):
-                name, amount = side[index]
-                row += [f"  {name}", scale.interval(amount), share(amount.value, whole), ""]
-            else:
-                row += ["", "", "", ""]
-        rows.append(row[:7])
-    total = scale.interval(spent.total)
-    rows.append(["  sum", total, share(whole, whole), "", "  sum", total, share(whole, whole)])
-    yield from aligned(rows, right=(1, 2, 5, 6))
-
-
-def size_words(size: PrunedSize) -> str:
-    """A layer's matrices and how they lie on the arrays."""
-    several = f"{size.groups} x " if size.groups > 1 else ""
-    matrix = f"{several}{size.rows}x{size.columns}"
-    if not size.mapping or ":" in size.mapping:
-        return one_line(size.mapping or matrix)
-    return one_line(f"{matrix}: {size.mapping}")
+    parts, engines = (_indented(table) for table in (parts_table(plan), engines_table(plan)))
+    nothing = ("", "", "")
+    sides = zip_longest(parts[1:-1], engines[1:-1], fillvalue=nothing)
+    pairs = [(parts[0], engines[0]), *sides, (parts[-1], engines[-1])]
+    yield from aligned([(*left, "  ", *right) for left, right in pairs], right=(1, 2, 5, 6))
 
 
 def _pruning(plan: Plan) -> Iterator[str]:
-    if not plan.pruning:
-        return
-    pairs = [(layer.before, layer.after) for layer in plan.pruning]
-    scale = energy_scale(sum(before.energy_pj for before, _ in pairs) / len(pairs))
-    rows = [["pruned layer", "engine", "was", f"{scale.unit}", "is", f"{scale.unit}", "saved"]]
-    for layer in plan.pruning:
-        was, now = layer.before, layer.after
-        rows.append(
-            [f"  {clipped(layer.node, NAME_WIDTH)}", layer.engine, size_words(was),
-             scale.show(was.energy_pj), size_words(now), scale.show(now.energy_pj),
-             share(was.energy_pj - now.energy_pj, was.energy_pj)]
-        )  # fmt: skip
-    was_pj, is_pj = (sum(pair[side].energy_pj for pair in pairs) for side in (0, 1))
-    tiles = [sum(pair[side].tiles or 0 for pair in pairs) for side in (0, 1)]
-    words = [count(number, "tile") if any(tiles) else "" for number in tiles]
-    rows.append(
-        ["  sum", "", words[0], scale.show(was_pj), words[1], scale.show(is_pj),
-         share(was_pj - is_pj, was_pj)]
-    )  # fmt: skip
-    yield from aligned(rows, right=(3, 5, 6))
+    if plan.pruning:
+        table = pruning_table(plan)
+        yield from aligned(_indented(table), table.right)
+
+
+def _indented(table: Table) -> list[tuple[str, ...]]:
+    """Head, rows and total, all but the head set in; the names are a stranger's."""
+    rows = [(f"  {clipped(row[0], NAME_WIDTH)}", *row[1:]) for row in (*table.rows, table.total)]
+    return [table.head, *rows]
 
 
 def _figures(plan: Plan) -> Iterator[str]:

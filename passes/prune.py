@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from compiler.errors import UsageError
 from compiler.ir import Array, Graph
-from compiler.ops import macs, product_shape
+from compiler.ops import macs
 from compiler.target import Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs, synthetic_inputs
@@ -120,48 +120,4 @@ def _is_seen(space: Space, structure: Structure, readers: tuple[Reader, ...]) ->
         layer.node in known
         for layer in structure.layers
         if layer.rows is not None and np.isin(layer.rows, space.classes).any()
-    )
-
-
-@dataclass(frozen=True)
-class LayerSize:
-    """A layer before and after pruning: matrices of rows x columns, and multiply-accumulates."""
-
-    node: str
-    rows_before: int
-    columns_before: int
-    rows_after: int
-    columns_after: int
-    macs_before: int
-    macs_after: int
-
-
-@dataclass(frozen=True)
-class PruningSummary:
-    """What pruning removed: multiply-accumulates of the whole graph, and each layer with its sizes."""
-
-    macs_before: int
-    macs_after: int
-    layers: tuple[LayerSize, ...]
-
-    @property
-    def share(self) -> float:
-        """The share of the multiply-accumulates that was really removed."""
-        return 1 - self.macs_after / self.macs_before if self.macs_before else 0.0
-
-
-def pruning_summary(before: Graph, after: Graph) -> PruningSummary:
-    """Compares a graph with its pruned form, layer by layer (by the names of the nodes)."""
-    later = {node.name: node for node in after}
-    layers = []
-    for node in before:
-        old = product_shape(node, before)
-        new = product_shape(later[node.name], after) if node.name in later else None
-        if old is not None and new is not None:
-            sizes = (old.rows, old.columns * old.groups, new.rows, new.columns * new.groups)
-            layers.append(LayerSize(node.name, *sizes, old.macs, new.macs))
-    return PruningSummary(
-        sum(macs(node, before) for node in before),
-        sum(macs(node, after) for node in after),
-        tuple(layers),
     )
