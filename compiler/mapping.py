@@ -14,12 +14,14 @@ from compiler.target import Analog, Digital, Target
 class AnalogLayout:
     """A layer on arrays of `array_rows` x `array_columns` cells: tiles of rows and of physical columns (columns * digits).
 
-    `rounds` is how many activations follow one another for one position: the tiles of a resident layer lie on arrays of their own and
-    work at once, those of a reloaded layer take turns on one array. `input_reads` how often each input byte is read from memory.
+    `steps` is how often the rows are driven for one position, a slice of the inputs' bits each. `rounds` is how many activations follow
+    one another for one position: the tiles of a resident layer lie on arrays of their own and work at once, those of a reloaded layer
+    take turns on one array. `input_reads` how often each input byte is read from memory.
     """
 
     shape: ProductShape
     digits: int
+    steps: int
     array_rows: int
     array_columns: int
     row_tiles: int
@@ -52,9 +54,10 @@ class AnalogLayout:
         shape = self.shape
         groups = f"{shape.groups} x " if shape.groups > 1 else ""
         digits = f" x {self.digits} digits" if self.digits > 1 else ""
+        steps = f" in {self.steps} steps" if self.steps > 1 else ""
         plural = "s" if self.tiles > 1 else ""
         return (
-            f"{groups}{shape.rows}x{shape.columns}{digits}: {self.tiles} tile{plural} of "
+            f"{groups}{shape.rows}x{shape.columns}{digits}{steps}: {self.tiles} tile{plural} of "
             f"{self.array_rows}x{self.array_columns}, {100 * self.utilization:.0f} % used"
         )
 
@@ -85,6 +88,7 @@ def analog_layout(
     return AnalogLayout(
         shape,
         digits,
+        engine.steps,
         engine.rows.value,
         engine.columns.value,
         row_tiles,

@@ -6,6 +6,7 @@ import hashlib
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 class Analog(Strict):
     """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
 
-    A weight is held as digits of `cell_levels` levels (odd: balanced digits; 2: two's complement bits), one cell column a digit.
+    A weight is held as digits of `cell_levels` levels (odd: balanced digits; 2: two's complement bits), one cell column a
+    digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step, least significant first;
+    `step_ns` and the energies of drivers, cells and converters are those of one step.
     """
 
     kind: Literal["analog"]
@@ -37,6 +40,7 @@ class Analog(Strict):
     cell_storage_bits: Whole
     max_digits: Whole
     input_bits: Whole
+    input_bits_per_step: Whole | None = None
     converter_bits: Whole
     takes_groups: Statement
     converter_noise_lsb: Quantity
@@ -47,6 +51,16 @@ class Analog(Strict):
     recombine_pj: Quantity
     load_ns_per_row: Quantity
     write_pj_per_bit: Quantity
+
+    @property
+    def bits_per_step(self) -> int:
+        """The input bits that drive a row in one step."""
+        return (self.input_bits_per_step or self.input_bits).value
+
+    @property
+    def steps(self) -> int:
+        """The steps of one activation: as many as there are slices of an input."""
+        return ceil(self.input_bits.value / self.bits_per_step)
 
 
 class Digital(Strict):
@@ -116,6 +130,11 @@ class Chip(Strict):
                 for key, fewest, most in ANALOG_LIMITS:
                     if not fewest <= getattr(engine, key).value <= most:
                         raise ValueError(f"engines.{name}.{key}: wanted {fewest} to {most}")
+                if engine.bits_per_step > engine.input_bits.value:
+                    raise ValueError(
+                        f"engines.{name}.input_bits_per_step: {engine.bits_per_step} is more than "
+                        f"input_bits, {engine.input_bits.value}"
+                    )
                 levels = engine.cell_levels.value
                 if (levels != 2 and levels % 2 == 0) or levels < 2:
                     raise ValueError(f"engines.{name}.cell_levels: 2 or an odd number of levels")

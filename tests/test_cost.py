@@ -58,6 +58,17 @@ def values(step: StepCost) -> dict[str, Any]:
     return {part: pytest.approx(estimate.value, rel=1e-12) for part, estimate in step.parts.items()}
 
 
+def changed(target: Target, path: str, value: float) -> Target:
+    """The chip with one number of its file set; one that was left out is put in."""
+    table = target.chip.model_dump(by_alias=True)
+    *keys, last = path.split(".")
+    place = table
+    for key in keys:
+        place = place[key]
+    place[last] = {**(place[last] or {"source": "a test"}), "value": value}
+    return Target(type(target.chip).model_validate(table), "")
+
+
 # -- the analog array: 20 x 20 weights on 16 x 16 cells
 
 
@@ -88,6 +99,16 @@ def test_two_digits_take_two_columns_a_weight() -> None:
         "memory": (3 * 20 + 20) * 1.112,
         "static": 2 * 6 * 20,
     }
+
+
+def test_inputs_in_slices_drive_and_convert_once_for_each() -> None:
+    """8-bit inputs, 3 bits a step: 3 steps, each with its own drives, cells and conversions."""
+    found = cost(DENSE, "analog", changed(TILE16, "engines.analog.input_bits_per_step", 3))
+    whole = cost(DENSE, "analog")
+    for part in ("conversion", "compute"):
+        assert found.parts[part].value == pytest.approx(3 * whole.parts[part].value, rel=1e-12)
+    assert found.parts["memory"] == whole.parts["memory"]
+    assert found.latency_ns == 3 * whole.latency_ns == 3 * 4 * 20
 
 
 def test_loading_an_analog_array() -> None:
@@ -382,16 +403,14 @@ def test_a_resident_layer_is_never_slower(graph: Graph) -> None:
         assert resident.energy_pj.value <= reloaded.energy_pj.value
 
 
-def changed(target: Target, path: str, factor: float) -> Target:
+def scaled(target: Target, path: str, factor: float) -> Target:
     """The chip with one number of its file scaled."""
-    table = target.chip.model_dump(by_alias=True)
     *keys, last = path.split(".")
-    place = table
+    place = target.chip.model_dump(by_alias=True)
     for key in keys:
         place = place[key]
     number = place[last]["value"]
-    place[last]["value"] = type(number)(number * factor)
-    return Target(type(target.chip).model_validate(table), "")
+    return changed(target, path, type(number)(number * factor))
 
 
 CALIBRATED = Calibration(
@@ -415,7 +434,7 @@ def test_more_capacity_at_the_same_access_costs_never_costs_more(
     graph: Graph, what: tuple[str, str], factor: int
 ) -> None:
     small = load_target(what[0])
-    found, larger = every_cost(graph, small), every_cost(graph, changed(small, what[1], factor))
+    found, larger = every_cost(graph, small), every_cost(graph, scaled(small, what[1], factor))
     for way, step in larger.items():
         assert step.energy_pj.value <= found[way].energy_pj.value * (1 + 1e-12), way
         assert step.latency_ns <= found[way].latency_ns * (1 + 1e-12), way
@@ -428,7 +447,7 @@ def test_nor_does_the_partition(graph: Graph, what: tuple[str, str], factor: int
     graph = replace(graph, calibration=CALIBRATED)
     found = [
         solve(build_problem(graph, target, "auto", float("inf")), "energy").energy_pj
-        for target in (small, changed(small, what[1], factor))
+        for target in (small, scaled(small, what[1], factor))
     ]
     assert found[1] <= found[0] * (1 + 1e-12)
 

@@ -1,13 +1,13 @@
 """A matrix product on an analog array: drivers, cells, converters, recombination, and loading the cells.
 
-For every position and every tile of rows and columns the array is activated once:
+For every position and every tile of rows and columns the array is activated once, in as many steps as the inputs have slices:
 
-    conversion = positions * (rows * column tiles * E_driver + physical columns * row tiles * E_converter)
-    compute    = positions * (rows * physical columns * E_cell + physical columns * row tiles * E_recombine)
-    time       = positions * tiles / parallel arrays * t_step
+    conversion = positions * steps * (rows * column tiles * E_driver + physical columns * row tiles * E_converter)
+    compute    = positions * steps * (rows * physical columns * E_cell + physical columns * row tiles * E_recombine)
+    time       = positions * steps * tiles / parallel arrays * t_step
 
-with physical columns = columns * digits. Unused rows are not driven and unused columns not converted (gating). Loading a tile costs
-rows * t_row and the bits that are read from the weights' memory and written to the cells.
+with physical columns = columns * digits and steps = ceil(input bits / bits a step). Unused rows are not driven and unused columns not
+converted (gating). Loading a tile costs rows * t_row and the bits that are read from the weights' memory and written to the cells.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def product_cost(
 ) -> StepCost:
     """One layer on the array, without its weight load and without static power."""
     shape = layout.shape
-    activations = shape.positions * shape.groups
+    activations = shape.positions * shape.groups * layout.steps
     physical = shape.columns * layout.digits
     drivers = activations * shape.rows * layout.column_tiles
     conversions = activations * physical * layout.row_tiles
@@ -41,7 +41,7 @@ def product_cost(
     memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
-    steps_ns = shape.positions * layout.rounds * engine.step_ns.value
+    steps_ns = shape.positions * layout.rounds * layout.steps * engine.step_ns.value
     transfers_ns = transfer_ns(input_bytes * layout.input_reads, input_home, target) + transfer_ns(
         output_bytes, output_home, target
     )

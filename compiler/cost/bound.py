@@ -50,13 +50,13 @@ def _array_energy(shape: ProductShape, unit: Analog | Digital | Host) -> float:
         return shape.macs * unit.mac_pj.value
     if isinstance(unit, Host):
         return shape.macs * unit.cycles_per_mac.value * unit.cycle_pj.value
-    uses = shape.positions * shape.groups
+    uses = shape.positions * shape.groups * unit.steps
     drivers = uses * shape.rows * ceil(shape.columns / unit.columns.value)
     conversions = uses * shape.columns * ceil(shape.rows / unit.rows.value)
     return (
         drivers * unit.row_driver_pj.value
         + conversions * (unit.converter_pj.value + unit.recombine_pj.value)
-        + shape.macs * unit.cell_pj.value
+        + shape.macs * unit.steps * unit.cell_pj.value
     )
 
 
@@ -66,7 +66,7 @@ def _time(shape: ProductShape, unit: Analog | Digital | Host, target: Target) ->
         return shape.macs / lanes * target.cycle_ns
     if isinstance(unit, Host):
         return shape.macs * unit.cycles_per_mac.value * target.cycle_ns
-    return shape.positions * unit.step_ns.value
+    return shape.positions * unit.steps * unit.step_ns.value
 
 
 def _kept_weights(target: Target) -> float:
