@@ -71,7 +71,7 @@ def utilization(steps: Sequence[Step]) -> dict[str, Use]:
 
 
 def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[str, Use]:
-    """What the weights that stay between inferences take of each engine: tiles of arrays, bytes of weight memory."""
+    """What the weights that stay between inferences take of each engine: columns of arrays, bytes of weight memory."""
     used: dict[str, int] = {}
     for work in works:
         node = work.main
@@ -81,14 +81,18 @@ def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[st
         if shape is None or len(work.nodes) > 1:
             continue
         if isinstance(unit, Analog):
-            tiles = analog_layout(shape, digits_of(node, graph), unit).tiles
-            used[work.engine] = used.get(work.engine, 0) + tiles
+            kept = analog_layout(shape, digits_of(node, graph), unit).columns_kept
+            used[work.engine] = used.get(work.engine, 0) + kept
         elif isinstance(unit, Digital):
             used[work.engine] = used.get(work.engine, 0) + shape.weights
     result = {}
     for name, unit in target.chip.engines.items():
         if isinstance(unit, Analog):
-            result[name] = Use(used=used.get(name, 0), total=unit.arrays.value, unit="tiles")
+            result[name] = Use(
+                used=used.get(name, 0),
+                total=unit.arrays.value * unit.columns.value,
+                unit="columns",
+            )
         elif isinstance(unit, Digital):
             total_bytes = unit.weight_memory_bytes.value
             result[name] = Use(used=used.get(name, 0), total=total_bytes, unit="bytes")

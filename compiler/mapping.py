@@ -17,6 +17,7 @@ class AnalogLayout:
     `steps` is how often the rows are driven for one position, a slice of the inputs' bits each. `rounds` is how many activations follow
     one another for one position: the tiles of a resident layer lie on arrays of their own and work at once, those of a reloaded layer
     take turns on one array. `input_reads` how often each input byte is read from memory.
+    `columns_kept` are the columns, over all rows, that no other layer can have while this one lies there.
     """
 
     shape: ProductShape
@@ -28,6 +29,7 @@ class AnalogLayout:
     column_tiles: int
     rounds: int
     input_reads: float
+    columns_kept: int
 
     @property
     def tiles(self) -> int:
@@ -95,7 +97,23 @@ def analog_layout(
         column_tiles,
         1 if resident else tiles,
         column_tiles * reuse,
+        strip(shape.columns * digits, engine) if tiles == 1 else tiles * engine.columns.value,
     )
+
+
+def strip(columns: int, engine: Analog) -> int:
+    """The columns that a layer of one tile keeps of an array, beside other layers.
+
+    Of a single array what it needs; of several a half, a quarter, an eighth and so on, since strips of such widths always fill whole arrays:
+    layers fit together exactly when their columns add up to no more than there are. A layer of several tiles keeps whole arrays, so that
+    its tiles work at once.
+    """
+    if engine.arrays.value == 1:
+        return columns
+    width = engine.columns.value
+    while width % 2 == 0 and width // 2 >= columns:
+        width //= 2
+    return width
 
 
 def digital_layout(

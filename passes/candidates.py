@@ -28,8 +28,8 @@ Weights = Literal["auto", "resident", "reload"]
 class Candidate:
     """One way a node could run: its cost includes loading weights where they are not resident and fitting its inputs' format.
 
-    `loads` says whether there are weights to load at all. A resident layer keeps `arrays` analog arrays and `weight_bytes` of the digital
-    weight memory for good; a reloaded one needs that much free while it runs. `takes_integers` is False on the host.
+    `loads` says whether there are weights to load at all. A resident layer keeps `columns` of the analog arrays and `weight_bytes` of the
+    digital weight memory for good; a reloaded one needs that much free while it runs. `takes_integers` is False on the host.
     """
 
     engine: str
@@ -37,7 +37,7 @@ class Candidate:
     digits: int
     resident: bool
     loads: bool
-    arrays: int
+    columns: int
     weight_bytes: int
     takes_integers: bool
     divergence: float
@@ -66,7 +66,7 @@ class Problem:
     candidates: tuple[tuple[Candidate, ...], ...]
     refusals: tuple[tuple[tuple[str, str], ...], ...]
     crossings: tuple[Crossing, ...]
-    arrays: int
+    columns: int
     weight_memory_bytes: int
     max_divergence: float
     weight_homes: tuple[str, ...]
@@ -94,11 +94,19 @@ def build_problem(graph: Graph, target: Target, weights: Weights, max_divergence
         tuple(candidates),
         tuple(refusals),
         tuple(_crossings(graph, target)),
-        target.analog[1].arrays.value if target.analog else 0,
+        _columns(target),
         target.digital[1].weight_memory_bytes.value if target.digital else 0,
         max_divergence,
         tuple(homes),
     )
+
+
+def _columns(target: Target) -> int:
+    """The columns of all analog arrays together."""
+    if target.analog is None:
+        return 0
+    engine = target.analog[1]
+    return engine.arrays.value * engine.columns.value
 
 
 def _weight_homes(graph: Graph, target: Target) -> list[str]:
@@ -183,6 +191,7 @@ def _analog_candidates(
     known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
     elements = graph.types[node.inputs[0]].elements
     requantize = requantize_cost(elements, requantizing_engine(target), target)
+    whole = engine.columns.value
     found = []
     for digits in range(1, engine.max_digits.value + 1):
         form = f"analog/{digits}"
@@ -200,7 +209,7 @@ def _analog_candidates(
                     digits,
                     resident,
                     True,
-                    layout.tiles if resident else 1,
+                    layout.columns_kept if resident else min(layout.columns_kept, whole),
                     0,
                     True,
                     known[form],

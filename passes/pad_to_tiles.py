@@ -1,4 +1,4 @@
-"""Lays the digits of analog products out as images of whole array tiles: split into tiles, padded with unused cells."""
+"""Lays the digits of analog products out as images of array tiles: split into tiles, padded with unused cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import Array, Graph, Rewriter
-from compiler.target import Target
+from compiler.mapping import strip
+from compiler.target import Analog, Target
 from passes.base import Pass
 
 
@@ -18,7 +19,8 @@ from passes.base import Pass
 class PadToTiles(Pass):
     """AnalogProduct's weights [D,G,R,K] become [G,row tiles,column tiles,array rows,array columns], as they are written to the arrays.
 
-    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0.
+    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0. A layer of one tile has the columns that it
+    keeps of its array, not those of its neighbours.
     """
 
     name: ClassVar[str] = "pad_to_tiles"
@@ -28,16 +30,25 @@ class PadToTiles(Pass):
         """The graph with its analog weights as tile images."""
         if target.analog is None:
             return graph
-        rows, columns = target.analog[1].rows.value, target.analog[1].columns.value
+        engine = target.analog[1]
         rewriter = Rewriter(graph)
         for node in graph:
             digits = graph.constants.get(node.inputs[1]) if node.op == "AnalogProduct" else None
             if digits is None or digits.ndim != 4:
                 rewriter.keep(node)
                 continue
-            tiles = rewriter.constant(f"{node.name}.tiles", tile_image(digits, rows, columns))
+            image = tile_image(digits, engine.rows.value, _tile_columns(digits, engine))
+            tiles = rewriter.constant(f"{node.name}.tiles", image)
             rewriter.keep(replace(node, inputs=(node.inputs[0], tiles, *node.inputs[2:])))
         return rewriter.finish()
+
+
+def _tile_columns(digits: Array, engine: Analog) -> int:
+    count, groups, rows, columns = digits.shape
+    whole = engine.columns.value
+    if groups > 1 or rows > engine.rows.value or count * columns > whole:
+        return whole
+    return strip(count * columns, engine)
 
 
 def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:

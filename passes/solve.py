@@ -101,7 +101,7 @@ def why_infeasible(
     if spent > problem.max_divergence * (1 + 1e-9):
         return f"the divergences add up to {spent:.3g}, beyond the {problem.max_divergence:.3g} allowed"
     for room, capacity, what in (
-        ("arrays", problem.arrays, "analog arrays"),
+        ("columns", problem.columns, "columns of the analog arrays"),
         ("weight_bytes", problem.weight_memory_bytes, "bytes of digital weight memory"),
     ):
         kept = sum(getattr(pick, room) for pick in picks if pick.resident)
@@ -247,7 +247,7 @@ class _Program:
         if used and budget < inf:
             self.rows.append((-inf, 1.0, used, [flat[i].divergence / budget for i in used]))
         for room, capacity in (
-            ("arrays", problem.arrays),
+            ("columns", problem.columns),
             ("weight_bytes", problem.weight_memory_bytes),
         ):
             self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.ir import Graph
-from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, why_not
+from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, strip, why_not
 from compiler.ops import ProductShape
 from compiler.target import Analog, Digital, load_target
 from compiler.text import from_text
@@ -48,6 +48,31 @@ def test_tiles(groups: int, rows: int, columns: int, digits: int, tiles: int, sa
     assert layout.describe() == says
     assert layout.array_cells == tiles * 256
     assert layout.used_cells == groups * rows * columns * digits
+
+
+@pytest.mark.parametrize(
+    ("chip", "columns", "kept"),
+    [("diana", 49, 49), ("diana", 512, 512), ("tile16", 1, 1), ("tile16", 5, 8), ("tile16", 9, 16)],
+)
+def test_a_layer_of_one_tile_leaves_columns_to_others(chip: str, columns: int, kept: int) -> None:
+    layout = analog_layout(ProductShape(1, 16, columns, 1), 1, analog(chip))
+    assert layout.columns_kept == kept
+
+
+def test_a_layer_of_several_tiles_keeps_whole_arrays() -> None:
+    assert analog_layout(ProductShape(1, 20, 4, 1), 1, analog()).columns_kept == 2 * 16
+
+
+@given(st.lists(st.integers(1, 16), max_size=30))
+def test_strips_that_add_up_to_the_arrays_fit_them(widths: list[int]) -> None:
+    """Widest first, each into the first array with room: no array is left partly empty while another is needed."""
+    strips = sorted((strip(width, analog()) for width in widths), reverse=True)
+    free: list[int] = []
+    for width in strips:
+        if all(room < width for room in free):
+            free.append(16)
+        free[next(i for i, room in enumerate(free) if room >= width)] -= width
+    assert len(free) == -(-sum(strips) // 16)
 
 
 def test_a_resident_layer_works_on_all_its_arrays_at_once() -> None:

@@ -55,7 +55,7 @@ def random_problem(seed: int) -> Problem:
                 digits=1,
                 resident=bool(random.integers(2)),
                 loads=True,
-                arrays=int(random.integers(1, 4)) if analog else 0,
+                columns=int(random.integers(1, 4)) if analog else 0,
                 weight_bytes=0 if analog else int(random.integers(1, 60)),
                 takes_integers=True,
                 divergence=number(0, 0.02),
@@ -131,18 +131,18 @@ def test_nothing_to_place() -> None:
 
 def pair(divergence: float = 0.01, **kept: int) -> tuple[Candidate, Candidate]:
     """An analog candidate that costs nothing, resident or not, and the host at 10."""
-    room = {"arrays": 0, "weight_bytes": 0, "resident": 1} | kept
+    room = {"columns": 0, "weight_bytes": 0, "resident": 1} | kept
     analog = Candidate(
-        "analog", "", 1, bool(room["resident"]), True, room["arrays"], room["weight_bytes"], True, divergence, step(0, 0),
+        "analog", "", 1, bool(room["resident"]), True, room["columns"], room["weight_bytes"], True, divergence, step(0, 0),
     )  # fmt: skip
     return analog, Candidate("host", "", 1, True, False, 0, 0, False, 0.0, step(10, 10))
 
 
 def problem_of(
-    *options: tuple[Candidate, ...], arrays: int = 9, weights: int = 9, budget: float = inf
+    *options: tuple[Candidate, ...], columns: int = 9, weights: int = 9, budget: float = inf
 ) -> Problem:
     refusals = tuple(() for _ in options)
-    return Problem(options, refusals, (), arrays, weights, budget, ("l2",) * len(options))
+    return Problem(options, refusals, (), columns, weights, budget, ("l2",) * len(options))
 
 
 def test_the_divergences_add_up_to_the_budget_and_no_further() -> None:
@@ -155,15 +155,17 @@ def test_the_divergences_add_up_to_the_budget_and_no_further() -> None:
 
 
 def test_resident_layers_share_the_arrays() -> None:
-    two = problem_of(pair(arrays=2), pair(arrays=2), arrays=3)
+    two = problem_of(pair(columns=2), pair(columns=2), columns=3)
     assert sorted(solve(two, "energy").chosen) == [0, 1]
-    assert why_infeasible(two, (0, 0)) == "4 analog arrays are wanted, and there are 3"
-    roomy = problem_of(pair(arrays=2), pair(arrays=2), arrays=4)
+    assert (
+        why_infeasible(two, (0, 0)) == "4 columns of the analog arrays are wanted, and there are 3"
+    )
+    roomy = problem_of(pair(columns=2), pair(columns=2), columns=4)
     assert solve(roomy, "energy").chosen == (0, 0)
 
 
 def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
-    turns = problem_of(pair(arrays=2, resident=0), pair(arrays=2, resident=0), arrays=2)
+    turns = problem_of(pair(columns=2, resident=0), pair(columns=2, resident=0), columns=2)
     assert solve(turns, "energy").chosen == (0, 0)
     beside = problem_of(pair(weight_bytes=8), pair(weight_bytes=2, resident=0), weights=9)
     assert sorted(solve(beside, "energy").chosen) == [0, 1]
