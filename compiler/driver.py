@@ -54,7 +54,11 @@ def compile_model(
     check_options(options)
     progress("import")
     imported = import_onnx(
-        model, options.bind, max_nodes=options.max_nodes, max_tensor_bytes=options.max_tensor_bytes
+        model,
+        options.bind,
+        max_nodes=options.max_nodes,
+        max_tensor_bytes=options.max_tensor_bytes,
+        keep_quantized=options.precision == "float",
     )
     first = float_passes() if options.precision == "float" else clean_passes()
     clean = run_passes(imported.graph, first, target, *observers, progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from compiler.errors import ModelError
 from compiler.ir import Array, Graph, TensorType
 from compiler.onnx_branch import taken_branch
 from compiler.onnx_build import Builder, Unliftable, plain_reason
-from compiler.onnx_dialects import DIALECTS
+from compiler.onnx_dialects import DIALECTS, MICROSOFT
 from compiler.onnx_fold import Folder
 from compiler.onnx_lift import demand_types, lift
 from compiler.onnx_load import Loaded, load_model
@@ -44,9 +44,11 @@ def import_onnx(
     *,
     max_nodes: int = 1_000_000,
     max_tensor_bytes: int = 8 << 30,
+    keep_quantized: bool = False,
 ) -> Imported:
     """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS.
 
+    With `keep_quantized` the quantized operations that ONNX Runtime has (QLinearConv, QGemm, ...) stay whole, so that their integers are its own.
     Raises UsageError for a missing file or an unbound size, ModelError for a model that is broken or over a limit.
     """
     loaded = load_model(model, Limits(max_nodes, max_tensor_bytes))
@@ -58,7 +60,7 @@ def import_onnx(
         builder.types[value.name] = sizes.types[value.name]
     for name, data in loaded.weights.items():
         builder.set_constant(name, data)
-    _walk(loaded, builder)
+    _walk(loaded, builder, keep_quantized)
     graph = builder.finish(
         proto.name,
         tuple(value.name for value in inputs),
@@ -74,18 +76,25 @@ def import_onnx(
     return Imported(graph, sizes.notes, loaded.name, loaded.sha256, loaded.files, loaded.opset)
 
 
-def _walk(loaded: Loaded, builder: Builder) -> None:
+def _walk(loaded: Loaded, builder: Builder, keep_quantized: bool) -> None:
     """Takes every node over, in order."""
     folder = Folder(builder)
+    kept = {name for name in DIALECTS if keep_quantized and name[0] in ("", MICROSOFT)}
     for node in loaded.model.graph.node:
         builder.begin(node.name, source_line(node))
         start = len(builder.nodes)
-        _step(node, loaded, builder, folder)
+        _step(node, loaded, builder, folder, kept)
         if len(builder.nodes) == start:
             builder.ledger[builder.name] = "folded"
 
 
-def _step(node: onnx.NodeProto, loaded: Loaded, builder: Builder, folder: Folder) -> None:
+def _step(
+    node: onnx.NodeProto,
+    loaded: Loaded,
+    builder: Builder,
+    folder: Folder,
+    kept: Set[tuple[str, str]],
+) -> None:
     """A node is folded, lifted, rewritten from a dialect, replaced by the branch it takes, or kept whole."""
     if node.op_type == "Constant" and _take_constant(node, builder):
         return
@@ -93,10 +102,12 @@ def _step(node: onnx.NodeProto, loaded: Loaded, builder: Builder, folder: Folder
     if branch is not None:
         for index, inner in enumerate(branch):
             builder.label = f"{builder.name}/{inner.name or f'{inner.op_type}_{index}'}"
-            _step(inner, loaded, builder, folder)
+            _step(inner, loaded, builder, folder, kept)
         return
     start = len(builder.nodes)
     try:
+        if (node.domain, node.op_type) in kept:
+            raise Unliftable("its integers are to be ONNX Runtime's own")
         _take(node, loaded.opset, builder)
     except Unliftable:
         del builder.nodes[start:]
