@@ -10,11 +10,11 @@ import numpy as np
 
 from backends.operations import form_of
 from compiler.errors import ModelError
+from compiler.host_split import nodes_on_reference
 from compiler.ir import Graph, Node
 from compiler.onnx_export import export_nodes
 from compiler.ops import VIEWS
 from compiler.plan import Attribute
-from compiler.reference_host import why_node_on_reference
 from compiler.target import Target
 
 HOST_SEGMENT = "HostSegment"
@@ -65,9 +65,8 @@ def cut(graph: Graph, target: Target) -> list[Work]:
     host = target.host[0]
     works: list[Work] = []
     reads = _reads(graph)
-    together = groupby(
-        enumerate(graph.nodes), key=lambda item: _group(item[0], item[1], graph, host)
-    )
+    groups = _groups(graph, host)
+    together = groupby(enumerate(graph.nodes), key=lambda item: groups[item[0]])
     for (_, shared), items in together:
         nodes = tuple(node for _, node in items)
         if not shared or all(_view(node, graph) is not None for node in nodes):
@@ -99,12 +98,21 @@ def _with_own_names(works: list[Work], graph: Graph) -> list[Work]:
     return result
 
 
-def _group(position: int, node: Node, graph: Graph, host: str) -> tuple[int, bool]:
-    """What neighbours must have in common to share a model: being host nodes of the graph's opset that ONNX Runtime gets right."""
-    shared = (
-        _engine(node) == host and node.op != "Segment" and not why_node_on_reference(node, graph)
-    )
-    return (-1 if shared else position, shared)
+def _groups(graph: Graph, host: str) -> list[tuple[int, bool]]:
+    """What neighbours must have in common to share a model: being host nodes of the graph's opset, all on ONNX Runtime or all not."""
+    alike = [node for node in graph.nodes if _engine(node) == host and node.op != "Segment"]
+    inside = {node.name for node in alike}
+    ports = {
+        name
+        for node in graph.nodes
+        if node.name not in inside
+        for name in (*node.inputs, *node.outputs)
+    }
+    apart = nodes_on_reference(alike, graph, (*graph.inputs, *graph.outputs, *ports))
+    return [
+        (-2 if node.name in apart else -1, True) if node.name in inside else (position, False)
+        for position, node in enumerate(graph.nodes)
+    ]
 
 
 def _engine(node: Node) -> str:

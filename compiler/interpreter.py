@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from compiler.errors import one_line
+from compiler.host_split import nodes_on_reference
 from compiler.ir import Array, Graph, Node
 from compiler.onnx_export import export_nodes
-from compiler.reference_host import (
-    ReferenceModel,
-    why_node_on_reference,
-    why_not_exchanged,
-    why_reference,
-)
-
-if TYPE_CHECKING:
-    import onnxruntime
-
-
-def session_options() -> onnxruntime.SessionOptions:
-    """Options that make ONNX Runtime exact and repeatable: no optimization, one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-class RuntimeModel:
-    """An ONNX model ready to run by ONNX Runtime."""
-
-    def __init__(self, model: bytes) -> None:
-        import onnxruntime
-
-        self._session = onnxruntime.InferenceSession(
-            model, session_options(), providers=["CPUExecutionProvider"]
-        )
-        self.inputs = tuple(item.name for item in self._session.get_inputs())
-        self.outputs = tuple(item.name for item in self._session.get_outputs())
-
-    def why_not(self) -> str:
-        """Why its values cannot pass through Python, or an empty string."""
-        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
-        reasons = (why_not_exchanged(port.type) for port in ports)
-        return next((reason for reason in reasons if reason), "")
-
-    def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """One inference: values by name in, outputs by name out."""
-        results = self._session.run(None, {name: values[name] for name in self.inputs})
-        return dict(zip(self.outputs, results, strict=True))
+from compiler.reference_host import ReferenceModel, why_reference
+from compiler.runtime_host import RuntimeModel
 
 
 class Model:
@@ -156,14 +113,15 @@ class Interpreter:
 
     def _split(self, nodes: list[Node]) -> list[tuple[list[Node], set[str]]]:
         """Runs of nodes that can share a model, each with the values that later runs or the outputs read."""
+        on_reference = nodes_on_reference(nodes, self.graph, (*self.inputs, *self.outputs))
         runs: list[list[Node]] = []
-        was_alone = True
+        last: object = None
         for node in nodes:
-            alone = node.op == "Segment" or bool(why_node_on_reference(node, self.graph))
-            if alone or was_alone:
+            shared = None if node.op == "Segment" else node.name in on_reference
+            if shared is None or shared is not last:
                 runs.append([])
             runs[-1].append(node)
-            was_alone = alone
+            last = shared
         result = []
         later = set(self.outputs)
         for nodes_of_run in reversed(runs):

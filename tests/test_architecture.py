@@ -26,7 +26,7 @@ FLOORS = (
         "compiler.text", "compiler.text_*", "compiler.plan", "compiler.plan_*", "compiler.views",
     ),
     ("compiler.onnx_*",),
-    ("compiler.interpreter", "compiler.reference_host"),
+    ("compiler.interpreter", "compiler.*_host", "compiler.host_split"),
     ("passes.*", "backends.*"),
     ("compiler.driver", "compiler.driver_*"),
     ("joulec",),

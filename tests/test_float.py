@@ -12,8 +12,9 @@ from onnx.parser import parse_model
 import joulec
 from compiler import cli
 from compiler.errors import UnsupportedError, UsageError
-from compiler.interpreter import Interpreter, RuntimeModel
+from compiler.interpreter import Interpreter
 from compiler.onnx_import import import_onnx
+from compiler.runtime_host import RuntimeModel
 from compiler.target import built_in, load_target
 from compiler.text import to_text
 from passes.base import run_passes

@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from compiler.interpreter import Interpreter, session_options
+from compiler.interpreter import Interpreter
 from compiler.onnx_import import import_onnx
+from compiler.runtime_host import session_options
 from compiler.verify import verify
 
 Data = npt.NDArray[Any]

@@ -16,9 +16,10 @@ import pytest
 from onnx import helper, numpy_helper, parser
 
 from compiler.errors import CompileError, ModelError, UsageError
-from compiler.interpreter import Interpreter, session_options
+from compiler.interpreter import Interpreter
 from compiler.onnx_import import Imported, import_onnx
 from compiler.ops import dtype_name, dtype_number
+from compiler.runtime_host import session_options
 from compiler.verify import verify
 
 Data = npt.NDArray[Any]
@@ -109,7 +110,7 @@ def text(body: str) -> onnx.ModelProto:
     return model
 
 
-def refusal(model: Any, bind: dict[str, int] | None = None, **limits: int) -> str:
+def refusal(model: Any, bind: dict[str, int] | None = None, **limits: Any) -> str:
     with pytest.raises(CompileError) as caught:
         import_onnx(model, bind, **limits)
     line = caught.value.line()

@@ -10,9 +10,12 @@ import onnx
 import pytest
 from onnx.parser import parse_model
 
-from compiler.interpreter import Interpreter, Model, RuntimeModel
+import joulec
+from compiler.host_split import nodes_on_reference
+from compiler.interpreter import Interpreter, Model
 from compiler.onnx_import import import_onnx
 from compiler.reference_host import why_not_exchanged, why_reference
+from compiler.runtime_host import RuntimeModel
 from tests.conformance import Case, difference, load
 
 
@@ -111,3 +114,44 @@ def test_the_rest_of_a_graph_stays_on_onnx_runtime() -> None:
     graph = import_onnx(parse_model(text)).graph
     pieces = [model.on_reference != "" for model, _ in Interpreter(graph)._pieces]
     assert pieces == [False, True, False]
+
+
+def test_a_node_without_a_kernel_leaves_its_neighbours_on_onnx_runtime() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 20]> g (int16[2] x, float[2] f) => (float[2] y)
+    { a = Neg(f)
+      b = Max(x, x)
+      c = Min(b, x)
+      d = Cast<to=1>(c)
+      y = Add(d, a) }"""
+    graph = import_onnx(parse_model(text)).graph
+    why = nodes_on_reference(graph.nodes, graph, (*graph.inputs, *graph.outputs))
+    assert why == {
+        "Max_1": "ONNX Runtime has no kernel for Max of int16",
+        "Min_2": "ONNX Runtime has no kernel for Min of int16",
+    }
+    runner = Interpreter(graph)
+    assert [model.on_reference != "" for model, _ in runner._pieces] == [False, True, False]
+    feed = {"x": np.array([3, -4], np.int16), "f": np.ones(2, np.float32)}
+    assert runner.run(feed)["y"].tolist() == [2, -5]
+    made = joulec.compile(parse_model(text), "tile16", options=joulec.Options(precision="float"))
+    assert [step.operations for step in made.plan.steps] == [("Neg",), ("Max", "Min"), ("Cast", "Add")]  # fmt: skip
+    assert [note for note in made.plan.notes if "reference evaluator" in note] == [
+        made.plan.notes[-1]
+    ]
+    assert made.plan.notes[-1].startswith("Max_1..Min_2 runs on onnx's reference evaluator: ")
+    assert joulec.run(made, feed)[0].tolist() == [2, -5]
+
+
+def test_values_that_are_not_exchanged_stay_on_one_side() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 20]> g (float[2] x, bfloat16[2] w) => (float[2] y, float[2] z)
+    { a = Cast<to=16>(x)
+      b = Add(a, w)
+      y = Cast<to=1>(b)
+      c = Cast<to=16>(x)
+      d = Identity(c)
+      z = Cast<to=1>(d) }"""
+    graph = import_onnx(parse_model(text)).graph
+    why = nodes_on_reference(graph.nodes, graph, (*graph.inputs, *graph.outputs))
+    assert sorted(why) == ["Add_1", "Cast_0", "Cast_2"]
+    assert why["Add_1"] == "ONNX Runtime has no kernel for Add of bfloat16"
+    assert why["Cast_0"] == why_not_exchanged("bfloat16") != ""
