@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from backends.layout import digits_of
 from backends.work import Work
 from compiler.cost.step import PARTS, StepCost
+from compiler.digital_engine import Digital
 from compiler.ir import Graph
 from compiler.mapping import analog_layout, digital_layout, line_of
 from compiler.ops import product_shape
 from compiler.plan import Efficiency, Energy, Load, Macs, PlanEnergy, Step, Use
-from compiler.target import Analog, Digital, Target
+from compiler.target import Analog, Target
 from compiler.units import ZERO, Estimate, total
 
 
@@ -50,10 +51,10 @@ def use_of(work: Work, graph: Graph, target: Target) -> Use | None:
     if isinstance(unit, Analog):
         layout = analog_layout(shape, digits_of(node, graph), unit)
         return Use(used=layout.used_cells, total=layout.array_cells, unit="cells")
-    if isinstance(unit, Digital):
-        blocks = digital_layout(shape, line_of(node, graph), unit).blocks
-        lanes = unit.columns.value * unit.positions.value
-        return Use(used=shape.macs, total=blocks * shape.rows * lanes, unit="multiplier cycles")
+    if isinstance(unit, Digital) and unit.array is not None:
+        blocks = digital_layout(shape, line_of(node, graph), unit.array)
+        total = blocks.lane_steps(unit.array)
+        return Use(used=shape.macs, total=total, unit="multiplier cycles")
     return None
 
 
@@ -83,8 +84,9 @@ def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[st
         if isinstance(unit, Analog):
             kept = analog_layout(shape, digits_of(node, graph), unit).columns_kept
             used[work.engine] = used.get(work.engine, 0) + kept
-        elif isinstance(unit, Digital):
-            used[work.engine] = used.get(work.engine, 0) + shape.weights
+        elif isinstance(unit, Digital) and unit.array is not None:
+            bytes_kept = digital_layout(shape, line_of(node, graph), unit.array).weight_bytes_kept
+            used[work.engine] = used.get(work.engine, 0) + bytes_kept
     result = {}
     for name, unit in target.chip.engines.items():
         if isinstance(unit, Analog):
@@ -93,8 +95,8 @@ def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[st
                 total=unit.arrays.value * unit.columns.value,
                 unit="columns",
             )
-        elif isinstance(unit, Digital):
-            total_bytes = unit.weight_memory_bytes.value
+        elif isinstance(unit, Digital) and unit.array is not None:
+            total_bytes = unit.weight_memory_bytes
             result[name] = Use(used=used.get(name, 0), total=total_bytes, unit="bytes")
     return result
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from compiler.cost.memory import weight_home
 from compiler.cost.node import node_cost, weight_load_cost
+from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node, Placement
 from compiler.mapping import analog_layout, digital_layout, line_of
 from compiler.ops import product_shape
 from compiler.plan import PrunedLayer, PrunedSize
-from compiler.target import Analog, Digital, Target
+from compiler.target import Analog, Target
 
 
 def pruned_layers(
@@ -56,8 +57,8 @@ def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> Pru
     if isinstance(unit, Analog):
         cells = analog_layout(shape, digits, unit)
         tiles, used_share, mapping = cells.tiles, cells.utilization, cells.describe()
-    elif isinstance(unit, Digital):
-        mapping = digital_layout(shape, line_of(node, graph), unit).describe(unit)
+    elif isinstance(unit, Digital) and unit.array is not None:
+        mapping = digital_layout(shape, line_of(node, graph), unit.array).describe(unit.array)
     return PrunedSize(
         groups=shape.groups,
         rows=shape.rows,

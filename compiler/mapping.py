@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
+from compiler.digital_engine import Digital, MacArray
 from compiler.ir import Graph, Node
 from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
-from compiler.target import Analog, Digital, Target
+from compiler.target import Analog, Target
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,30 @@ class AnalogLayout:
 
 @dataclass(frozen=True)
 class DigitalLayout:
-    """A layer on a digital array: blocks of output channels x output positions, one row of the patch a cycle."""
+    """A layer on a digital array: blocks of output channels (or of groups) x output positions, each taking `row_steps` steps.
+
+    `rounds` is how many blocks follow one another on the busiest array. `weight_bytes_kept` is what the layer takes of the weight memory
+    while its weights stay, `input_reads` how often each input byte is read from memory.
+    """
 
     shape: ProductShape
     blocks: int
+    rounds: int
+    row_steps: int
     weight_bytes_read: int
+    weight_bytes_kept: int
     input_reads: float
 
-    def describe(self, engine: Digital) -> str:
+    def lane_steps(self, array: MacArray) -> int:
+        """Lanes times steps, with or without work."""
+        return self.blocks * self.row_steps * array.lanes
+
+    def describe(self, array: MacArray) -> str:
         """The layout in words."""
-        lanes = self.blocks * engine.columns.value * engine.positions.value
-        used = self.shape.positions * self.shape.columns * self.shape.groups / lanes
-        return f"{self.blocks} blocks of {engine.columns.value}x{engine.positions.value}, {100 * used:.0f} % used"
+        lanes = [array.row_lanes] if array.row_lanes > 1 else []
+        lanes += [array.columns.value, array.position_lanes]
+        used = self.shape.macs / self.lane_steps(array)
+        return f"{self.blocks} blocks of {'x'.join(map(str, lanes))}, {100 * used:.0f} % used"
 
 
 def analog_layout(
@@ -117,16 +130,29 @@ def strip(columns: int, engine: Analog) -> int:
 
 
 def digital_layout(
-    shape: ProductShape, line: int, engine: Digital, reuse: float = 1.0
+    shape: ProductShape, line: int, array: MacArray, reuse: float = 1.0
 ) -> DigitalLayout:
-    """How a layer lies on the array; `line` is the number of neighbouring positions (the output's width)."""
+    """How a layer lies on the array; `line` is the number of neighbouring positions (the output's width).
+
+    Small groups lie side by side where the array sums many rows: each on rows and columns of its own, with zeros between.
+    """
     line = max(1, min(line, shape.positions))
     lines = ceil(shape.positions / line)
-    column_blocks = ceil(shape.columns / engine.columns.value)
-    position_blocks = ceil(line / engine.positions.value) * lines
-    blocks = shape.groups * column_blocks * position_blocks
-    weights = shape.groups * position_blocks * shape.rows * shape.columns
-    return DigitalLayout(shape, blocks, weights, column_blocks * reuse)
+    together = min(array.row_lanes // shape.rows, array.columns.value // shape.columns)
+    together = max(1, min(together, shape.groups))
+    weight_blocks = ceil(shape.groups / together) * ceil(shape.columns / array.columns.value)
+    position_blocks = ceil(line / array.position_lanes) * lines
+    row_steps = ceil(shape.rows * together / array.row_lanes)
+    in_memory = array.is_in_memory
+    return DigitalLayout(
+        shape,
+        weight_blocks * position_blocks,
+        ceil(weight_blocks / array.array_count) * position_blocks,
+        row_steps,
+        0 if in_memory else position_blocks * shape.weights,
+        weight_blocks * row_steps * array.array_bytes if in_memory else shape.weights,
+        ceil(shape.columns / array.columns.value) * reuse,
+    )
 
 
 def patch_reuse(node: Node) -> float:
@@ -171,7 +197,9 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     data = graph.types[node.inputs[0]]
     if data.quant is None and data.dtype not in ("float32", "float16"):
         return f"{data.dtype} is no type of the digital engine"
-    if node.op in ("Product", *VIEWS, *MOVEMENT):
+    if node.op == "Product":
+        return "" if engine.array else "the digital engine has no multipliers for matrix products"
+    if node.op in (*VIEWS, *MOVEMENT):
         return ""
     if node.op in ("QuantizeLinear", "DequantizeLinear"):
         return "the digital engine has no floating-point arithmetic"
@@ -181,7 +209,7 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     if name not in engine.vector_operations:
         if macs(node, graph):
             return f"{name} multiplies two activations, and the array needs constant weights"
-        return f"the vector unit has no {name}"
+        return f"the vector unit has no {name}" if engine.vector else "there is no vector unit"
     return _why_not_vector(node, graph)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from compiler.digital_engine import Digital
 from compiler.errors import TargetError, nearest, one_line
 from compiler.quantity import Quantity, Statement, Strict, Whole
 
@@ -61,24 +62,6 @@ class Analog(Strict):
     def steps(self) -> int:
         """The steps of one activation: as many as there are slices of an input."""
         return ceil(self.input_bits.value / self.bits_per_step)
-
-
-class Digital(Strict):
-    """A digital engine: an array of multiply-accumulate units for int8, and a vector unit for the rest."""
-
-    kind: Literal["digital"]
-    columns: Whole
-    positions: Whole
-    weight_memory_bytes: Whole
-    weight_load_bytes_per_cycle: Whole
-    activation_bytes_per_cycle: Whole
-    block_overhead_cycles: Quantity
-    vector_elements_per_cycle: Whole
-    vector_operations: tuple[str, ...]
-    mac_pj: Quantity
-    weight_read_pj_per_byte: Quantity
-    weight_write_pj_per_byte: Quantity
-    vector_pj: Quantity
 
 
 class Host(Strict):

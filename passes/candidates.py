@@ -16,10 +16,11 @@ from compiler.cost.node import (
     weight_load_cost,
 )
 from compiler.cost.step import StepCost
+from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node
 from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, why_not
 from compiler.ops import MOVEMENT, VIEWS, product_shape
-from compiler.target import Analog, Digital, Host, Target
+from compiler.target import Analog, Host, Target
 
 Weights = Literal["auto", "resident", "reload"]
 
@@ -95,7 +96,7 @@ def build_problem(graph: Graph, target: Target, weights: Weights, max_divergence
         tuple(refusals),
         tuple(_crossings(graph, target)),
         _columns(target),
-        target.digital[1].weight_memory_bytes.value if target.digital else 0,
+        target.digital[1].weight_memory_bytes if target.digital else 0,
         max_divergence,
         tuple(homes),
     )
@@ -233,25 +234,26 @@ def _digital_candidates(
     shape = product_shape(node, graph)
     if shape is None:
         return [Candidate(name, "", 1, True, False, 0, 0, True, divergence, cost)]
-    layout = digital_layout(shape, line_of(node, graph), engine, patch_reuse(node))
+    assert engine.array is not None
+    layout = digital_layout(shape, line_of(node, graph), engine.array, patch_reuse(node))
     load = weight_load_cost(shape, name, home, target)
-    capacity = engine.weight_memory_bytes.value
-    fits = shape.weights <= capacity
-    block = min(shape.weights, shape.rows * engine.columns.value, capacity)
+    capacity = engine.weight_memory_bytes
+    kept = layout.weight_bytes_kept
+    block = min(kept, layout.row_steps * engine.array.array_bytes, capacity)
     return [
         Candidate(
             name,
-            layout.describe(engine),
+            layout.describe(engine.array),
             1,
             resident,
             True,
             0,
-            shape.weights if resident else block,
+            kept if resident else block,
             True,
             divergence,
             cost if resident else cost + load,
         )
-        for resident in _modes(weights, fits)
+        for resident in _modes(weights, kept <= capacity)
     ]
 
 

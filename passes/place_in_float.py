@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.cost.node import node_cost
+from compiler.digital_engine import Digital
 from compiler.errors import CapacityError, UnsupportedError
 from compiler.ir import Alternative, Graph, Node, Placement
-from compiler.target import Analog, Digital, Host, Target
+from compiler.target import Analog, Host, Target
 from passes.base import Pass
 
 

@@ -19,14 +19,12 @@ class Granularity:
 
 def prune_granularity(width: int, rows_per_channel: int, target: Target) -> Granularity:
     """The step in which a layer of `width` outputs is best narrowed, when each output feeds `rows_per_channel` rows of its readers."""
-    if target.analog is None:
+    found = _array_that_whole_tiles_save(target)
+    if found is None:
         return Granularity(
-            1,
-            False,
-            "the digital engine takes one row a cycle and gates idle columns, so every channel saves",
+            1, False, "the digital engine gates idle columns, so every channel saves"
         )
-    _, engine = target.analog
-    rows, columns = engine.rows.value, engine.columns.value
+    rows, columns = found
     if width > columns:
         return Granularity(
             columns,
@@ -49,6 +47,17 @@ def prune_granularity(width: int, rows_per_channel: int, target: Target) -> Gran
         f"{width} channels of {rows_per_channel} rows fit one array of {rows}x{columns}: no array is freed, "
         "each channel saves its drivers and converters",
     )
+
+
+def _array_that_whole_tiles_save(target: Target) -> tuple[int, int] | None:
+    """Rows and columns of the arrays that hold weights or run all lanes alike, None where each channel saves by itself."""
+    if target.analog is not None:
+        engine = target.analog[1]
+        return engine.rows.value, engine.columns.value
+    array = target.digital[1].array if target.digital else None
+    if array is not None and (array.is_in_memory or array.is_ungated):
+        return array.row_lanes, array.columns.value
+    return None
 
 
 def aligned_widths(width: int, rows_per_channel: int, target: Target) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ FLOORS = (
     ("compiler.errors",),
     ("compiler.units", "compiler.ir"),
     ("compiler.quantity",),
-    ("compiler.ops", "compiler.target"),
+    ("compiler.ops", "compiler.digital_engine", "compiler.target"),
     (
         "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",
         "compiler.text", "compiler.text_*", "compiler.plan", "compiler.plan_*", "compiler.views",

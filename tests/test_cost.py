@@ -144,6 +144,41 @@ def test_digital_convolution() -> None:
     assert found.latency_ns == (24 * 18 + (72 + 288) / 4) * 10
 
 
+def test_an_array_that_sums_rows_charges_its_steps() -> None:
+    """20 rows on 8: three steps of two cycles for each of 5 blocks; the sums of 20 columns are accumulated in each step."""
+    array = {
+        "rows": {"value": 8, "source": "a test"},
+        "cycles_per_step": {"value": 2, "source": "a test"},
+        "accumulate_pj": {"value": 0.1, "source": "a test"},
+    }
+    found = cost(DENSE, "digital", with_array(array))
+    assert found.parts["compute"].value == pytest.approx(
+        400 * 0.25 + 400 * 0.33 + 20 * 3 * 0.1, rel=1e-12
+    )
+    assert found.latency_ns == (5 * 3 * 2 + 40 / 4) * 10
+
+
+def test_an_ungated_array_charges_every_lane_and_one_in_memory_no_read() -> None:
+    """5 blocks x 3 steps of 8 x 4 x 4 lanes."""
+    array = {
+        "rows": {"value": 8, "source": "a test"},
+        "holds_weights": {"value": True, "source": "a test"},
+        "charges_idle_lanes": {"value": True, "source": "a test"},
+        "accumulate_pj": {"value": 0.1, "source": "a test"},
+        "weight_read_pj_per_byte": None,
+    }
+    found = cost(DENSE, "digital", with_array(array))
+    lanes = 5 * 3 * 8 * 4 * 4
+    assert found.parts["compute"].value == pytest.approx(lanes * 0.25 + lanes / 8 * 0.1, rel=1e-12)
+
+
+def with_array(entries: dict[str, Any]) -> Target:
+    """tile16 with other entries in its digital array."""
+    table = TILE16.chip.model_dump(by_alias=True)
+    table["engines"]["digital"]["array"].update(entries)
+    return Target(type(TILE16.chip).model_validate(table), "")
+
+
 def test_loading_the_digital_weight_memory() -> None:
     found = weight_load_cost(ProductShape(1, 20, 20, 1), "digital", "sram", TILE16)
     assert values(found) == {"weight_load": 400 * (1.112 + 0.33), "static": 2 * 1000}
@@ -358,7 +393,7 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
     assert shape is not None
     home = list(target.memories)[-1]
     found = {"host": node_cost(graph.nodes[0], graph, "host", target)}
-    if target.digital:
+    if target.digital and target.digital[1].array:
         found["digital"] = node_cost(graph.nodes[0], graph, "digital", target)
         found["digital load"] = weight_load_cost(shape, "digital", home, target)
     if target.analog:
@@ -421,10 +456,11 @@ CALIBRATED = Calibration(
 )
 CAPACITIES = [
     ("tile16", "engines.analog.rows"), ("tile16", "engines.analog.columns"), ("tile16", "engines.analog.arrays"),
-    ("tile16", "engines.digital.columns"), ("tile16", "engines.digital.positions"), ("tile16", "engines.digital.weight_memory_bytes"),
+    ("tile16", "engines.digital.array.columns"), ("tile16", "engines.digital.array.positions"),
+    ("tile16", "engines.digital.array.weight_memory_bytes"),
     ("tile16", "memories.sram.capacity_bytes"), ("tile16", "memories.sram.bytes_per_cycle"),
-    ("diana", "memories.l1.capacity_bytes"), ("diana", "memories.l2.capacity_bytes"), ("diana", "engines.digital.weight_memory_bytes"),
-    ("diana", "engines.digital.activation_bytes_per_cycle"), ("diana", "engines.digital.vector_elements_per_cycle"),
+    ("diana", "memories.l1.capacity_bytes"), ("diana", "memories.l2.capacity_bytes"), ("diana", "engines.digital.array.weight_memory_bytes"),
+    ("diana", "engines.digital.array.activation_bytes_per_cycle"), ("diana", "engines.digital.vector.elements_per_cycle"),
 ]  # fmt: skip
 
 
@@ -456,7 +492,7 @@ def test_nor_does_the_partition(graph: Graph, what: tuple[str, str], factor: int
 @given(
     SHAPES,
     st.sampled_from(["engines.analog.cell_storage_bits", "engines.analog.write_pj_per_bit", "engines.analog.converter_pj",
-                     "engines.digital.mac_pj", "memories.l1.read_pj_per_byte", "engines.host.cycle_pj"]),
+                     "engines.digital.array.mac_pj", "memories.l1.read_pj_per_byte", "engines.host.cycle_pj"]),
 )  # fmt: skip
 def test_fewer_bits_and_cheaper_parts_never_cost_more(graph: Graph, path: str) -> None:
     table = DIANA.chip.model_dump(by_alias=True)

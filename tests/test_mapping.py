@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler.digital_engine import MacArray
 from compiler.ir import Graph
 from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, strip, why_not
 from compiler.ops import ProductShape
-from compiler.target import Analog, Digital, load_target
+from compiler.target import Analog, load_target
 from compiler.text import from_text
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
@@ -21,10 +22,18 @@ def analog(name: str = "tile16") -> Analog:
     return found[1]
 
 
-def digital(name: str = "tile16") -> Digital:
-    found = load_target(name).digital
+def digital(**changes: int | bool) -> MacArray:
+    """tile16's digital array with other numbers."""
+    found = load_target("tile16").digital
     assert found is not None
-    return found[1]
+    assert found[1].array is not None
+    given: dict[str, object] = {
+        key: {"value": value, "source": "a test"} for key, value in changes.items()
+    }
+    if changes.get("holds_weights"):
+        given["weight_read_pj_per_byte"] = None
+    table = {**found[1].array.model_dump(), **given}
+    return MacArray.model_validate(table)
 
 
 # -- on an analog array
@@ -119,6 +128,36 @@ def test_blocks(shape: ProductShape, line: int, blocks: int, weights: int, says:
     layout = digital_layout(shape, line, digital())
     assert (layout.blocks, layout.weight_bytes_read) == (blocks, weights)
     assert layout.describe(digital()) == says
+
+
+@pytest.mark.parametrize(
+    ("shape", "array", "blocks", "rounds", "row_steps", "says"),
+    [
+        # 20 rows in steps of 8, three for each block of 4 columns.
+        (ProductShape(1, 20, 20, 1), {"rows": 8}, 5, 5, 3, "5 blocks of 8x4x4, 21 % used"),
+        # Two arrays share the five blocks of columns.
+        (ProductShape(1, 20, 20, 1), {"rows": 8, "arrays": 2}, 5, 3, 3, "5 blocks of 8x4x4, 21 % used"),
+        # Positions need the same weights, so they stay on one array.
+        (ProductShape(1, 18, 4, 16), {"arrays": 2, "rows": 9}, 4, 4, 2, "4 blocks of 9x4x4, 100 % used"),
+        # Three groups of 9 rows and a column lie side by side on 32 rows and 4 columns.
+        (ProductShape(8, 9, 1, 4), {"rows": 32}, 3, 3, 1, "3 blocks of 32x4x4, 19 % used"),
+    ],
+)  # fmt: skip
+def test_arrays_that_sum_rows(
+    shape: ProductShape, array: dict[str, int], blocks: int, rounds: int, row_steps: int, says: str
+) -> None:
+    layout = digital_layout(shape, shape.positions, digital(**array))
+    assert (layout.blocks, layout.rounds, layout.row_steps) == (blocks, rounds, row_steps)
+    assert layout.describe(digital(**array)) == says
+
+
+def test_an_array_that_holds_weights_reads_none_and_keeps_whole_arrays() -> None:
+    """20 x 20 weights on 16 x 4: two steps of rows, five blocks of columns, 64 bytes each."""
+    array = digital(rows=16, holds_weights=True)
+    layout = digital_layout(ProductShape(1, 20, 20, 1), 1, array)
+    assert (layout.weight_bytes_read, layout.weight_bytes_kept) == (0, 2 * 5 * 64)
+    beside = digital_layout(ProductShape(1, 20, 20, 1), 1, digital(rows=16))
+    assert (beside.weight_bytes_read, beside.weight_bytes_kept) == (400, 400)
 
 
 def convolution(attributes: str, out: str) -> Graph:

@@ -12,11 +12,12 @@ re-reads, partial tiles, activations between layers, elementwise work, accuracy 
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 
+from compiler.digital_engine import Digital
 from compiler.ir import Graph
 from compiler.ops import ProductShape, product_shape
-from compiler.target import Analog, Digital, Host, Target
+from compiler.target import Analog, Host, Target
 
 
 def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
@@ -47,7 +48,7 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
 def _array_energy(shape: ProductShape, unit: Analog | Digital | Host) -> float:
     """The least a product can cost on an engine: one digit a weight, full tiles, every lane used."""
     if isinstance(unit, Digital):
-        return shape.macs * unit.mac_pj.value
+        return shape.macs * unit.array.mac_pj.value if unit.array else inf
     if isinstance(unit, Host):
         return shape.macs * unit.cycles_per_mac.value * unit.cycle_pj.value
     uses = shape.positions * shape.groups * unit.steps
@@ -62,8 +63,10 @@ def _array_energy(shape: ProductShape, unit: Analog | Digital | Host) -> float:
 
 def _time(shape: ProductShape, unit: Analog | Digital | Host, target: Target) -> float:
     if isinstance(unit, Digital):
-        lanes = unit.columns.value * unit.positions.value
-        return shape.macs / lanes * target.cycle_ns
+        if unit.array is None:
+            return inf
+        steps = shape.macs / unit.array.lanes / unit.array.array_count
+        return steps * unit.array.step_cycles * target.cycle_ns
     if isinstance(unit, Host):
         return shape.macs * unit.cycles_per_mac.value * target.cycle_ns
     return shape.positions * unit.steps * unit.step_ns.value
@@ -77,7 +80,7 @@ def _kept_weights(target: Target) -> float:
         cells = unit.arrays.value * unit.rows.value * unit.columns.value
         kept += cells * unit.cell_storage_bits.value
     if target.digital:
-        kept += 8 * target.digital[1].weight_memory_bytes.value
+        kept += 8 * target.digital[1].weight_memory_bytes
     return kept
 
 

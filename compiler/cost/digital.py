@@ -1,11 +1,14 @@
 """Work on the digital engine: matrix products on its multiply-accumulate array, and elementwise work on its vector unit.
 
-The array holds `columns` output channels x `positions` neighbouring outputs; a block of that size takes one cycle a row of the patch:
+An array computes a block of `columns` output channels x `positions` neighbouring outputs at a time, `rows` of the patch in a step:
 
-    cycles = groups * ceil(K / columns) * blocks of positions * (rows + overhead) + (input + output bytes) / port width
-    compute = MACs * E_mac + weight bytes read * E_weight,  weight bytes = blocks * rows * min(K, columns)
+    steps   = blocks * ceil(patch rows / rows),  blocks = groups * ceil(K / columns) * blocks of positions
+    cycles  = steps of the busiest array * cycles a step + its blocks * overhead + (input + output bytes) / port width
+    compute = MACs * E_mac + outputs * ceil(patch rows / rows) * E_accumulate + weight bytes read * E_weight
 
-(DIANA's cycle model in ODiMO, facts/chips.md 2.3; idle lanes are taken as gated.)
+with as many weight bytes read as each block of positions needs, and none where the array holds the weights. Where idle lanes are charged,
+MACs and outputs are those of all lanes in all steps. With one row, one array and one cycle a step the cycles are those of DIANA's model
+in ODiMO (hw_models.py).
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from math import ceil
 
 from compiler.cost.memory import read_energy, transfer_ns, write_energy
 from compiler.cost.step import StepCost
+from compiler.digital_engine import MacArray, VectorUnit
 from compiler.mapping import DigitalLayout
-from compiler.target import Digital, Target
+from compiler.target import Target
+from compiler.units import Estimate
 
 
 def product_cost(
@@ -24,31 +29,42 @@ def product_cost(
     output_bytes: float,
     input_home: str,
     output_home: str,
-    engine: Digital,
+    array: MacArray,
     target: Target,
 ) -> StepCost:
     """One layer on the array, without its weight load and without static power."""
-    shape = layout.shape
-    compute = engine.mac_pj.estimate.times(
-        shape.macs
-    ) + engine.weight_read_pj_per_byte.estimate.times(layout.weight_bytes_read)
+    compute = _compute(layout, array)
     memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
-    cycles = layout.blocks * (shape.rows + engine.block_overhead_cycles.value)
-    cycles += ceil((input_bytes + output_bytes) / engine.activation_bytes_per_cycle.value)
+    cycles = layout.rounds * (layout.row_steps * array.step_cycles + array.overhead_cycles)
+    cycles += ceil((input_bytes + output_bytes) / array.activation_bytes_per_cycle.value)
     latency_ns = cycles * target.cycle_ns
     transfers_ns = transfer_ns(input_bytes * layout.input_reads, input_home, target)
     transfers_ns += transfer_ns(output_bytes, output_home, target)
     return StepCost(max(latency_ns, transfers_ns), {"compute": compute, "memory": memory})
 
 
-def load_cost(weight_bytes: int, weight_home: str, engine: Digital, target: Target) -> StepCost:
+def _compute(layout: DigitalLayout, array: MacArray) -> Estimate:
+    """The multiplications, what adds up their sums where that is told apart, and the weights read for them."""
+    shape = layout.shape
+    macs = layout.lane_steps(array) if array.is_ungated else shape.macs
+    energy = array.mac_pj.estimate.times(macs)
+    if array.accumulate_pj is not None:
+        used = shape.positions * shape.columns * shape.groups * ceil(shape.rows / array.row_lanes)
+        outputs = macs // array.row_lanes if array.is_ungated else used
+        energy += array.accumulate_pj.estimate.times(outputs)
+    if array.weight_read_pj_per_byte is not None:
+        energy += array.weight_read_pj_per_byte.estimate.times(layout.weight_bytes_read)
+    return energy
+
+
+def load_cost(weight_bytes: int, weight_home: str, array: MacArray, target: Target) -> StepCost:
     """Bringing a layer's int8 weights from their memory into the engine's weight memory."""
     energy = read_energy(
         weight_bytes, weight_home, target
-    ) + engine.weight_write_pj_per_byte.estimate.times(weight_bytes)
-    cycles = ceil(weight_bytes / engine.weight_load_bytes_per_cycle.value)
+    ) + array.weight_write_pj_per_byte.estimate.times(weight_bytes)
+    cycles = ceil(weight_bytes / array.weight_load_bytes_per_cycle.value)
     latency_ns = max(cycles * target.cycle_ns, transfer_ns(weight_bytes, weight_home, target))
     return StepCost(latency_ns, {"weight_load": energy})
 
@@ -59,15 +75,15 @@ def vector_cost(
     output_bytes: float,
     input_home: str,
     output_home: str,
-    engine: Digital,
+    vector: VectorUnit,
     target: Target,
 ) -> StepCost:
     """Elementwise work: operations / lanes cycles, every value read and written once."""
-    compute = engine.vector_pj.estimate.times(operations)
+    compute = vector.operation_pj.estimate.times(operations)
     memory = read_energy(input_bytes, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
-    cycles = ceil(operations / engine.vector_elements_per_cycle.value)
+    cycles = ceil(operations / vector.elements_per_cycle.value)
     transfers_ns = max(
         transfer_ns(input_bytes, input_home, target),
         transfer_ns(output_bytes, output_home, target),

@@ -8,10 +8,11 @@ from math import prod
 from compiler.cost import analog, digital, host
 from compiler.cost.memory import home_of, move
 from compiler.cost.step import NOTHING, StepCost, with_static
+from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node, TensorType
 from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse
 from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
-from compiler.target import Analog, Digital, Host, Target
+from compiler.target import Analog, Host, Target
 
 
 def value_bytes(kind: TensorType, on_host: bool) -> int:
@@ -56,12 +57,18 @@ def node_cost(
         layout = analog_layout(shape, digits, unit, patch_reuse(node), resident)
         cost = analog.product_cost(layout, bytes_in, bytes_out, home_in, home_out, unit, target)
     elif shape is not None:
+        assert unit.array is not None
         line = line_of(node, graph)
-        blocks = digital_layout(shape, line, unit, patch_reuse(node))
-        cost = digital.product_cost(blocks, bytes_in, bytes_out, home_in, home_out, unit, target)
+        blocks = digital_layout(shape, line, unit.array, patch_reuse(node))
+        cost = digital.product_cost(
+            blocks, bytes_in, bytes_out, home_in, home_out, unit.array, target
+        )
     else:
+        assert unit.vector is not None
         operations = vector_operations(node, graph)
-        cost = digital.vector_cost(operations, bytes_in, bytes_out, home_in, home_out, unit, target)
+        cost = digital.vector_cost(
+            operations, bytes_in, bytes_out, home_in, home_out, unit.vector, target
+        )
     return with_static(cost, target.chip.static_mw.estimate)
 
 
@@ -82,7 +89,8 @@ def weight_load_cost(
     if isinstance(unit, Analog):
         cost = analog.load_cost(analog_layout(shape, digits, unit), weight_home, unit, target)
     elif isinstance(unit, Digital):
-        cost = digital.load_cost(shape.weights, weight_home, unit, target)
+        assert unit.array is not None
+        cost = digital.load_cost(shape.weights, weight_home, unit.array, target)
     else:
         return NOTHING
     return with_static(cost, target.chip.static_mw.estimate)
@@ -103,7 +111,8 @@ def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
     unit = target.chip.engines[engine]
     home = home_of(elements, target)
     if isinstance(unit, Digital):
-        cost = digital.vector_cost(elements, elements, elements, home, home, unit, target)
+        assert unit.vector is not None
+        cost = digital.vector_cost(elements, elements, elements, home, home, unit.vector, target)
     else:
         assert isinstance(unit, Host)
         cost = host.work_cost(0, elements, 0, elements, elements, home, home, unit, target)
