@@ -123,7 +123,7 @@ def test_utilization_is_told_by_step_and_by_engine() -> None:
     assert use is not None
     assert (use.used, use.total, use.unit) == (72 * 8 * 2, 1152 * 512, "cells")
     assert plan.utilization["analog"] == use
-    assert plan.resident["analog"].used == 1
+    assert plan.resident["analog"].used == 16  # columns: 8 channels of two digits
     assert plan.resident["digital"].used == 80
 
 
