@@ -256,8 +256,8 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
         },
         "which is not placed": {"placements": plan.placements[1:]},
         "told twice": {"peak_bytes": {**plan.peak_bytes, "l1": 1}},
-        "resident weights take 9 of 1 tiles": {
-            "resident": {"analog": plan.resident["analog"].model_copy(update={"used": 9})}
+        "resident weights take 513 of 512 columns": {
+            "resident": {"analog": plan.resident["analog"].model_copy(update={"used": 513})}
         },
         "files and steps name different payloads": {
             "files": {k: v for k, v in plan.files.items() if k.startswith("weights")}
