@@ -63,8 +63,8 @@ def validate_command(
 
 
 def _verdicts(rows: list[Row], leave_one_chip_out: bool) -> list[Verdict]:
-    from compiler.cost.macro_constants import load_components
     from compiler.cost.macro_validation import verdict
+    from compiler.cost.parts.constants import load_components
 
     components = load_components()
     if not leave_one_chip_out:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from compiler.units import Estimate
 
@@ -40,6 +42,16 @@ class Quantity(Strict):
             raise ValueError("an assumption must state low and high")
         return self
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """In a file a number is written out, or a component is named that gives it."""
+        from compiler.cost.parts.resolve import component_schemas
+
+        written = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [written, *component_schemas()]}
+
     @property
     def is_assumption(self) -> bool:
         """Whether the number has no source but a stated guess."""
@@ -51,6 +63,13 @@ class Quantity(Strict):
         low = self.value if self.low is None else self.low
         high = self.value if self.high is None else self.high
         return Estimate(self.value, low, high)
+
+
+class ComponentQuantity(Quantity):
+    """A number that a component of the library gave: which, and the parts that add up to it. It is made at load, never written in a file."""
+
+    component: str
+    parts: dict[str, Estimate]
 
 
 class Whole(Strict):

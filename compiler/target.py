@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from compiler.chip_components import with_components
 from compiler.digital_engine import Digital
 from compiler.errors import TargetError, nearest, one_line
 from compiler.quantity import Quantity, Statement, Strict, Whole
@@ -94,6 +95,8 @@ class Chip(Strict):
     description: Annotated[str, Field(min_length=10)]
     not_modelled: tuple[str, ...]
     node_nm: Quantity
+    supply_v: Quantity | None = None
+    components: dict[Name, Quantity] = Field(default_factory=dict)
     clock_mhz: Quantity
     static_mw: Quantity
     memories: Annotated[dict[Name, Memory], Field(min_length=1)]
@@ -206,10 +209,13 @@ def parse_target(data: bytes, shown: str, file: Path | None = None) -> Target:
         table = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise TargetError(f"chip {shown}: not a TOML file: {one_line(str(error))}") from error
+    table, found = with_components(table)
     try:
         chip = Chip.model_validate(table)
     except ValidationError as error:
-        raise TargetError(f"chip {shown}: {'; '.join(faults(error))}") from error
+        raise TargetError(f"chip {shown}: {'; '.join([*found, *faults(error)])}") from error
+    if found:
+        raise TargetError(f"chip {shown}: {'; '.join(found)}")
     return Target(chip, hashlib.sha256(data).hexdigest(), file)
 
 

@@ -9,13 +9,13 @@ import os
 import re
 from pathlib import Path
 
-from compiler.cost.macro_constants import Components, constants_table, load_components
 from compiler.cost.macro_fit import fit, leave_one_chip_out
 from compiler.cost.macro_plot import plot
 from compiler.cost.macro_table import Row, read_table
+from compiler.cost.parts.constants import Components, constants_table, load_components
 
 ROOT = Path(__file__).resolve().parent.parent
-CONSTANTS = ROOT / "compiler" / "components" / "macro.toml"
+CONSTANTS = ROOT / "compiler" / "components" / "constants.toml"
 PAGE = ROOT / "docs" / "energy.md"
 PICTURE = ROOT / "docs" / "validation.svg"
 TITLE = "Efficiency of published macros, each chip left out of the fit"

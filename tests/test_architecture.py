@@ -19,7 +19,8 @@ PACKAGES = ("compiler", "passes", "backends")
 FLOORS = (
     ("compiler.errors",),
     ("compiler.units", "compiler.ir"),
-    ("compiler.quantity",),
+    ("compiler.quantity", "compiler.cost.parts.*"),
+    ("compiler.chip_components",),
     ("compiler.ops", "compiler.digital_engine", "compiler.target"),
     (
         "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",

@@ -11,18 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.cost.macro import Kind, Macro, energy_fj, one_bit_mac
-from compiler.cost.macro_constants import constants_table, load_components
+from compiler.cost.macro import Kind, Macro, energy_fj, one_bit_mac, silicon_of
 from compiler.cost.macro_fit import LEARNT_CLASSES, fit, fold_ranges, leave_one_chip_out, usable
 from compiler.cost.macro_table import PARAMETERS, Row, macro_of, read_table
 from compiler.cost.macro_validation import Verdict, summary, verdict
+from compiler.cost.parts.constants import constants_table, load_components
+from compiler.cost.parts.silicon import Silicon
 from compiler.units import Estimate
 from tests.fit import MARKS, silicon, with_table
 
 SHIPPED = load_components()
 # Round numbers for the pencil; the scale of the node is 1 at 28 nm.
 PENCIL = {
-    "full_adder_ff": 4.0, "register_bit_ff": 2.0, "multiplier_ff": 0.5, "wordline_ff": 0.4, "bitline_ff": 0.3,
+    "full_adder_ff": 4.0, "register_bit_ff": 2.0, "latch_bit_ff": 2.0, "multiplier_ff": 0.5, "wordline_ff": 0.4, "bitline_ff": 0.3,
     "capacitor_ff": 2.0, "sar_bit_ff": 100.0, "sar_level_ff": 0.001, "sense_ff": 2.0, "driver_bit_ff": 50.0,
     "control_share": 0.25, "leakage_pw": 10.0, "bias_ua": 0.5, "activity": 0.25, "system_share": 0.5, "spread_factor": 3.0,
 }  # fmt: skip
@@ -34,7 +35,10 @@ SMALL = Macro(
 
 def parts(macro: Macro) -> dict[str, float]:
     """The parts of one output of one step, in fJ, with the pencil's constants."""
-    return {name: part * macro.one_bit_macs for name, part in energy_fj(macro, PENCIL, 1.0).items()}
+    return {
+        name: part * macro.one_bit_macs
+        for name, part in energy_fj(macro, Silicon(PENCIL, 1.0, macro.supply_v)).items()
+    }
 
 
 def test_charge_macro_by_pencil() -> None:
@@ -76,7 +80,7 @@ def test_adder_tree_by_pencil() -> None:
         "cells": 32 * 2 * 8 * 0.25 * 0.5,
         "registers": 32 * 2 * 0.25 * 2 / 4,
         "leakage": 10 * 64 * 32 * 10 * 1e-6 / 4,
-        "adders": 32 * 2 * 0.25 * 4 * (8 + 1),
+        "adders": 2 * 0.25 * 4 * (32 * (8 + 1) - (8 + 5 + 1)),
         "accumulator": 2 * 0.25 * (4 + 2) * (8 + 5 + 2),
     }
     assert found == pytest.approx({**array, "control": sum(array.values()) / 4, "system": 0.0})
@@ -107,14 +111,14 @@ def test_a_processor_adds_its_share_on_top_of_all() -> None:
 
 def test_energy_goes_with_the_gate_pitch_and_the_square_of_the_supply() -> None:
     tree = replace(SMALL, kind="adder tree", step_ns=1e-3)
-    base = sum(energy_fj(tree, PENCIL, SHIPPED.scale(28)).values())
+    base = sum(energy_fj(tree, Silicon(PENCIL, SHIPPED.scale(28), 1.0)).values())
     assert SHIPPED.scale(28) == 1.0
     assert SHIPPED.scale(5) == pytest.approx(51 / 117)
     assert SHIPPED.scale(2) == pytest.approx(48 / 117 * 2 / 3)
-    assert sum(energy_fj(tree, PENCIL, SHIPPED.scale(5)).values()) == pytest.approx(
+    assert sum(energy_fj(tree, Silicon(PENCIL, SHIPPED.scale(5), 1.0)).values()) == pytest.approx(
         base * 51 / 117, rel=1e-6
     )
-    doubled = sum(energy_fj(replace(tree, supply_v=2.0), PENCIL, 1.0).values())
+    doubled = sum(energy_fj(tree, Silicon(PENCIL, 1.0, 2.0)).values())
     assert doubled == pytest.approx(4 * base, rel=1e-6)
 
 
@@ -139,8 +143,7 @@ MACROS = st.builds(
 
 def output_fj(macro: Macro) -> float:
     """One output of one step with the shipped constants."""
-    scale = SHIPPED.scale(macro.node_nm)
-    return sum(energy_fj(macro, SHIPPED.values, scale).values()) * macro.one_bit_macs
+    return sum(energy_fj(macro, silicon_of(macro, SHIPPED)).values()) * macro.one_bit_macs
 
 
 @settings(deadline=None)

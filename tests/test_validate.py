@@ -112,8 +112,8 @@ def test_no_measured_column_is_read(tmp_path: Path) -> None:
     """Every column that is no parameter may say what it likes; only the comparison changes."""
     if not silicon().is_file():
         pytest.skip(f"no silicon in {silicon()}; JOULEC_SILICON names another file")
-    from compiler.cost.macro_constants import load_components
     from compiler.cost.macro_validation import verdict
+    from compiler.cost.parts.constants import load_components
 
     lines = list(csv.DictReader(io.StringIO(silicon().read_text(encoding="utf-8"), newline="")))
     for line in lines:
@@ -224,8 +224,8 @@ CELLS = st.one_of(
 )
 @given(st.lists(st.lists(CELLS, min_size=21, max_size=21), min_size=1, max_size=4))
 def test_any_table_is_predicted_or_refused(tmp_path: Path, rows: list[list[str]]) -> None:
-    from compiler.cost.macro_constants import load_components
     from compiler.cost.macro_fit import leave_one_chip_out
+    from compiler.cost.parts.constants import load_components
 
     text = io.StringIO()
     writer = csv.writer(text)

@@ -3,28 +3,40 @@
 The unit of work is one output of one step: `rows` inputs of `input_bits` bits each, times the `weight_bits` that one conversion (or one
 adder tree) sums. It does rows * input_bits * weight_bits one-bit MACs. With k the gate pitch's ratio to 28 nm and V the supply:
 
-    analog   drivers   = rows (C_word * columns * k + C_driver * input_bits [if > 1]) V^2 / outputs that share the drive
-             bitlines  = rows weight_bits C_bit k V^2
-             cells     = rows weight_bits (C_multiplier k + C_capacitor [cells that have one]) V^2
-             bias      = rows weight_bits I_bias k V t                     [cells that are read by a current]
-             converter = (C_sar b + C_level 4^b) k V^2  [SAR],  C_sense b k V^2  [sense amplifiers, ramp, time, or one bit]
-             recombine = activity (C_adder + C_register) (b + 3) k V^2
-    digital  tree      = rows input_bits activity C_adder (weight_bits + 1) k V^2, or in a chain of adders in the cells
-                         rows input_bits C_adder (weight_bits + log2 rows) k V^2
-             accumulate= input_bits activity (C_adder + C_register) (weight_bits + log2 rows + input_bits) k V^2
-    both     registers, leakage; then control and system as shares of the sum.
+    analog   drivers     = rows * row / outputs that share the drive
+             bitlines, cells, bias: those of rows * weight_bits cells      [bias: cells that are read by a current]
+             converter   = SAR for cells that add charge, else sense amplifiers (ramp, time)
+             recombination = an accumulator of b + 3 bits
+    digital  drivers, cells: those of all one-bit products
+             adders      = input_bits trees of `rows` inputs, or a chain of adders in the cells: rows * input_bits * (weight_bits + log2 rows)
+             accumulator = input_bits accumulators of weight_bits + log2 rows + input_bits
+    both     input latches, leakage; then control and system as shares of the sum.
 
+What a row, a cell, a conversion, a tree and an accumulator take is in parts/array.py, converter.py and adders.py.
 b is the resolution that the sum can have: the converter's bits, at most log2(levels of the sum).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from math import log2
 from typing import Literal
 
-from compiler.cost.macro_constants import Components
+from compiler.cost.parts.adders import (
+    GUARD_BITS,
+    accumulator_fj,
+    adders_fj,
+    multipliers_fj,
+    multiply_accumulate_fj,
+    registers_fj,
+    tree_adders,
+)
+from compiler.cost.parts.array import bias_fj, bitlines_fj, cells_fj, latches_fj, leakage_fj, row_fj
+from compiler.cost.parts.constants import Components
+from compiler.cost.parts.converter import conversion_fj
+from compiler.cost.parts.silicon import Silicon, over_intervals
 from compiler.units import Estimate
 
 # Where the adders, or the converter and its cells, are.
@@ -33,8 +45,6 @@ DIGITAL: tuple[Kind, ...] = ("adder tree", "adder chain", "mac array")
 
 # Bits that a sum grows by when steps and slices are added up, beyond those of the conversion.
 GROWTH_BITS = 3
-# Bits that a multiply-accumulate unit keeps beyond those of its product.
-GUARD_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -73,85 +83,58 @@ class Macro:
         return max(1.0, self.converters, self.columns / self.weight_bits)
 
 
-Values = Mapping[str, float]
-
-
-def _analog(macro: Macro, values: Values, scale: float) -> dict[str, float]:
-    square = macro.supply_v**2
+def _analog(macro: Macro, silicon: Silicon) -> dict[str, float]:
     bits = macro.resolution_bits
     cells = macro.rows * macro.weight_bits
     charge = macro.kind == "charge"
-    word = values["wordline_ff"] * macro.columns * scale
-    digits = values["driver_bit_ff"] * macro.input_bits if macro.input_bits > 1 else 0.0
-    latches = values["register_bit_ff"] * values["activity"] * macro.input_bits * scale
-    capacitor = values["capacitor_ff"] if macro.has_capacitor else 0.0
-    sar = values["sar_bit_ff"] * bits + values["sar_level_ff"] * 4**bits
-    converter = sar if charge and bits > 1 else values["sense_ff"] * bits
-    adders = values["activity"] * (values["full_adder_ff"] + values["register_bit_ff"])
     cells_in_all = macro.array_rows * macro.columns
+    share = macro.rows / macro.sharing_outputs
     parts = {
-        "drivers": macro.rows * (word + digits) * square / macro.sharing_outputs,
-        "bitlines": cells * values["bitline_ff"] * scale * square,
-        "cells": cells * (values["multiplier_ff"] * scale + capacitor) * square,
-        "converter": converter * scale * square,
-        "recombination": adders * (bits + GROWTH_BITS) * scale * square,
-        "registers": macro.rows * latches * square / macro.sharing_outputs,
-        "leakage": _leakage(values, cells_in_all, macro) / macro.converters,
+        "drivers": share * row_fj(silicon, macro.columns, macro.input_bits),
+        "bitlines": bitlines_fj(silicon, cells),
+        "cells": cells_fj(silicon, cells, macro.has_capacitor),
+        "converter": conversion_fj(silicon, "sar" if charge else "sense", bits),
+        "recombination": accumulator_fj(silicon, bits + GROWTH_BITS),
+        "registers": share * latches_fj(silicon, macro.input_bits),
+        "leakage": leakage_fj(silicon, cells_in_all, macro.step_ns) / macro.converters,
     }
     if not charge:
-        parts["bias"] = cells * values["bias_ua"] * scale * macro.supply_v * macro.step_ns
+        parts["bias"] = bias_fj(silicon, cells, macro.step_ns)
     return parts
 
 
-def _digital(macro: Macro, values: Values, scale: float) -> dict[str, float]:
-    square = macro.supply_v**2 * scale
-    activity = values["activity"]
-    adder, register = values["full_adder_ff"], values["register_bit_ff"]
+def _digital(macro: Macro, silicon: Silicon) -> dict[str, float]:
     growth = log2(max(1.0, macro.rows))
     work = macro.one_bit_macs
     width = macro.weight_bits + growth
+    outputs = max(1.0, macro.columns / macro.weight_bits)
+    cells_in_all = macro.array_rows * macro.columns
     parts = {
-        "drivers": work * activity * values["wordline_ff"] * square,
-        "cells": work * activity * values["multiplier_ff"] * square,
-        "registers": macro.rows * macro.input_bits * activity * register * square
-        / max(1.0, macro.columns / macro.weight_bits),
-        "leakage": _leakage(values, macro.array_rows * macro.columns, macro)
-        / max(1.0, macro.columns / macro.weight_bits),
-    }  # fmt: skip
+        "drivers": work * silicon.activity * silicon.fj(silicon.values["wordline_ff"]),
+        "cells": multipliers_fj(silicon, work),
+        "registers": macro.rows * latches_fj(silicon, macro.input_bits) / outputs,
+        "leakage": leakage_fj(silicon, cells_in_all, macro.step_ns) / outputs,
+    }
     if macro.kind == "adder chain":
         # A ripple through the array glitches: every adder is taken to switch, and every cell holds a register.
-        parts["adders"] = macro.rows * macro.input_bits * adder * width * square
-        parts["accumulator"] = work * register * square
+        glitching = replace(silicon, input_toggle=1.0, weight_density=1.0)
+        parts["adders"] = adders_fj(glitching, macro.rows * macro.input_bits * width)
+        parts["accumulator"] = registers_fj(silicon, work)
     else:
-        count = macro.rows * macro.input_bits * (macro.weight_bits + 1)
-        parts["adders"] = count * activity * adder * square
-        each = activity * (adder + register)
-        parts["accumulator"] = macro.input_bits * each * (width + macro.input_bits) * square
+        parts["adders"] = macro.input_bits * adders_fj(
+            silicon, tree_adders(macro.rows, macro.weight_bits)
+        )
+        parts["accumulator"] = macro.input_bits * accumulator_fj(silicon, width + macro.input_bits)
     return parts
 
 
-def _mac_array(macro: Macro, values: Values, scale: float) -> dict[str, float]:
-    """One multiply-accumulate unit: a multiplier of input_bits * weight_bits adders, its accumulator and its operands' registers."""
-    square = macro.supply_v**2 * scale
-    operands = macro.input_bits + macro.weight_bits
-    product = macro.input_bits * macro.weight_bits
-    activity = values["activity"]
-    adder, register = values["full_adder_ff"], values["register_bit_ff"]
-    return {
-        "cells": product * activity * values["multiplier_ff"] * square,
-        "adders": product * activity * adder * square,
-        "accumulator": activity * (adder + register) * (operands + GUARD_BITS) * square,
-        "registers": register * operands * square,
-        "leakage": _leakage(values, operands + GUARD_BITS, macro),
-    }
+def _mac_array(macro: Macro, silicon: Silicon) -> dict[str, float]:
+    bits = macro.input_bits + macro.weight_bits + GUARD_BITS
+    parts = multiply_accumulate_fj(silicon, macro.input_bits, macro.weight_bits)
+    return {**parts, "leakage": leakage_fj(silicon, bits, macro.step_ns)}
 
 
-def _leakage(values: Values, cells: float, macro: Macro) -> float:
-    """Picowatt times nanosecond is 1e-6 fJ."""
-    return values["leakage_pw"] * cells * macro.step_ns * 1e-6
-
-
-FORMULAS: dict[Kind, Callable[[Macro, Values, float], dict[str, float]]] = {
+FORMULAS: dict[Kind, Callable[[Macro, Silicon], dict[str, float]]] = {
     "charge": _analog,
     "current": _analog,
     "adder tree": _digital,
@@ -160,26 +143,24 @@ FORMULAS: dict[Kind, Callable[[Macro, Values, float], dict[str, float]]] = {
 }
 
 
-def energy_fj(macro: Macro, values: Values, scale: float) -> dict[str, float]:
-    """The parts of one one-bit MAC, in fJ; they add up to the whole. `scale` is the node's (Components.scale)."""
-    parts = FORMULAS[macro.kind](macro, values, scale)
+def energy_fj(macro: Macro, silicon: Silicon) -> dict[str, float]:
+    """The parts of one one-bit MAC, in fJ; they add up to the whole."""
+    parts = FORMULAS[macro.kind](macro, silicon)
     parts = {name: part / macro.one_bit_macs for name, part in parts.items()}
     array = sum(parts.values())
-    control = values["control_share"] * array
-    system = values["system_share"] * (array + control) if macro.is_system else 0.0
+    control = silicon.values["control_share"] * array
+    system = silicon.values["system_share"] * (array + control) if macro.is_system else 0.0
     return {**parts, "control": control, "system": system}
 
 
-def one_bit_mac(macro: Macro, components: Components) -> dict[str, Estimate]:
-    """The parts of one one-bit MAC in fJ, each over the intervals of its constants (every formula rises with every constant)."""
-    scale = components.scale(macro.node_nm)
-    constants = {name: constant.estimate for name, constant in components.constants.items()}
-    value, low, high = (
-        energy_fj(macro, values, scale)
-        for values in (
-            {name: estimate.value for name, estimate in constants.items()},
-            {name: estimate.low for name, estimate in constants.items()},
-            {name: estimate.high for name, estimate in constants.items()},
-        )
+def silicon_of(macro: Macro, components: Components) -> Silicon:
+    """The conditions of a macro, with the constants at their values."""
+    return Silicon(
+        components.values, components.scale(macro.node_nm), macro.supply_v, macro.node_nm
     )
-    return {name: Estimate(part, low[name], high[name]) for name, part in value.items()}
+
+
+def one_bit_mac(macro: Macro, components: Components) -> dict[str, Estimate]:
+    """The parts of one one-bit MAC in fJ, each over the intervals of its constants."""
+    supply_v = Estimate.exact(macro.supply_v)
+    return over_intervals(partial(energy_fj, macro), components, macro.node_nm, supply_v)

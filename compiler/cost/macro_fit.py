@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.cost.macro import Macro, energy_fj
-from compiler.cost.macro_constants import Components
+from compiler.cost.macro import Macro, energy_fj, silicon_of
 from compiler.cost.macro_table import Row, UnpredictableError, macro_of
 from compiler.cost.macro_validation import Verdict, assumed_spread, verdict
+from compiler.cost.parts.constants import Components
 from compiler.units import Estimate
 
 Vector = NDArray[np.float64]
@@ -73,13 +74,16 @@ def _descend(
     names = components.fitted
     counts = Counter(row.chip for row, _ in known)
     weight = np.array([1 / sqrt(counts[row.chip]) for row, _ in known])
-    scales = [components.scale(macro.node_nm) for _, macro in known]
+    conditions = [silicon_of(macro, components) for _, macro in known]
     target = np.array([log(2000 / (row.measured_tops_w or 1.0) / row.native_macs) for row, _ in known])  # fmt: skip
 
     def residuals(point: Vector) -> Vector:
         values = {**components.values, **dict(zip(names, np.exp(point).tolist(), strict=True))}
-        pairs = zip(known, scales, strict=True)
-        logs = [log(sum(energy_fj(macro, values, scale).values())) for (_, macro), scale in pairs]
+        pairs = zip(known, conditions, strict=True)
+        logs = [
+            log(sum(energy_fj(macro, replace(silicon, values=values)).values()))
+            for (_, macro), silicon in pairs
+        ]
         difference: Vector = np.array(logs) - target
         return difference
 

@@ -16,7 +16,7 @@ from math import isfinite, sqrt
 from pathlib import Path
 
 from compiler.cost.macro import Kind, Macro
-from compiler.cost.macro_constants import Components
+from compiler.cost.parts.constants import Components
 from compiler.errors import ModelError, UsageError, one_line
 
 MAX_FILE_BYTES = 8 << 20

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from math import hypot, log10
 from statistics import median
 
-from compiler.cost.macro import energy_fj, one_bit_mac
-from compiler.cost.macro_constants import Components
+from compiler.cost.macro import energy_fj, one_bit_mac, silicon_of
 from compiler.cost.macro_table import Row, UnpredictableError, macro_of
+from compiler.cost.parts.constants import Components
 from compiler.units import Estimate
 
 # One MAC is two operations: TOPS/W = 2000 / fJ.
@@ -47,7 +47,7 @@ class Verdict:
 def log_energy(row: Row, components: Components, changed: Mapping[str, float]) -> float:
     """log10 of the fJ of a one-bit MAC; `changed` replaces defaults."""
     macro, _ = macro_of(row, components, changed)
-    return log10(sum(energy_fj(macro, components.values, components.scale(macro.node_nm)).values()))
+    return log10(sum(energy_fj(macro, silicon_of(macro, components)).values()))
 
 
 def assumed_spread(row: Row, components: Components) -> float:

@@ -1,4 +1,4 @@
-"""The constants of the macro formulas: each a value with its interval and its source, read from components/macro.toml."""
+"""The constants of the formulas: each a value with its interval and its source, read from components/constants.toml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFERENCE_NODE_NM = 28.0
 
 @dataclass(frozen=True)
 class Constant:
-    """One number of components/macro.toml.
+    """One number of components/constants.toml.
 
     `node_nm` and `supply_v` say where the source gives it (None: it does not depend on them); `prior` and `prior_factor` are there for a
     fitted constant: where the fit starts from and the factor that it is held within.
@@ -30,6 +30,11 @@ class Constant:
     supply_v: float | None = None
     prior: float | None = None
     prior_factor: float | None = None
+
+    @property
+    def is_assumption(self) -> bool:
+        """Whether it has no source but a stated guess."""
+        return self.source.startswith("assumption")
 
     @property
     def is_fitted(self) -> bool:
@@ -102,7 +107,11 @@ def _constant(entry: Mapping[str, Any]) -> Constant:
 @cache
 def load_components() -> Components:
     """The constants that are shipped."""
-    text = resources.files("compiler").joinpath("components/macro.toml").read_text(encoding="utf-8")
+    text = (
+        resources.files("compiler")
+        .joinpath("components/constants.toml")
+        .read_text(encoding="utf-8")
+    )
     table = tomllib.loads(text)
     pitches = {float(node): entry for node, entry in table["gate_pitch_nm"].items()}
     return Components(

@@ -1,0 +1,105 @@
+"""What a chip file's keys want, assembled from the formulas: the parts of each in fJ (delays in ns, leakage in pW).
+
+Parts of an array come with the clock and the control that drive it, as a share of their sum; it stands as a part of its own.
+"""
+
+from __future__ import annotations
+
+from math import log2
+
+from compiler.cost.parts import adders
+from compiler.cost.parts.array import bias_fj, bitlines_fj, cells_fj, latches_fj, row_fj
+from compiler.cost.parts.converter import ConverterKind, conversion_fj
+from compiler.cost.parts.silicon import Silicon
+
+Parts = dict[str, float]
+
+
+def with_control(silicon: Silicon, parts: Parts) -> Parts:
+    """The parts with clock and control."""
+    return {**parts, "control": silicon.values["control_share"] * sum(parts.values())}
+
+
+def row_driver(silicon: Silicon, columns: float, input_bits: float) -> Parts:
+    """One row driven for one step with `input_bits` at once."""
+    parts = {
+        "driver": row_fj(silicon, columns, input_bits),
+        "latch": latches_fj(silicon, input_bits),
+    }
+    return with_control(silicon, parts)
+
+
+def analog_cell(silicon: Silicon, has_capacitor: bool, current_ns: float) -> Parts:
+    """One cell in one step; `current_ns` is how long it draws a current (0: its cells add charge)."""
+    parts = {"cell": cells_fj(silicon, 1.0, has_capacitor), "bitline": bitlines_fj(silicon, 1.0)}
+    if current_ns > 0:
+        parts["bias"] = bias_fj(silicon, 1.0, current_ns)
+    return with_control(silicon, parts)
+
+
+def converter(
+    silicon: Silicon, kind: ConverterKind, bits: float, sharing_columns: float, rows: float
+) -> Parts:
+    """One conversion."""
+    energy = conversion_fj(silicon, kind, bits, sharing_columns, rows)
+    return with_control(silicon, {"converter": energy})
+
+
+def recombination(
+    silicon: Silicon, slices: float, converter_bits: float, input_bits: float, input_bits_per_step: float
+) -> Parts:  # fmt: skip
+    """For one conversion: its share of the tree over a weight's slices and of the accumulator over an input's steps."""
+    tree = adders.place_value_adders(slices, converter_bits)
+    parts = {"place_value": adders.adders_fj(silicon, tree) / slices}
+    if input_bits_per_step < input_bits:
+        width = input_bits + converter_bits + slices
+        parts["accumulator"] = adders.accumulator_fj(silicon, width) / slices
+    return with_control(silicon, parts)
+
+
+def digital_array_mac(
+    silicon: Silicon,
+    rows: float,
+    outputs: float,
+    weight_bits: float,
+    input_bits: float,
+    input_bits_per_step: float,
+) -> Parts:
+    """One MAC of a digital in-memory array over all steps of its input: its products and its shares of tree and accumulator."""
+    steps = input_bits / input_bits_per_step
+    products = input_bits * weight_bits
+    width = weight_bits + log2(rows)
+    tree = input_bits * adders.tree_adders(rows, weight_bits)
+    places = steps * adders.place_value_adders(input_bits_per_step, width)
+    parts = {
+        "driver": products * silicon.activity * silicon.fj(silicon.values["wordline_ff"]),
+        "latch": latches_fj(silicon, input_bits) / outputs,
+        "multiplier": adders.multipliers_fj(silicon, products),
+        "adder_tree": adders.adders_fj(silicon, tree) / rows,
+        "place_value": adders.adders_fj(silicon, places) / rows,
+    }
+    if steps > 1:
+        parts["accumulator"] = steps * adders.accumulator_fj(silicon, input_bits + width) / rows
+    return with_control(silicon, parts)
+
+
+def multiply_accumulate(silicon: Silicon, input_bits: float, weight_bits: float) -> Parts:
+    """One MAC of an array of multiply-accumulate units; the operands' delivery is the memories'."""
+    parts = adders.multiply_accumulate_fj(silicon, input_bits, weight_bits)
+    return with_control(silicon, parts)
+
+
+def vector_operation(silicon: Silicon, bits: float) -> Parts:
+    """A vector lane's work on one value: scaled by a multiplier, added to, held in the registers of two operands and a result."""
+    parts = {
+        "multiplier": adders.multipliers_fj(silicon, bits * bits)
+        + adders.adders_fj(silicon, bits * bits),
+        "adder": adders.adders_fj(silicon, 2 * bits),
+        "registers": silicon.activity * adders.registers_fj(silicon, 4 * bits),
+    }
+    return with_control(silicon, parts)
+
+
+def host_cycle(silicon: Silicon) -> Parts:
+    """A cycle of the host core with its instruction memory."""
+    return {"core": silicon.fj(silicon.values["host_cycle_ff"])}
