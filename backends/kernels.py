@@ -20,6 +20,7 @@ from compiler.ir import Array, Node, Quant, TensorType
 from compiler.numerics import Floats, Integers
 from compiler.onnx_export import digits_of_tiles
 from compiler.ops import VIEWS
+from compiler.slices import Cut
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _analog_product(call: Call, values: Sequence[Array]) -> list[Array]:
         node.integer("array_rows", 0),
         converter,
         call.quant(node.inputs[0]).zero_point[0],
+        Cut.of(node, call.quant(node.inputs[0])),
     )
     shape = _columns(multiplier, codes.ndim, window)
     real = codes * np.asarray(multiplier, np.float32).reshape(shape)

@@ -1,4 +1,4 @@
-"""The arithmetic of the engines on numpy: integer products, requantization, weight slices, the converter of an analog array.
+"""The arithmetic of the engines on numpy: integer products, requantization, the converter of an analog array.
 
 Every function is what the hardware is stated to do; `compiler.onnx_export` writes the same as ONNX operations, and the tests hold the two to
 equal bits. Products of integers run as floating-point products in a type wide enough to be exact, so no order of summation can change them.
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from compiler.ir import Node, Quant
 from compiler.ops import window_outputs
+from compiler.slices import WHOLE, Cut
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Integers: TypeAlias = npt.NDArray[np.integer]
@@ -236,45 +237,6 @@ def asymmetric(bits: int, low: float, high: float) -> Quant:
     return Quant(bits, True, (float(np.float32(scale)),), (point,))
 
 
-def balanced_digits(integers: Integers, levels: int, digits: int) -> npt.NDArray[np.int8]:
-    """Integers as balanced digits: [..] -> [digits, ..], each in -(levels-1)/2 .. (levels-1)/2, lowest first.
-
-    integer = sum over d of levels**d * digit[d]; `levels` is odd. Raises ValueError when an integer needs more digits.
-    """
-    half = (levels - 1) // 2
-    rest = integers.astype(np.int64)
-    parts = []
-    for _ in range(digits):
-        digit = (rest + half) % levels - half
-        parts.append(digit.astype(np.int8))
-        rest = (rest - digit) // levels
-    if np.any(rest):
-        raise ValueError(f"{digits} digits of {levels} levels cannot hold {int(integers.max())}")
-    return np.stack(parts)
-
-
-def binary_digits(integers: Integers, digits: int) -> npt.NDArray[np.int8]:
-    """Integers as two's complement bits: [..] -> [digits, ..] of 0 and 1, lowest first; the last weighs -2**(digits-1)."""
-    lowest, highest = -(1 << (digits - 1)), (1 << (digits - 1)) - 1
-    if integers.size and (integers.min() < lowest or integers.max() > highest):
-        raise ValueError(f"{digits} bits cannot hold {int(integers.min())}..{int(integers.max())}")
-    unsigned = integers.astype(np.int64) & ((1 << digits) - 1)
-    return np.stack([((unsigned >> d) & 1).astype(np.int8) for d in range(digits)])
-
-
-def digit_factors(levels: int, digits: int) -> tuple[int, ...]:
-    """What each digit weighs: powers of `levels` (balanced), or powers of two with a negative last (binary, levels 2)."""
-    factors = [levels**d for d in range(digits)]
-    if levels == 2:
-        factors[-1] = -factors[-1]
-    return tuple(factors)
-
-
-def weight_reach(levels: int, digits: int) -> int:
-    """The largest weight magnitude that can be told in both signs."""
-    return int((1 << (digits - 1)) - 1) if levels == 2 else int((levels**digits - 1) // 2)
-
-
 def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
     """The rows of each tile, in order."""
     return tuple(slice(r, min(r + array_rows, rows)) for r in range(0, rows, array_rows))
@@ -282,24 +244,36 @@ def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
 
 @dataclass(frozen=True)
 class Converter:
-    """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` signed bits.
+    """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` bits.
 
-    `noise_lsb` is the standard deviation added before rounding, in steps of the converter, drawn from `random`.
+    Codes are signed, or unsigned (`unipolar`) where no sum can be negative. `noise_lsb` is the standard deviation added before rounding,
+    in steps of the converter, drawn from `random`.
     """
 
     bits: int
     noise_lsb: float = 0.0
     random: np.random.Generator | None = None
 
-    def codes(self, sums: npt.NDArray[np.floating], gain: Floats) -> Floats:
+    def codes(
+        self, sums: npt.NDArray[np.floating], gain: Floats, *, unipolar: bool = False
+    ) -> Floats:
         """Bitline sums to codes; `gain` broadcasts to `sums`."""
         scaled = sums.astype(np.float32) * gain
         if self.random is not None and self.noise_lsb > 0:
             scaled += self.random.standard_normal(scaled.shape, np.float32) * np.float32(
                 self.noise_lsb
             )
-        highest = np.float32((1 << (self.bits - 1)) - 1)
-        return np.asarray(np.clip(np.rint(scaled), -highest - 1, highest), np.float32)
+        lowest, highest = code_range(self.bits, unipolar)
+        return np.asarray(
+            np.clip(np.rint(scaled), np.float32(lowest), np.float32(highest)), np.float32
+        )
+
+
+def code_range(bits: int, unipolar: bool) -> tuple[int, int]:
+    """The codes of a converter: unsigned where the sums are."""
+    if unipolar:
+        return 0, (1 << bits) - 1
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
 def analog_product(
@@ -311,12 +285,14 @@ def analog_product(
     array_rows: int,
     converter: Converter,
     zero_point: int = 0,
+    cut: Cut = WHOLE,
 ) -> Floats:
     """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
 
     `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0 (what it adds to a column is constant, and
-    part of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums pass the
-    converter and are added times `digit_weight` [G,row tiles,D,K] (the digit's factor over `gain`).
+    part of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums of each
+    slice of the inputs pass the converter, the codes are added with the slices' weights, and the sum is added times `digit_weight`
+    [G,row tiles,D,K] (the digit's factor over `gain`).
     """
     count, groups, rows, columns = digits.shape
     dense = not window.kernel
@@ -331,10 +307,15 @@ def analog_product(
         spread = spread.reshape(-1, 1, 1, rows)
     result = np.zeros((*spread.shape[:3], columns), np.float32)
     for tile, part in enumerate(row_tiles(rows, array_rows)):
+        driven = [(piece, piece.of(spread[..., part])) for piece in cut.slices]
         for digit in range(count):
             weights = digits[digit, :, part].astype(width)
-            sums = np.matmul(spread[..., part], weights)
-            codes = converter.codes(sums, gain[:, tile, digit][:, None, :])
+            scale = gain[:, tile, digit][:, None, :]
+            codes = np.zeros(result.shape, np.float32)
+            for piece, values in driven:
+                unipolar = cut.is_unipolar(piece, digit)
+                step = converter.codes(np.matmul(values, weights), scale, unipolar=unipolar)
+                codes += step * np.float32(piece.weight)
             result += codes * digit_weight[:, tile, digit][:, None, :]
     if dense:
         return np.asarray(result.reshape(*data.shape[:-1], columns))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from compiler import numerics
 from compiler.errors import UnsupportedError
 from compiler.ir import OPSET, Array, Graph, Node, Quant, TensorType
 from compiler.ops import PRODUCTS, attribute_protos, split_op, type_proto
+from compiler.slices import Cut, Slice
 
 if TYPE_CHECKING:
     import onnx
@@ -295,19 +298,35 @@ def _write_analog_product(writer: _Writer, node: Node) -> None:
     gain, digit_weight, multiplier, bias = (_constant(writer, name) for name in node.inputs[2:6])
     channels = data.sizes[1 if window.kernel else -1]
     rows, window = _row_drives(writer, node.inputs[0], data_quant, window)
-    highest = (1 << (node.integer("converter_bits", 0) - 1)) - 1
-    low, high = writer.const(-highest - 1, np.float32), writer.const(highest, np.float32)
+    cut = Cut.of(node, data_quant)
+    bits = node.integer("converter_bits", 0)
+    driven = [(piece, _slice_of(writer, rows, piece)) for piece in cut.slices]
+    ends = {
+        unipolar: [writer.const(code, np.float32) for code in numerics.code_range(bits, unipolar)]
+        for unipolar in sorted(
+            {cut.is_unipolar(p, d) for p in cut.slices for d in range(len(digits))}
+        )
+    }
     sum_of_codes = ""
     for tile, part in enumerate(numerics.row_tiles(digits.shape[2], node.integer("array_rows", 0))):
+        parts = [
+            (piece, _Rows.of(writer, value, part, digits.shape[1:3], window, channels))
+            for piece, value in driven
+        ]
         for digit in range(digits.shape[0]):
-            masked: Array = np.zeros(digits.shape[1:], np.float32)
-            masked[:, part] = digits[digit, :, part]
-            value = _multiply(writer, rows, masked, window, channels, integer=False)
-            scale = _per_column(gain[:, tile, digit].reshape(-1), node, out)
-            scaled = writer.emit("Mul", value, writer.const(scale, np.float32))
-            code = writer.emit("Clip", writer.emit("Round", scaled), low, high)
+            scale = writer.const(
+                _per_column(gain[:, tile, digit].reshape(-1), node, out), np.float32
+            )
+            codes = ""
+            for piece, inputs in parts:
+                value = inputs.times(writer, digits[digit], window)
+                rounded = writer.emit("Round", writer.emit("Mul", value, scale))
+                code = writer.emit("Clip", rounded, *ends[cut.is_unipolar(piece, digit)])
+                if piece.weight != 1:
+                    code = writer.emit("Mul", code, writer.const(piece.weight, np.float32))
+                codes = writer.emit("Add", codes, code) if codes else code
             worth = _per_column(digit_weight[:, tile, digit].reshape(-1), node, out)
-            share = writer.emit("Mul", code, writer.const(worth, np.float32))
+            share = writer.emit("Mul", codes, writer.const(worth, np.float32))
             sum_of_codes = writer.emit("Add", sum_of_codes, share) if sum_of_codes else share
     factor = writer.const(_per_column(multiplier, node, out), np.float32)
     real = writer.emit("Mul", sum_of_codes, factor)
@@ -333,6 +352,59 @@ def _row_drives(
         "Pad", floats, writer.const(pads, np.int64), writer.const(point, np.float32)
     )
     return padded, numerics.Window(window.kernel, window.strides, (0,) * 2 * rank, window.dilations)
+
+
+def _slice_of(writer: _Writer, value: str, piece: Slice) -> str:
+    """The body of slices.Slice.of."""
+
+    def floor(shift: int) -> str:
+        return writer.emit(
+            "Floor", writer.emit("Mul", value, writer.const(2.0**-shift, np.float32))
+        )
+
+    shifted = floor(piece.shift) if piece.shift else value
+    if piece.is_top and piece.is_signed:
+        return shifted
+    above = floor(piece.shift + piece.bits)
+    return writer.emit(
+        "Sub", shifted, writer.emit("Mul", above, writer.const(2.0**piece.bits, np.float32))
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The inputs that drive one tile's rows: of an ungrouped product only the channels (or features) that reach it, from `first` on."""
+
+    value: str
+    part: slice
+    first: int
+    channels: int
+    taps: int
+
+    @staticmethod
+    def of(
+        writer: _Writer, value: str, part: slice, shape: tuple[int, ...], window: numerics.Window,
+        channels: int,
+    ) -> _Rows:  # fmt: skip
+        groups, _ = shape
+        taps = prod(window.kernel)
+        if groups > 1:
+            return _Rows(value, part, 0, channels, taps)
+        first, last = part.start // taps, -(-part.stop // taps)
+        if last - first < channels:
+            axis = writer.const([1 if window.kernel else -1], np.int64)
+            ends = (writer.const([first], np.int64), writer.const([last], np.int64))
+            value = writer.emit("Slice", value, *ends, axis)
+        return _Rows(value, part, first, last - first, taps)
+
+    def times(self, writer: _Writer, digits: npt.NDArray[np.int8], window: numerics.Window) -> str:
+        """The tile's bitline sums of a digit [G,R,K]; rows of other tiles that share a channel count nothing."""
+        masked: Array = np.zeros(digits.shape, np.float32)
+        masked[:, self.part] = digits[:, self.part]
+        groups = len(digits)
+        start = self.first * self.taps
+        rows = masked[:, start : start + self.channels // groups * self.taps]
+        return _multiply(writer, self.value, rows, window, self.channels, integer=False)
 
 
 def logical_digits(node: Node, weights: Array, graph: Graph) -> npt.NDArray[np.int8]:

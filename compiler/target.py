@@ -20,6 +20,7 @@ from compiler.quantity import Quantity, Statement, Strict, Whole
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
 # A signed input of one bit has no positive value; the rest keeps powers of these within what numpy computes with.
+CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
 ANALOG_LIMITS = (("input_bits", 2, 16), ("converter_bits", 1, 32), ("max_digits", 1, 32))
 
 
@@ -29,8 +30,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 class Analog(Strict):
     """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
 
-    A weight is held as digits of `cell_levels` levels (odd: balanced digits; 2: two's complement bits), one cell column a
-    digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step, least significant first;
+    A weight is held as digits of `cell_levels` levels (odd: balanced digits; a power of two: two's complement in that base), one cell
+    column a digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step, least significant first;
     `step_ns` and the energies of drivers, cells and converters are those of one step.
     """
 
@@ -122,8 +123,11 @@ class Chip(Strict):
                         f"input_bits, {engine.input_bits.value}"
                     )
                 levels = engine.cell_levels.value
-                if (levels != 2 and levels % 2 == 0) or levels < 2:
-                    raise ValueError(f"engines.{name}.cell_levels: 2 or an odd number of levels")
+                if levels not in CELL_LEVELS:
+                    raise ValueError(
+                        f"engines.{name}.cell_levels: wanted a power of two up to 128, or an odd number "
+                        "from 3 to 255"
+                    )
                 if levels == 2 and engine.max_digits.value < 2:
                     raise ValueError(f"engines.{name}.max_digits: binary cells need 2 digits")
         return self

@@ -16,6 +16,7 @@ from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
 from compiler.mapping import why_not_analog, why_not_digital
 from compiler.numerics import Floats
 from compiler.ops import MOVEMENT, VIEWS, macs
+from compiler.slices import useful_digits
 from compiler.target import Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
@@ -94,16 +95,27 @@ class _Calibrator:
         if digital and is_float and not why_not_digital(node, graph, digital[1]):
             formats.append("int8")
         if analog and node.op == "Product" and not why_not_analog(node, graph, analog[1]):
-            fewest = 2 if analog[1].cell_levels.value == 2 else 1
-            formats += [f"analog/{d}" for d in range(fewest, analog[1].max_digits.value + 1)]
+            counts = useful_digits(analog[1].cell_levels.value, analog[1].max_digits.value)
+            formats += [f"analog/{digits}" for digits in counts]
         return formats
 
     def _sample_count(self) -> int:
         work = [macs(node, self.graph) for node in self.graph.nodes]
         total = max(1, sum(work))
-        evaluations = 0.5 * sum(len(self._formats(node)) for node in self.graph.nodes)
-        count = int(WORK / (total * max(1.0, evaluations)))
+        formats = [self._formats(node) for node in self.graph.nodes]
+        evaluations = 0.5 * sum(map(len, formats))
+        further = sum(
+            one * self._further_products(given) for one, given in zip(work, formats, strict=True)
+        )
+        count = int(WORK / (total * max(1.0, evaluations) + further))
         return min(self.inputs.count, max(FEWEST, min(MOST, count)))
+
+    def _further_products(self, formats: list[str]) -> int:
+        """The products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
+        if self.target.analog is None:
+            return 0
+        digits = sum(_digits(form) for form in formats)
+        return digits * (self.target.analog[1].steps - 1)
 
     def _reference(self) -> dict[str, Array] | None:
         """The outputs of the float network on the samples, or None when it does not run on them."""
@@ -170,11 +182,11 @@ class _Calibrator:
         else:
             assert self.target.analog is not None
             engine = self.target.analog[1]
-            digits = int(form.split("/")[1])
+            digits = _digits(form)
             fitted = fit_analog(data, real_in, node, graph, digits, engine)
             given, constants = fitted.inputs, analog_constants(fitted)
             names = ("x", *(c[0] for c in constants))
-            built = analog_node(node, names, "y", data.patches.shape[2], engine)
+            built = analog_node(node, names, "y", data.patches.shape[2], digits, engine)
         steps = numerics.quantize(real_in[: self.samples], given)
         single = _single(built, constants, graph.types[node.inputs[0]], given, output, quant)
         result = Interpreter(single).run_all({"x": steps})["y"]
@@ -188,6 +200,11 @@ class _Calibrator:
     def _divergence(self, results: dict[str, Array]) -> float:
         assert self.reference is not None
         return output_divergence(self.graph, self.reference, results)
+
+
+def _digits(form: str) -> int:
+    """The digits of an analog format, 0 of any other."""
+    return int(form.removeprefix("analog/")) if form.startswith("analog/") else 0
 
 
 def _scores(output: str, graph: Graph) -> Node | None:

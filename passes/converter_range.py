@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler.numerics import Floats
+from compiler.numerics import Floats, code_range, row_tiles
+from compiler.slices import Cut, Slice
 from compiler.target import Analog
 from passes.layer_data import Doubles
+from passes.rounding import Int8s
 
 GAIN_PATCHES = 640  # enough to choose a converter's range
 
 
+@dataclass(frozen=True)
+class Sums:
+    """The exact bitline sums [G,M,K] of one tile of rows, digit and slice of the inputs."""
+
+    tile: int
+    digit: int
+    piece: Slice
+    unipolar: bool
+    values: npt.NDArray[np.floating]
+
+
+def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, cut: Cut) -> Iterator[Sums]:
+    """The sums of every tile, digit and slice, in the order in which an array makes them; `steps` are [G,M,R], `cells` [D,G,R,K]."""
+    for tile, part in enumerate(row_tiles(cells.shape[2], array_rows)):
+        driven = [(piece, piece.of(steps[:, :, part])) for piece in cut.slices]
+        for digit in range(cells.shape[0]):
+            weights = cells[digit, :, part].astype(np.float32)
+            for piece, values in driven:
+                unipolar = cut.is_unipolar(piece, digit)
+                yield Sums(tile, digit, piece, unipolar, np.matmul(values, weights))
+
+
 def choose_gain(
-    sums: dict[tuple[int, int], npt.NDArray[np.floating]],
+    steps: Floats,
+    cells: Int8s,
     factors: Doubles,
+    cut: Cut,
     targets: Floats,
     bounds: tuple[float, float],
     engine: Analog,
 ) -> Doubles:
-    """One gain for each array tile (the columns and digits that share it): [G,row tiles,D,K].
+    """One gain for each array tile (the columns and digits that share it, in all steps): [G,row tiles,D,K].
 
     Each tile's gain has the least squared error of the layer's output after its clipping, the other tiles taken as exact: what a ReLU
-    cuts off need not be converted well.
+    cuts off need not be converted well. `steps` are the inputs' integers [G,M,R], `cells` the weights' digits [D,G,R,K].
     """
     digits, columns = len(factors), targets.shape[2]
-    row_count = 1 + max(tile for tile, _ in sums)
     groups = targets.shape[0]
     thin = slice(None, None, max(1, targets.shape[1] // GAIN_PATCHES))
-    parts = {key: np.asarray(values[:, thin], np.float32) for key, values in sums.items()}
-    total = sum(
-        (values * np.float32(factors[digit]) for (_, digit), values in parts.items()),
-        np.zeros(targets[:, thin].shape, np.float32),
-    )
+    parts = list(bitline_sums(steps[:, thin], cells, engine.rows.value, cut))
+    row_count = 1 + max(sums.tile for sums in parts)
+    total = np.zeros(targets[:, thin].shape, np.float32)
+    for sums in parts:
+        total += sums.values * np.float32(factors[sums.digit] * sums.piece.weight)
     slope, offset = _least_squares(total.astype(np.float64), targets[:, thin].astype(np.float64))
     scale = _Output(slope.astype(np.float32), offset.astype(np.float32), bounds)
-    highest = (1 << (engine.converter_bits.value - 1)) - 1
     tiles = _ColumnTiles.of(digits, columns, engine.columns.value)
     gain = np.ones((groups, row_count, digits, columns))
     for row_tile in range(row_count):
-        sums_of_tile = np.stack([parts[row_tile, digit] for digit in range(digits)])
-        gain[:, row_tile] = _best_gains(sums_of_tile, factors, total, scale, tiles, highest)
+        of_tile = [sums for sums in parts if sums.tile == row_tile]
+        bits = engine.converter_bits.value
+        gain[:, row_tile] = _best_gains(of_tile, factors, total, scale, tiles, bits)
     return gain
 
 
@@ -83,32 +109,40 @@ class _Output:
 
 
 def _best_gains(
-    sums: Floats,
+    parts: Sequence[Sums],
     factors: Doubles,
     total: Floats,
     output: _Output,
     tiles: _ColumnTiles,
-    highest: int,
+    bits: int,
 ) -> Doubles:
     """The gains [G,D,K] of one row of tiles: for each tile, from covering every sum down to clipping most of them.
 
-    `sums` are [D,G,M,K]. All tiles are tried at once; each is judged with the others taken as exact.
+    `parts` are the sums of the row's digits and slices. All tiles are tried at once; each is judged with the others taken as exact.
     """
-    groups = sums.shape[1]
-    reach = np.abs(sums).max(axis=2).swapaxes(0, 1)  # [G,D,K]
+    groups, digits = total.shape[0], len(factors)
+    _, highest = code_range(bits, False)
     top = np.ones((groups, tiles.count))
-    for group in range(groups):
-        np.maximum.at(top[group], tiles.index, reach[group])
+    for sums in parts:
+        # What the sums would be if unsigned codes reached no farther than signed ones.
+        share = highest / code_range(bits, sums.unipolar)[1]
+        reach = np.abs(sums.values).max(axis=1) * share  # [G,K]
+        for group in range(groups):
+            np.maximum.at(top[group], tiles.index[sums.digit], reach[group])
     wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
     least = np.full(top.shape, np.inf)
     for factor in np.geomspace(1.0, 0.1, 16):
         tried = np.minimum(highest / (top * factor), 1.0)
-        shaped = tried[:, tiles.index].astype(np.float32).swapaxes(0, 1)[:, :, None, :]
-        codes = np.clip(np.rint(sums * shaped), -highest - 1, highest)
-        change = (codes / shaped - sums) * factors.astype(np.float32)[:, None, None, None]
+        gain = tried[:, tiles.index].astype(np.float32)  # [G,D,K]
+        change = np.zeros((digits, *total.shape), np.float32)
+        for sums in parts:
+            scale = gain[:, sums.digit][:, None, :]
+            codes = np.clip(np.rint(sums.values * scale), *code_range(bits, sums.unipolar))
+            worth = np.float32(factors[sums.digit] * sums.piece.weight)
+            change[sums.digit] += (codes / scale - sums.values) * worth
         error = np.zeros(top.shape)
-        for digit in range(len(factors)):
+        for digit in range(digits):
             inside = np.flatnonzero(tiles.speaks[digit])
             if not inside.size:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.ir import Array, Node, Quant
+from compiler.slices import unsigned_digits
 from compiler.target import Analog
 from passes.fit import AnalogWeights, IntegerWeights
 
@@ -30,7 +31,7 @@ def analog_constants(fitted: AnalogWeights) -> Named:
 
 
 def analog_node(
-    node: Node, inputs: tuple[str, ...], output: str, rows: int, engine: Analog
+    node: Node, inputs: tuple[str, ...], output: str, rows: int, digits: int, engine: Analog
 ) -> Node:
     """The AnalogProduct that stands for a Product."""
     attrs = dict(node.attrs)
@@ -39,6 +40,9 @@ def analog_node(
         array_rows=engine.rows.value,
         converter_bits=engine.converter_bits.value,
     )
+    if engine.steps > 1:
+        attrs["input_bits_per_step"] = engine.bits_per_step
+        attrs["unsigned_digits"] = unsigned_digits(engine.cell_levels.value, digits)
     return Node(
         node.name,
         "AnalogProduct",

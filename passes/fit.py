@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compiler import numerics
+from compiler import numerics, slices
 from compiler.ir import Graph, Node, Quant
 from compiler.numerics import Floats
+from compiler.slices import Cut
 from compiler.target import Analog
-from passes.converter_range import choose_gain, clipped_least_squares
+from passes.converter_range import bitline_sums, choose_gain, clipped_least_squares
 from passes.layer_data import Doubles, LayerData, real_weights
 from passes.rounding import Int8s, Moments, best_scale, coarse_integers, sweep
 
@@ -84,6 +85,7 @@ def shifted(quant: Quant, shift: float) -> Quant:
     return Quant(quant.bits, True, (step,), (point,))
 
 
+FEWEST_PATCHES = 2048  # that a scale and a bias are fitted to
 SHIFTS = (0.0, 1.0, 2.0)  # of the mean input: where the rows' zero may lie
 
 
@@ -104,34 +106,44 @@ def fit_analog(
     rounded = numerics.dequantize(numerics.quantize(data.patches, plain), plain)
     moments = Moments.of(LayerData(rounded, data.targets), original)
     levels = engine.cell_levels.value
-    integers = coarse_integers(moments, min(numerics.weight_reach(levels, digits), 127))
-    cells = (
-        numerics.binary_digits(integers, digits)
-        if levels == 2
-        else numerics.balanced_digits(integers, levels, digits)
-    )
-    factors = np.asarray(numerics.digit_factors(levels, digits), np.float64)
+    integers = coarse_integers(moments, min(slices.weight_reach(levels, digits), 127))
+    cells = slices.weight_digits(integers, levels, digits)
     mean = max(0.0, float(data.patches.mean()))
     formats = dict.fromkeys(shifted(plain, mean * share) if share else plain for share in SHIFTS)
-    tried = [_converted(data, node, cells, factors, inputs, engine) for inputs in formats]
+    tried = [_converted(data, node, cells, inputs, engine) for inputs in formats]
     return min(tried, key=lambda pair: pair[0])[1]
 
 
+def input_cut(engine: Analog, digits: int) -> Cut:
+    """How an engine cuts a product: the slices that drive its rows in turn, and the digits that are never negative."""
+    bits = engine.input_bits.value
+    pieces = slices.input_slices(bits, True, engine.bits_per_step)
+    return Cut(pieces, slices.unsigned_digits(engine.cell_levels.value, digits))
+
+
 def _converted(
-    data: LayerData, node: Node, cells: Int8s, factors: Doubles, inputs: Quant, engine: Analog
+    data: LayerData, node: Node, cells: Int8s, inputs: Quant, engine: Analog
 ) -> tuple[float, AnalogWeights]:
-    """The converters' gains and the output's scale and bias for one input format, with the squared error that is left."""
+    """The converters' gains and the output's scale and bias for one input format, with the squared error that is left.
+
+    Where inputs enter in slices, fewer patches are converted: the work of each is as many times as large.
+    """
+    digits = len(cells)
+    cut = input_cut(engine, digits)
+    factors = np.asarray(slices.digit_factors(engine.cell_levels.value, digits), np.float64)
+    data = data.thinned(max(FEWEST_PATCHES, data.patches.shape[1] // len(cut.slices)))
     steps = numerics.quantize(data.patches, inputs).astype(np.float32)
-    sums = _bitline_sums(steps, cells, engine.rows.value)
     bounds = (node.number("minimum", -np.inf), node.number("maximum", np.inf))
-    chosen = choose_gain(sums, factors, data.targets, bounds, engine)
+    chosen = choose_gain(steps, cells, factors, cut, data.targets, bounds, engine)
     digit_weight = (factors[None, None, :, None] / chosen).astype(np.float32)
     gain = chosen.astype(np.float32)
     converter = numerics.Converter(engine.converter_bits.value)
     total = np.zeros(data.targets.shape, np.float64)
-    for (tile, digit), values in sums.items():
-        codes = converter.codes(values, gain[:, tile, digit][:, None, :])
-        total += codes * digit_weight[:, tile, digit][:, None, :].astype(np.float64)
+    for sums in bitline_sums(steps, cells, engine.rows.value, cut):
+        scale = gain[:, sums.tile, sums.digit][:, None, :]
+        codes = converter.codes(sums.values, scale, unipolar=sums.unipolar)
+        worth = digit_weight[:, sums.tile, sums.digit][:, None, :].astype(np.float64)
+        total += codes * worth * sums.piece.weight
     targets = data.targets.astype(np.float64)
     multiplier, bias = clipped_least_squares(total, targets, bounds)
     found = np.clip(total * multiplier[:, None, :] + bias[:, None, :], *bounds)
@@ -142,15 +154,3 @@ def _converted(
 
 def _flat(values: Doubles) -> Floats:
     return values.reshape(-1).astype(np.float32)
-
-
-def _bitline_sums(
-    steps: Floats, cells: Int8s, array_rows: int
-) -> dict[tuple[int, int], npt.NDArray[np.floating]]:
-    """The exact sums [G,M,K] of each (row tile, digit)."""
-    sums = {}
-    for tile, part in enumerate(numerics.row_tiles(cells.shape[2], array_rows)):
-        for digit in range(cells.shape[0]):
-            weights = cells[digit, :, part].astype(np.float32)
-            sums[tile, digit] = np.matmul(steps[:, :, part], weights)
-    return sums

@@ -26,6 +26,13 @@ class LayerData:
     patches: Floats
     targets: Floats
 
+    def thinned(self, most: int) -> LayerData:
+        """The same with at most about `most` patches, evenly spread."""
+        every = max(1, self.patches.shape[1] // most)
+        if every == 1:
+            return self
+        return LayerData(self.patches[:, ::every], self.targets[:, ::every])
+
 
 def real_weights(node: Node, graph: Graph) -> tuple[Doubles, Doubles]:
     """A Product's weights [G,R,K] and bias [G*K] as real numbers (zeros where it has none)."""

@@ -327,7 +327,8 @@ class _Quantizer:
         out = self.graph.types[node.outputs[0]].quant or self._range_quant(node.outputs[0])
         output = self._integer_output(node, out)
         rows = self.graph.types[node.inputs[1]].sizes[1]
-        self._add(analog_node(node, inputs, output, rows, engine))
+        digits = node.placement.slices
+        self._add(analog_node(node, inputs, output, rows, digits, engine))
 
     def _constants(self, node: Node, constants: Named) -> tuple[str, ...]:
         return tuple(

@@ -11,6 +11,7 @@ import numpy as np
 from compiler import numerics
 from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.ops import infer_types
+from compiler.slices import digit_factors, weight_digits, weight_reach
 from compiler.target import Target, load_target
 from compiler.verify import verify
 
@@ -147,14 +148,14 @@ class Build:
         assert kind.quant is not None
         channels = kind.sizes[1] if kernel else kind.sizes[-1]
         rows = channels // groups * prod(kernel)
-        reach = numerics.weight_reach(levels, digits)
+        reach = weight_reach(levels, digits)
         weights = self.random.integers(-reach, reach + 1, (groups, rows, columns))
-        parts = numerics.balanced_digits(weights, levels, digits)
+        parts = weight_digits(weights, levels, digits)
         tiles = len(numerics.row_tiles(rows, array_rows))
         step = (1 << (bits - 1)) / (40 * np.sqrt(min(rows, array_rows)))
         gain = self.random.uniform(0.5 * step, 3 * step, (groups, tiles, digits, columns))
         gain = gain.astype(np.float32)
-        factors = np.array(numerics.digit_factors(levels, digits), np.float32)
+        factors = np.array(digit_factors(levels, digits), np.float32)
         worth = factors[None, None, :, None] / gain
         scale = self.random.uniform(0.001, 0.01, groups * columns).astype(np.float32)
         bias = self.random.uniform(-1, 1, groups * columns).astype(np.float32)

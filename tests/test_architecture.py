@@ -23,7 +23,7 @@ FLOORS = (
     ("compiler.chip_components",),
     ("compiler.ops", "compiler.digital_engine", "compiler.target"),
     (
-        "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",
+        "compiler.slices", "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",
         "compiler.text", "compiler.text_*", "compiler.plan", "compiler.plan_*", "compiler.views",
     ),
     ("compiler.onnx_*",),

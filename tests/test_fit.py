@@ -12,6 +12,7 @@ import pytest
 from compiler import numerics
 from compiler.interpreter import Interpreter
 from compiler.ir import Graph, Quant, TensorType
+from compiler.slices import digit_factors
 from compiler.target import Analog, load_target
 from compiler.text import from_text
 from passes.engine_nodes import analog_constants, analog_node, integer_constants
@@ -237,7 +238,7 @@ def test_a_converter_has_one_gain_inside_an_array_tile(name: str) -> None:
         physical = fitted.gain[0, row_tile].reshape(-1)
         for index in set(tile):
             assert len(set(physical[tile == index])) == 1
-    factors = numerics.digit_factors(engine.cell_levels.value, 2)
+    factors = digit_factors(engine.cell_levels.value, 2)
     for digit in range(2):
         np.testing.assert_allclose(
             fitted.digit_weight[:, :, digit] * fitted.gain[:, :, digit], factors[digit], rtol=1e-6
@@ -271,7 +272,7 @@ def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, 
         "y": TensorType("int8", (1, columns), out),
         **{n: TensorType(d.dtype.name, d.shape, q) for n, d, q in constants},
     }
-    node = analog_node(graph.nodes[0], names, "y", rows, engine)
+    node = analog_node(graph.nodes[0], names, "y", rows, digits, engine)
     held = {name: data for name, data, _ in constants}
     steps = numerics.quantize(values, fitted.inputs)
     made = Interpreter(Graph("analog", ("x",), ("y",), (node,), types, held)).run_all({"x": steps})
@@ -292,6 +293,22 @@ def test_more_digits_come_nearer(attributes: str) -> None:
 
 def test_cells_of_fifteen_levels_are_close_with_one_digit() -> None:
     assert relative_error(*analog_outputs(dense(40, 8), 1, engine_of("tile16"))) < 0.02
+
+
+@pytest.mark.parametrize(("levels", "digits"), [(2, 8), (4, 4), (16, 2)])
+@pytest.mark.parametrize("bits_per_step", [1, 3])
+def test_inputs_in_slices_and_cells_of_two_s_complement_are_close(
+    levels: int, digits: int, bits_per_step: int
+) -> None:
+    """Eight bits of weights in each; converters of 8 bits lose nothing of one-bit slices on 16 rows."""
+    engine = with_numbers(cell_levels=levels, max_digits=8, input_bits_per_step=bits_per_step)
+    assert relative_error(*analog_outputs(dense(40, 8), digits, engine)) < 0.001
+
+
+def with_numbers(**numbers: int) -> Analog:
+    """tile16's array with other numbers."""
+    given = {key: {"value": value, "source": "a test"} for key, value in numbers.items()}
+    return Analog.model_validate({**engine_of("tile16").model_dump(), **given})
 
 
 def test_fitting_is_repeatable() -> None:

@@ -14,54 +14,21 @@ from compiler import numerics
 from compiler.interpreter import Model
 from compiler.ir import Node, Quant
 from compiler.numerics import Converter, Window
+from compiler.slices import (
+    Cut,
+    digit_factors,
+    input_slices,
+    unsigned_digits,
+    weight_digits,
+    weight_reach,
+)
 
 INT8 = Quant(8, True, (1.0,), (0,))
 WHOLE = (-128, 127)
 Int64 = npt.NDArray[np.int64]
 
 
-# -- digits
-
-
-@given(
-    st.sampled_from([3, 5, 7, 15, 255]),
-    st.integers(1, 6),
-    st.lists(st.integers(-(2**40), 2**40), max_size=20),
-)
-def test_balanced_digits_recombine(levels: int, digits: int, values: list[int]) -> None:
-    reach = numerics.weight_reach(levels, digits)
-    assert reach == (levels**digits - 1) // 2
-    integers = np.array([-reach, reach, 0, *(v % (2 * reach + 1) - reach for v in values)])
-    parts = numerics.balanced_digits(integers, levels, digits)
-    assert parts.shape == (digits, len(integers))
-    assert np.abs(parts.astype(int)).max() <= (levels - 1) // 2
-    factors = np.array(numerics.digit_factors(levels, digits))
-    np.testing.assert_array_equal(factors @ parts.astype(np.int64), integers)
-    with pytest.raises(ValueError, match="cannot hold"):
-        numerics.balanced_digits(np.array([reach + 1]), levels, digits)
-
-
-@given(st.integers(1, 30), st.lists(st.integers(-(2**40), 2**40), max_size=20))
-def test_binary_digits_recombine(digits: int, values: list[int]) -> None:
-    low, high = -(2 ** (digits - 1)), 2 ** (digits - 1) - 1
-    assert numerics.weight_reach(2, digits) == high
-    integers = np.array([low, high, *(value % 2**digits + low for value in values)])
-    parts = numerics.binary_digits(integers, digits)
-    assert set(np.unique(parts)) <= {0, 1}
-    factors = np.array(numerics.digit_factors(2, digits))
-    np.testing.assert_array_equal(factors @ parts.astype(np.int64), integers)
-    for outside in (low - 1, high + 1):
-        with pytest.raises(ValueError, match="cannot hold"):
-            numerics.binary_digits(np.array([outside]), digits)
-
-
-def test_digits_of_small_types_do_not_wrap() -> None:
-    integers = np.array([-128, 127, 5], np.int8)
-    factors = np.array(numerics.digit_factors(3, 6))
-    parts = numerics.balanced_digits(integers, 3, 6).astype(np.int64)
-    np.testing.assert_array_equal(factors @ parts, integers)
-    factors = np.array(numerics.digit_factors(2, 8))
-    np.testing.assert_array_equal(factors @ numerics.binary_digits(integers, 8), integers)
+# -- tiles
 
 
 def test_row_tiles() -> None:
@@ -339,21 +306,22 @@ def test_noise_is_drawn_from_its_seed() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(convolutions(), st.integers(1, 12), st.sampled_from([(3, 5), (5, 4), (2, 8)]))
+@given(
+    convolutions(), st.integers(1, 12), st.sampled_from([(3, 5), (5, 4), (2, 8), (4, 4), (16, 2)]),
+    st.integers(1, 9),
+)  # fmt: skip
 def test_a_generous_converter_gives_the_exact_product(
-    case: tuple[Int64, Int64, Window], array_rows: int, cells: tuple[int, int]
+    case: tuple[Int64, Int64, Window], array_rows: int, cells: tuple[int, int], bits_per_step: int
 ) -> None:
+    """Whatever the cells, and however many of the inputs' 9 bits drive the rows in a step."""
     data, weights, window = case
     levels, count = cells
-    reach = numerics.weight_reach(levels, count)
+    reach = weight_reach(levels, count)
     weights = np.clip(weights, -reach, reach)
-    digits = (
-        numerics.binary_digits(weights, count)
-        if levels == 2
-        else numerics.balanced_digits(weights, levels, count)
-    )
+    digits = weight_digits(weights, levels, count)
+    cut = Cut(input_slices(9, True, bits_per_step), unsigned_digits(levels, count))
     got = numerics.analog_product(
-        data, digits, *ideal(digits, levels, array_rows), window, array_rows, Converter(24)
+        data, digits, *ideal(digits, levels, array_rows), window, array_rows, Converter(24), 0, cut
     )
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, reference(data, weights, window))
@@ -365,16 +333,27 @@ def ideal(
     """Gain 1 and each digit's own factor: [G,row tiles,D,K]."""
     count, groups, rows, columns = digits.shape
     tiles = len(numerics.row_tiles(rows, array_rows))
-    factors = np.array(numerics.digit_factors(levels, count), np.float32)
+    factors = np.array(digit_factors(levels, count), np.float32)
     gain = np.ones((groups, tiles, count, columns), np.float32)
     return gain, gain * factors[:, None]
+
+
+def test_each_slice_passes_the_converter_by_itself() -> None:
+    """Inputs -3 and 6 on weights 1: bit by bit the sums are 1, 1 + 1, 1 + 0 and, worth -8, 1."""
+    data = np.array([[-3, 6]])  # 1101 and 0110
+    digits = np.ones((1, 1, 2, 1), np.int8)
+    one = np.ones((1, 1, 1, 1), np.float32)
+    cut = Cut(input_slices(4, True, 1), 1)
+    for bits, says in ((8, 1 + 2 + 2 * 4 - 8), (1, 1 + 2 + 4 - 8)):
+        got = numerics.analog_product(data, digits, one, one, DENSE, 2, Converter(bits), 0, cut)
+        assert got.tolist() == [[says]]  # one unipolar bit tells 0 and 1, so a sum of 2 is clipped
 
 
 def test_a_dense_analog_product_over_leading_axes() -> None:
     random = np.random.default_rng(3)
     data = random.integers(-64, 64, (2, 5, 20))
     weights = random.integers(-1, 2, (1, 20, 7))
-    digits = numerics.balanced_digits(weights, 3, 1)
+    digits = weight_digits(weights, 3, 1)
     got = numerics.analog_product(data, digits, *ideal(digits, 3, 16), DENSE, 16, Converter(16))
     np.testing.assert_array_equal(got, data @ weights[0])
 

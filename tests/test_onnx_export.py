@@ -17,6 +17,7 @@ from compiler.ir import Graph, Node, Quant
 from compiler.numerics import Converter, Window
 from compiler.onnx_export import digits_of_tiles, export_onnx
 from compiler.ops import OWN
+from compiler.slices import Cut
 from compiler.text import from_text
 from compiler.text_stand_ins import random_array
 from compiler.verify import verify
@@ -111,6 +112,7 @@ def analog_product(graph: Graph, node: Node, inputs: list[Array]) -> Array:
         node.integer("array_rows", 0),
         Converter(node.integer("converter_bits", 0)),
         quant(graph, node.inputs[0]).zero_point[0],
+        Cut.of(node, quant(graph, node.inputs[0])),
     )
     real = codes * columns(multiplier, graph, node) + columns(bias, graph, node)
     if graph.types[node.outputs[0]].quant is None:
@@ -243,6 +245,27 @@ worth: float32[1, 2, 3, 5] = const random(3, 2.0, 30.0)
 m: float32[5] = const [0.01, 0.02, 0.03, 0.04, 0.05]
 b: float32[5] = const [0.0, 0.5, -0.5, 3.0, 0.1]
 y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=20 array_rows=16 converter_bits=6 minimum=0.0
+""",
+    "analog, inputs bit by bit, binary cells": """\
+graph g(x: int8:4[3, 40]{scale=0.02}) -> (y)
+d: int8[2, 1, 40, 5] = const random(1, 0, 1)
+gain: float32[1, 3, 2, 5] = const random(2, 0.5, 1.0)
+worth: float32[1, 3, 2, 5] = const random(3, 2.0, 30.0)
+m: float32[5] = const [0.01, 0.02, 0.03, 0.04, 0.05]
+b: float32[5] = const [0.0, 0.5, -0.5, 3.0, 0.1]
+y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=40 array_rows=16 converter_bits=3 \
+ input_bits_per_step=1 unsigned_digits=2
+""",
+    "analog, inputs in slices of three bits, convolution": """\
+graph g(x: int8[2, 4, 5, 6]{scale=0.02, zero=3}) -> (y)
+d: int8[2, 1, 36, 3] = const random(1, -2, 1)
+gain: float32[1, 4, 2, 3] = const random(2, 0.1, 0.5)
+worth: float32[1, 4, 2, 3] = const random(3, 2.0, 30.0)
+m: float32[3] = const [0.01, 0.02, 0.03]
+b: float32[3] = const [0.0, 0.5, -0.5]
+y: float32[2, 3, 3, 6] = AnalogProduct(x, d, gain, worth, m, b) rows=36 array_rows=10 converter_bits=5 \
+ kernel=[3, 3] pads=[1, 1, 1, 1] strides=[2, 1] \
+ input_bits_per_step=3 unsigned_digits=1
 """,
     "clipped add": """\
 graph g(a: float32[2, 1, 3], b: float32[4, 1]) -> (y)
