@@ -43,6 +43,7 @@ def compile_model(
     from compiler.driver_measure import measured_divergence, measured_note
     from compiler.driver_notes import partition_summary, trust_notes
     from compiler.driver_options import calibration_inputs, check_options, quantizing_passes
+    from compiler.driver_placement import PlacementWatch
     from compiler.driver_pruning import PruningWatch
     from compiler.driver_unchanged import built_from
     from compiler.onnx_import import import_onnx
@@ -61,14 +62,14 @@ def compile_model(
         keep_quantized=options.precision == "float",
     )
     first = float_passes() if options.precision == "float" else clean_passes()
-    clean = run_passes(imported.graph, first, target, *observers, progress=progress)
+    placement, pruning = PlacementWatch(imported.graph), PruningWatch()
+    clean = run_passes(imported.graph, first, target, placement, *observers, progress=progress)
     if not options.prune:
         demand_room(fewest_weight_bytes(clean, target), target)
     made_from = built_from(imported.files, vars(options))  # before the data are read
     inputs = calibration_inputs(clean, options)
     passes = quantizing_passes(inputs, options)
-    pruning = PruningWatch()
-    placed = run_passes(clean, passes, target, pruning, *observers, progress=progress)
+    placed = run_passes(clean, passes, target, placement, pruning, *observers, progress=progress)
     progress("plan")
     measured = measured_divergence(clean, placed, inputs, options.data)
     partition = {**partition_summary(placed), **measured}
@@ -81,7 +82,7 @@ def compile_model(
         pipeline=tuple(repr(one) for one in (*first, *passes)),
         notes=(*imported.notes, *notes),
         partition=partition,
-        bound={**lower_bound(placed, target)},
+        bound={**lower_bound(placement.graph, target)},
         macs_before=sum(macs(node, clean) for node in clean),
         pruning=pruning.layers(placed, target),
         built_from=made_from,

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.cost.bound import lower_bound
 from compiler.cost.memory import home_of, move, weight_home
 from compiler.cost.node import (
     conversion_cost,
@@ -315,35 +314,6 @@ def test_what_is_not_modelled_is_said() -> None:
     assert unmodelled(dense.nodes[0], dense) == ""
 
 
-# -- the lower bound
-
-
-def test_lower_bound() -> None:
-    """Analog is the cheapest for 20 x 20: one activation of 20 ns; 40 bytes of ports; everything fits what engines keep."""
-    found = lower_bound(from_text(DENSE), TILE16)
-    array = 20 * 2 * 0.256 + 20 * 2 * (0.55 + 0.02) + 400 * 0.0026
-    assert found["latency_ns"] == 20
-    assert found["energy_pj"] == pytest.approx(array + 40 * 1.112 + 2 * 20)
-    assert found["energy_with_load_pj"] == found["energy_pj"]
-
-
-def test_weights_beyond_what_the_engines_keep_are_read_once() -> None:
-    """64 arrays of 256 cells of 4 bits and 4096 bytes keep 98,304 bits; 200 x 200 weights of 4 bits are 160,000."""
-    wide = DENSE.replace("20", "200")
-    found = lower_bound(from_text(wide), TILE16)
-    beyond = (200 * 200 * 4 - 64 * 256 * 4 - 4096 * 8) / 8
-    assert found["energy_with_load_pj"] - found["energy_pj"] == pytest.approx(beyond * 1.112)
-
-
-def test_a_graph_without_products_has_a_bound_too() -> None:
-    found = lower_bound(
-        from_text("graph g(x: float32[4]) -> (y)\ny: float32[4] = Relu(x)\n"), TILE16
-    )
-    assert found == pytest.approx(
-        {"energy_pj": 8 * 1.112, "energy_with_load_pj": 8 * 1.112, "latency_ns": 0}
-    )
-
-
 # -- steps
 
 
@@ -524,14 +494,3 @@ y: int8[1, 10]{scale=1.0} = Product(h, v)
     assert solution.energy_pj == pytest.approx(together.energy_pj.value)
     assert solution.latency_ns == pytest.approx(together.latency_ns)
     assert totals(problem, solution.chosen)[0] == solution.energy_pj
-
-
-@settings(max_examples=40, deadline=None)
-@given(SHAPES, st.sampled_from(built_in()))
-def test_no_way_to_run_a_layer_beats_the_bound(graph: Graph, name: str) -> None:
-    target = load_target(name)
-    bound = lower_bound(graph, target)
-    for way, step in every_cost(graph, target).items():
-        if "load" not in way:
-            assert bound["energy_pj"] <= step.energy_pj.value * (1 + 1e-12), way
-            assert bound["latency_ns"] <= step.latency_ns * (1 + 1e-12), way
