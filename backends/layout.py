@@ -56,9 +56,11 @@ def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
     roots = _roots(works, graph)
     sizes = _sizes(works, graph, roots)
     asked = {name: home_of(size, target) for name, size in sizes.items()}
+    constants = {name: place.memory for name, place in constant_places.items()}
     homes = asked
     while True:
         known = {name: homes[root] for name, root in roots.items() if root in homes}
+        known.update(constants)
         costs = tuple(
             _cost(work, load, graph, known, homes, target)
             for work, load in zip(works, loads, strict=True)
@@ -133,7 +135,6 @@ def _cost(
     scratch = homes.get(work.scratch_buffer, "")
     memories = {**known, **dict.fromkeys(work.scratch, scratch)} if scratch else known
     main = work.main
-    resident = main is not None and main.placement is not None and main.placement.resident
     cost = NOTHING
     for node in work.nodes:
         cost = cost + node_cost(
@@ -145,7 +146,7 @@ def _cost(
             resident=_is_resident(node),
             homes=memories,
         )
-    resident = work.main is not None and _is_resident(work.main)
+    resident = main is not None and _is_resident(main)
     return cost if resident or load is NOTHING else cost + load
 
 

@@ -142,7 +142,8 @@ def _node_candidates(
         elif isinstance(engine, Digital):
             found += _digital_candidates(node, graph, name, engine, target, weights, home)
         else:
-            cost = node_cost(node, graph, name, target)
+            homes = {value: home for value in node.inputs if value in graph.constants}
+            cost = node_cost(node, graph, name, target, homes=homes)
             found.append(Candidate(name, "", 1, True, False, 0, 0, False, 0.0, cost))
     return found, refused
 

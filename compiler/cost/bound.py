@@ -100,8 +100,10 @@ def _way(node: Node, graph: Graph, engine: str, target: Target, free: Target) ->
     cost = node_cost(node, graph, engine, free, digits=digits, resident=True)
     energy, latency = cost.energy_pj.value, cost.latency_ns
     if isinstance(unit, Host):
-        constants = sum(graph.types[n].size_bytes for n in node.inputs if n in graph.constants)
-        energy += constants * _cheapest(constants, target, "read")
+        sizes = [
+            graph.types[n].size_bytes for n in dict.fromkeys(node.inputs) if n in graph.constants
+        ]
+        energy += sum(size * _cheapest(size, target, "read") for size in sizes)
         return Way(energy, latency, 0.0, {})
     latency = max(latency, _port_ns(node, graph, target))
     if shape is None:

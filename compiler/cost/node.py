@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from math import prod
 
 from compiler.cost import analog, digital, host
-from compiler.cost.memory import home_of, move
+from compiler.cost.memory import home_of, move, read_energy, weight_home
 from compiler.cost.step import NOTHING, StepCost, with_static
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node, TensorType
 from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse
 from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
 from compiler.target import Analog, Host, Target
+from compiler.units import ZERO
 
 
 def value_bytes(kind: TensorType, on_host: bool) -> int:
@@ -36,7 +37,7 @@ def node_cost(
 ) -> StepCost:
     """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
 
-    `homes` names the memory of values whose place is known; any other is taken to lie as near as its size allows.
+    `homes` names the memory of values and constants whose place is known; any other is taken to lie as near as its size allows.
     """
     unit = target.chip.engines[engine]
     if node.op in VIEWS:
@@ -50,6 +51,7 @@ def node_cost(
     shape = product_shape(node, graph)
     if isinstance(unit, Host):
         cost = _host_cost(node, graph, bytes_in, bytes_out, home_in, home_out, unit, target)
+        cost = cost + _constant_reads(node, graph, homes or {}, target)
     elif node.op in MOVEMENT:
         cost = move(bytes_in, home_in, bytes_out, home_out, target)
     elif isinstance(unit, Analog):
@@ -150,11 +152,22 @@ def _host_cost(
     sizes = [graph.types[n].elements for n in names if n and graph.types[n].is_static]
     elements = max(sizes, default=0)
     functions = elements if node.op in host.FUNCTIONS else 0
-    weights = sum(graph.types[n].size_bytes for n in node.inputs if n in graph.constants)
     work = macs(node, graph)
     return host.work_cost(
-        work, elements, functions, bytes_in + weights, bytes_out, home_in, home_out, unit, target
+        work, elements, functions, bytes_in, bytes_out, home_in, home_out, unit, target
     )
+
+
+def _constant_reads(node: Node, graph: Graph, homes: Mapping[str, str], target: Target) -> StepCost:
+    """The host reads weights and other constants where they lie, in every inference."""
+    memory = ZERO
+    for name in dict.fromkeys(node.inputs):
+        if name in graph.constants:
+            size = graph.types[name].size_bytes
+            memory = memory + read_energy(
+                size, homes.get(name, weight_home(0, size, target)), target
+            )
+    return StepCost(0.0, {"memory": memory})
 
 
 def unmodelled(node: Node, graph: Graph) -> str:
