@@ -21,7 +21,7 @@ from compiler.target import Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
-from passes.fit import fit_analog, fit_integer
+from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
 from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.walk import Walk
 
@@ -145,9 +145,12 @@ class _Calibrator:
         except Exception:
             return
         layer = self._layer(node, walk) if node.op == "Product" else None
+        on_arrays = None
+        if layer is not None and self.target.analog is not None and any(map(_digits, formats)):
+            on_arrays = analog_layer(*layer, node, graph, self.target.analog[1])
         results = {}
         for form in formats:
-            values = self._in_format(node, form, walk, layer)
+            values = self._in_format(node, form, walk, layer, on_arrays)
             if values is None:
                 continue
             results[form] = self._divergence(rest.run_all({**feed, output: values}))
@@ -161,7 +164,12 @@ class _Calibrator:
         return LayerData(patches, outputs_of(patches, weights, bias)), seen
 
     def _in_format(
-        self, node: Node, form: str, walk: Walk, layer: tuple[LayerData, Floats] | None
+        self,
+        node: Node,
+        form: str,
+        walk: Walk,
+        layer: tuple[LayerData, Floats] | None,
+        on_arrays: AnalogLayer | None,
     ) -> Array | None:
         """A node's output on the samples, as the engine of a format would give it; `layer` is what `_layer` says of a product."""
         graph = self.graph
@@ -181,9 +189,10 @@ class _Calibrator:
             built = replace(node, inputs=("x", *(c[0] for c in constants)), outputs=("y",))
         else:
             assert self.target.analog is not None
+            assert on_arrays is not None
             engine = self.target.analog[1]
             digits = _digits(form)
-            fitted = fit_analog(data, real_in, node, graph, digits, engine)
+            fitted = fit_analog(on_arrays, node, digits, engine)
             given, constants = fitted.inputs, analog_constants(fitted)
             names = ("x", *(c[0] for c in constants))
             built = analog_node(node, names, "y", data.patches.shape[2], digits, engine)

@@ -89,28 +89,36 @@ FEWEST_PATCHES = 2048  # that a scale and a bias are fitted to
 SHIFTS = (0.0, 1.0, 2.0)  # of the mean input: where the rows' zero may lie
 
 
-def fit_analog(
-    data: LayerData,
-    values: npt.NDArray[np.floating],
-    node: Node,
-    graph: Graph,
-    digits: int,
-    engine: Analog,
-) -> AnalogWeights:
-    """Digits of cell levels, the input format, the converter's gain per array tile, and the scale and bias that fit what comes out.
+@dataclass(frozen=True)
+class AnalogLayer:
+    """A layer seen through an array's drivers: the symmetric format of its inputs, and the moments of what is left of them.
 
-    `values` are the layer's whole inputs (real numbers), `data` the patches of them that are fitted.
+    The same for any number of digits.
     """
+
+    data: LayerData
+    inputs: Quant
+    moments: Moments
+
+
+def analog_layer(
+    data: LayerData, values: npt.NDArray[np.floating], node: Node, graph: Graph, engine: Analog
+) -> AnalogLayer:
+    """`values` are the layer's whole inputs (real numbers), `data` the patches of them that are fitted."""
     original, _ = real_weights(node, graph)
     plain = analog_input(values, engine.input_bits.value)
     rounded = numerics.dequantize(numerics.quantize(data.patches, plain), plain)
-    moments = Moments.of(LayerData(rounded, data.targets), original)
-    levels = engine.cell_levels.value
-    integers = coarse_integers(moments, min(slices.weight_reach(levels, digits), 127))
+    return AnalogLayer(data, plain, Moments.of(LayerData(rounded, data.targets), original))
+
+
+def fit_analog(layer: AnalogLayer, node: Node, digits: int, engine: Analog) -> AnalogWeights:
+    """Digits of cell levels, the input format, the converter's gain per array tile, and the scale and bias that fit what comes out."""
+    levels, plain = engine.cell_levels.value, layer.inputs
+    integers = coarse_integers(layer.moments, min(slices.weight_reach(levels, digits), 127))
     cells = slices.weight_digits(integers, levels, digits)
-    mean = max(0.0, float(data.patches.mean()))
+    mean = max(0.0, float(layer.data.patches.mean()))
     formats = dict.fromkeys(shifted(plain, mean * share) if share else plain for share in SHIFTS)
-    tried = [_converted(data, node, cells, inputs, engine) for inputs in formats]
+    tried = [_converted(layer.data, node, cells, inputs, engine) for inputs in formats]
     return min(tried, key=lambda pair: pair[0])[1]
 
 

@@ -19,7 +19,7 @@ from compiler.target import Analog, Host, Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
-from passes.fit import fit_analog, fit_integer
+from passes.fit import analog_layer, fit_analog, fit_integer
 from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.normalize_quantization import pool_window, table_of
 from passes.walk import Walk, run_nodes
@@ -320,8 +320,8 @@ class _Quantizer:
     def _analog_product(self, node: Node, engine: Analog) -> None:
         assert node.placement is not None
         source = self._integer_of(node.inputs[0])
-        data, seen = self._layer(node)
-        fitted = fit_analog(data, seen, node, self.graph, node.placement.slices, engine)
+        layer = analog_layer(*self._layer(node), node, self.graph, engine)
+        fitted = fit_analog(layer, node, node.placement.slices, engine)
         source = self._requantized(node, source, fitted.inputs)
         inputs = (source, *self._constants(node, analog_constants(fitted)))
         out = self.graph.types[node.outputs[0]].quant or self._range_quant(node.outputs[0])

@@ -16,7 +16,7 @@ from compiler.slices import digit_factors
 from compiler.target import Analog, load_target
 from compiler.text import from_text
 from passes.engine_nodes import analog_constants, analog_node, integer_constants
-from passes.fit import analog_input, fit_analog, fit_integer
+from passes.fit import AnalogWeights, analog_input, analog_layer, fit_analog, fit_integer
 from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.rounding import Moments, best_scale, coarse_integers, sweep
 
@@ -42,6 +42,13 @@ def layer(
     values = np.maximum(mixed, 0).astype(np.float32).reshape(samples, 1, rows)
     patches = layer_patches(values, graph.nodes[0], 1)
     return values, LayerData(patches, outputs_of(patches, *real_weights(graph.nodes[0], graph)))
+
+
+def fitted_to(
+    data: LayerData, values: npt.NDArray[np.float32], graph: Graph, digits: int, engine: Analog
+) -> AnalogWeights:
+    node = graph.nodes[0]
+    return fit_analog(analog_layer(data, values, node, graph, engine), node, digits, engine)
 
 
 def output_error(moments: Moments, integers: npt.NDArray[np.int8], scale: Doubles) -> Doubles:
@@ -230,7 +237,7 @@ def test_a_converter_has_one_gain_inside_an_array_tile(name: str) -> None:
     graph = dense(20, 20)
     values, data = layer(graph)
     engine = engine_of(name)
-    fitted = fit_analog(data, values, graph.nodes[0], graph, 2, engine)
+    fitted = fitted_to(data, values, graph, 2, engine)
     row_tiles = -(-20 // engine.rows.value)
     assert fitted.gain.shape == fitted.digit_weight.shape == (1, row_tiles, 2, 20)
     tile = np.arange(40) // engine.columns.value
@@ -251,7 +258,7 @@ def test_the_cells_hold_the_levels_they_have(name: str) -> None:
     values, data = layer(graph)
     engine = engine_of(name)
     for digits in range(1, engine.max_digits.value + 1):
-        fitted = fit_analog(data, values, graph.nodes[0], graph, digits, engine)
+        fitted = fitted_to(data, values, graph, digits, engine)
         assert fitted.digits.shape == (digits, 1, 20, 10)
         assert np.abs(fitted.digits).max() <= (engine.cell_levels.value - 1) // 2
         assert np.all(fitted.gain > 0)
@@ -262,7 +269,7 @@ def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, 
     """What the float layer gives and what the array would, by ONNX Runtime on the AnalogProduct that is built."""
     values, data = layer(graph)
     wanted = run(graph, values)
-    fitted = fit_analog(data, values, graph.nodes[0], graph, digits, engine)
+    fitted = fitted_to(data, values, graph, digits, engine)
     constants = analog_constants(fitted)
     rows, columns = graph.types["w"].sizes[1:]
     names = ("x", *(label for label, _, _ in constants))
@@ -314,8 +321,6 @@ def with_numbers(**numbers: int) -> Analog:
 def test_fitting_is_repeatable() -> None:
     graph = dense(20, 10)
     values, data = layer(graph)
-    one, other = (
-        fit_analog(data, values, graph.nodes[0], graph, 2, engine_of("diana")) for _ in "ab"
-    )
+    one, other = (fitted_to(data, values, graph, 2, engine_of("diana")) for _ in "ab")
     for key, value in vars(one).items():
         assert np.array_equal(value, getattr(other, key)), key
