@@ -42,14 +42,18 @@ def compile_model(
     from compiler.cost.memory import demand_room, fewest_weight_bytes
     from compiler.driver_measure import measured_divergence, measured_note
     from compiler.driver_notes import partition_summary, trust_notes
-    from compiler.driver_options import calibration_inputs, check_options, quantizing_passes
+    from compiler.driver_options import (
+        calibration_inputs,
+        check_options,
+        first_passes,
+        quantizing_passes,
+    )
     from compiler.driver_placement import PlacementWatch
     from compiler.driver_pruning import PruningWatch
     from compiler.driver_unchanged import built_from
     from compiler.onnx_import import import_onnx
     from compiler.ops import macs
     from passes.base import run_passes
-    from passes.pipeline import clean_passes, float_passes
 
     options = options or Options()
     check_options(options)
@@ -61,7 +65,7 @@ def compile_model(
         max_tensor_bytes=options.max_tensor_bytes,
         keep_quantized=options.precision == "float",
     )
-    first = float_passes() if options.precision == "float" else clean_passes()
+    first = first_passes(options)
     placement, pruning = PlacementWatch(imported.graph), PruningWatch()
     clean = run_passes(imported.graph, first, target, placement, *observers, progress=progress)
     if not options.prune:

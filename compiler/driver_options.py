@@ -66,6 +66,15 @@ def calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs | No
     return synthetic_inputs(graph, min(options.calibration_samples, SYNTHETIC), options.seed)
 
 
+def first_passes(options: Options) -> tuple[Pass, ...]:
+    """The passes that need no calibration inputs."""
+    from passes.pipeline import clean_passes, float_passes
+
+    if options.precision == "float":
+        return float_passes()
+    return clean_passes(calibrated=options.data is not None)
+
+
 def quantizing_passes(inputs: CalibrationInputs | None, options: Options) -> tuple[Pass, ...]:
     """What follows the first passes, which without calibration inputs were all."""
     from passes.pipeline import compile_passes

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from compiler.ir import Graph, Node, Rewriter
 from compiler.target import Target
 from passes.base import Pass
-from passes.products import is_column_bias
+from passes.products import is_column_bias, real_constant
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
     if not all(graph.types[name].is_static for name in (node.inputs[0], node.outputs[0])):
         return None
     channels = _channels(node, graph)
-    affine = _affine(node, follower, graph, channels)
+    affine = affine_of(node, follower, graph, channels)
     if affine is None:
         return None
     scale, shift = affine
@@ -150,13 +150,13 @@ def _scaled_weights(node: Node, weights: Doubles, scale: Doubles) -> Doubles:
     return weights * scale
 
 
-def _affine(
+def affine_of(
     node: Node, follower: Node, graph: Graph, channels: int
 ) -> tuple[Doubles, Doubles] | None:
     """(scale, shift) per channel of what follows a product, or None when it is not affine per channel."""
     if follower.op == "BatchNormalization":
         return _batchnorm(follower, graph, channels)
-    constants = [name for name in follower.inputs if name in graph.constants]
+    constants = [name for name in follower.inputs if real_constant(name, graph) is not None]
     if len(constants) != 1 or constants[0] in graph.outputs:
         return None
     if follower.op in ("Sub", "Div") and follower.inputs[0] in constants:
@@ -177,11 +177,10 @@ def _affine(
 def _batchnorm(follower: Node, graph: Graph, channels: int) -> tuple[Doubles, Doubles] | None:
     if follower.integer("training_mode", 0) or any(name for name in follower.outputs[1:]):
         return None
-    if any(name not in graph.constants for name in follower.inputs[1:5]):
+    parameters = [real_constant(name, graph) for name in follower.inputs[1:5]]
+    gamma, beta, mean, variance = parameters
+    if gamma is None or beta is None or mean is None or variance is None:
         return None
-    gamma, beta, mean, variance = (
-        np.asarray(graph.constants[name], np.float64) for name in follower.inputs[1:5]
-    )
     if gamma.size != channels:
         return None
     spread = variance + follower.number("epsilon", 1e-5)
@@ -193,9 +192,9 @@ def _batchnorm(follower: Node, graph: Graph, channels: int) -> tuple[Doubles, Do
 
 def _per_channel(node: Node, graph: Graph, constant: str, channels: int) -> Doubles | None:
     """A constant as one value per output channel of a product, or None when it varies in another way."""
-    data = np.asarray(graph.constants[constant], np.float64)
+    data = real_constant(constant, graph)
     out = graph.types[node.outputs[0]].sizes
-    if data.ndim > len(out):
+    if data is None or data.ndim > len(out):
         return None
     axis = len(out) - (len(out) - 1 if node.op in ("Conv", "ConvTranspose") else 1)
     shape = (1,) * (len(out) - data.ndim) + data.shape

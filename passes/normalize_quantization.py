@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.interpreter import Interpreter
 from compiler.ir import Attribute, Graph, Node, Quant, Rewriter, TensorType
-from compiler.ops import MOVEMENT, UNARY, VIEWS, quant_of, window_outputs
+from compiler.ops import MOVEMENT, UNARY, VIEWS, quant_of
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 from passes.fuse_activations import activation_bounds
-from passes.products import matrices, why_not_product
+from passes.integer_forms import pool_window, table_of
+from passes.quantized_products import IntegerProduct, channel_scaling, integer_product
 
 INT8 = ("int8", "uint8")
 
@@ -70,71 +70,162 @@ def _with_types(graph: Graph) -> Graph:
     return graph if types == graph.types else replace(graph, types=types)
 
 
+# What a cluster's affine part is made of: scales and shifts that constants give each channel.
+AFFINE = ("BatchNormalization", "Mul", "Add", "Sub", "Div")
+PRODUCTS = ("Conv", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """A product, or a scaling of channels, of integers: the node it is named after, all nodes it stands for in order, what it clips to.
+
+    `out` is None where the cluster ends in floats.
+    """
+
+    core: Node
+    fused: tuple[Node, ...]
+    source: str
+    form: IntegerProduct
+    bounds: dict[str, Attribute]
+    out: Quant | None
+
+
 class _Normalizer:
-    """One walk: every float operation between integers is replaced where its QuantizeLinear stands."""
+    """One walk: every float operation between integers is replaced where its cluster ends."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.rewriter = Rewriter(graph)
 
     def run(self) -> Graph:
+        clusters: dict[str, _Cluster] = {}
         for node in self.graph:
-            if not self._replace(node):
+            cluster = self._cluster(node)
+            if cluster is not None:
+                clusters.setdefault(cluster.fused[-1].name, cluster)
+        for node in self.graph:
+            cluster = clusters.get(node.name)
+            if cluster is not None:
+                self._product(cluster)
+            elif node.op != "QuantizeLinear" or not self._replace(node):
                 self.rewriter.keep(node)
         return self.rewriter.finish()
 
-    def _replace(self, node: Node) -> bool:
-        """Writes the integer form of what ends in a node; False when the node stays."""
-        if node.op == "QuantizeLinear":
-            out = self._tensor_quant(node.outputs[0])
-            made = self.graph.producer.get(node.inputs[0])
-            if out is None or made is None:
-                return False
-            return self._cluster(node, made, out)
-        if node.op in ("Conv", "Gemm", "MatMul") and not self._is_quantized_later(node):
-            return self._product(node, node, {}, None)
-        return False
-
-    def _is_quantized_later(self, node: Node) -> bool:
-        """Whether the cluster of a product ends in a QuantizeLinear that will take it along."""
-        value = node.outputs[0]
-        for _ in range(3):
-            reader = self.graph.only_consumer(value)
-            if reader is None:
-                return False
-            if reader.op == "QuantizeLinear":
-                return self._tensor_quant(reader.outputs[0]) is not None
-            if activation_bounds(reader, self.graph) is None:
-                return False
-            value = reader.outputs[0]
-        return False
-
-    def _cluster(self, last: Node, made: Node, out: Quant) -> bool:
-        if made.op == "DequantizeLinear":
-            return self._requantize(last, made, out)
-        bounds: dict[str, Attribute] = {}
-        fused = [last]
-        core = made
-        found = activation_bounds(made, self.graph)
-        before = self.graph.producer.get(made.inputs[0]) if found is not None else None
-        absorbing = ("Conv", "Gemm", "MatMul", "Add", "Mul", "AveragePool", "GlobalAveragePool")
-        if found is not None and before is not None and before.op in absorbing:
-            if self.graph.only_consumer(before.outputs[0]) is not made:
-                return False
-            bounds, core, fused = found, before, [made, last]
-        if self.graph.only_consumer(made.outputs[0]) is not last:
+    def _replace(self, last: Node) -> bool:
+        """Writes the integer form of what ends in a QuantizeLinear and is no product; False when there is none."""
+        out = self._tensor_quant(last.outputs[0])
+        core = self.graph.producer.get(last.inputs[0])
+        if out is None or core is None:
             return False
-        if core.op in ("Conv", "Gemm", "MatMul"):
-            return self._product(core, fused[-1], bounds, out, fused)
+        if core.op == "DequantizeLinear":
+            return self._requantize(last, core, out)
+        bounds: dict[str, Attribute] = {}
+        functions: list[Node] = []
+        fused = [last]
+        while core is not None and self.graph.only_consumer(core.outputs[0]) is fused[0]:
+            if core.op not in UNARY:
+                break
+            functions.insert(0, core)
+            fused.insert(0, core)
+            core = self.graph.producer.get(core.inputs[0])
+        if core is None:
+            return False
+        if core.op == "DequantizeLinear":
+            return bool(functions) and self._table(functions, out, fused)
+        if self.graph.only_consumer(core.outputs[0]) is not fused[0]:
+            return False
+        for function in functions:
+            found = activation_bounds(function, self.graph)
+            if found is None:
+                return False
+            bounds = within(bounds, found)
         if core.op in ("Add", "Mul"):
-            return self._two(core, bounds, out, fused)
+            return self._two(core, bounds, fused)
         if core.op in ("AveragePool", "GlobalAveragePool"):
-            return self._pool(core, bounds, out, fused)
-        if core.op in (*VIEWS, *MOVEMENT, "MaxPool"):
+            return self._pool(core, bounds, fused)
+        if core.op in (*VIEWS, *MOVEMENT, "MaxPool") and not functions:
             return self._move(core, out, fused)
-        if core.op in UNARY:
-            return self._table(core, out, fused)
         return False
+
+    # -- products and what follows them
+
+    def _cluster(self, core: Node) -> _Cluster | None:
+        """The cluster that begins with a node, as far as it has an integer form."""
+        if core.op in PRODUCTS:
+            source = self._integers(core.inputs[0])
+            affine = self._affine_after(core)
+        elif core.op in AFFINE:
+            found = [self._integers(name) for name in core.inputs]
+            if all(found):
+                return None  # of two integers, IntegerAdd and IntegerMul need no product
+            source = next(
+                (name for name in found if name and name not in self.graph.constants), None
+            )
+            affine = (core, *self._affine_after(core))
+        else:
+            return None
+        if source is None:
+            return None
+        while True:
+            form = self._form(core, affine, source)
+            if form is not None or not affine:
+                break
+            affine = affine[:-1]
+        if form is None:
+            return None
+        nodes = [core, *(node for node in affine if node is not core)]
+        bounds, nodes, out = self._ending(nodes)
+        if core.op in AFFINE and out is None:
+            return None  # its floats are wanted, and it is no work for an array
+        return _Cluster(core, tuple(nodes), source, form, bounds, out)
+
+    def _form(self, core: Node, affine: tuple[Node, ...], source: str) -> IntegerProduct | None:
+        data = self.graph.types[source].quant
+        assert data is not None
+        if core.op in AFFINE:
+            return channel_scaling(affine, self.graph, data) if affine else None
+        made = self.graph.producer.get(core.inputs[1])
+        if made is None or made.op != "DequantizeLinear":
+            return None
+        return integer_product(core, affine, self.graph, data, _linear_quant(made, self.graph))
+
+    def _affine_after(self, core: Node) -> tuple[Node, ...]:
+        """The scales and shifts by constants that alone read a value, one after the other."""
+        found: list[Node] = []
+        last = core
+        while (reader := self.graph.only_consumer(last.outputs[0])) is not None:
+            if reader.op not in AFFINE or len(found) == 8:
+                break
+            found.append(reader)
+            last = reader
+        return tuple(found)
+
+    def _ending(self, nodes: list[Node]) -> tuple[dict[str, Attribute], list[Node], Quant | None]:
+        """Clips and the QuantizeLinear that follow: the bounds, the nodes with them, the quantization (None: it ends before, in floats)."""
+        bounds: dict[str, Attribute] = {}
+        chain = list(nodes)
+        while (reader := self.graph.only_consumer(chain[-1].outputs[0])) is not None:
+            if reader.op == "QuantizeLinear":
+                out = self._tensor_quant(reader.outputs[0])
+                return (bounds, [*chain, reader], out) if out is not None else ({}, nodes, None)
+            found = activation_bounds(reader, self.graph)
+            if found is None:
+                break
+            bounds = within(bounds, found)
+            chain.append(reader)
+        return {}, nodes, None
+
+    def _product(self, cluster: _Cluster) -> None:
+        core, form = cluster.core, cluster.form
+        inputs = [
+            cluster.source,
+            self.rewriter.constant(f"{core.name}.weights", form.weights, form.quant),
+        ]
+        if form.bias is not None:
+            inputs.append(self.rewriter.constant(f"{core.name}.bias", form.bias))
+        data = next(name for name in core.inputs if self._integers(name) == cluster.source)
+        attrs = {**form.attrs, **cluster.bounds}
+        self._add(core, "Product", tuple(inputs), attrs, list(cluster.fused), (data, *form.read))
 
     # -- what stands before and after
 
@@ -175,7 +266,7 @@ class _Normalizer:
         self.rewriter.add(node)
         return True
 
-    # -- one method a kind of cluster
+    # -- one method a kind of cluster that ends in a QuantizeLinear
 
     def _requantize(self, last: Node, made: Node, out: Quant) -> bool:
         source = self._integers(made.outputs[0])
@@ -186,80 +277,7 @@ class _Normalizer:
             return True
         return self._add(last, "Requantize", (source,), {}, [last], (made.outputs[0],))
 
-    def _product(
-        self, core: Node, last: Node, bounds: dict[str, Attribute], out: Quant | None,
-        fused: list[Node] | None = None,
-    ) -> bool:  # fmt: skip
-        graph = self.graph
-        source = self._integers(core.inputs[0])
-        weight_maker = graph.producer.get(core.inputs[1])
-        if source is None or weight_maker is None or weight_maker.op != "DequantizeLinear":
-            return False
-        weights = graph.constant(weight_maker.inputs[0])
-        quant = _linear_quant(weight_maker, graph)
-        if weights is None or quant is None or why_not_product(core, graph):
-            return False
-        if core.number("alpha", 1.0) != 1.0 or core.number("beta", 1.0) != 1.0:
-            return False
-        centered = _centered_weights(core, weights, quant)
-        if centered is None:
-            return False
-        form = matrices(core, graph, centered)
-        groups, _, columns = form.weights.shape
-        if len(quant.scale) not in (1, groups * columns):
-            return False
-        scales = quant.scale
-        data_quant = graph.types[source].quant
-        assert data_quant is not None
-        bias = self._bias(core, data_quant, scales, groups * columns) if form.has_bias else None
-        if form.has_bias and bias is None:
-            return False
-        inputs = [
-            source,
-            self.rewriter.constant(
-                f"{core.name}.weights",
-                form.weights,
-                Quant(8, True, scales, (0,) * len(scales), 2 if len(scales) > 1 else None),
-            ),
-        ]
-        read = [core.inputs[0], core.inputs[1]]
-        if bias is not None:
-            inputs.append(self.rewriter.constant(f"{core.name}.bias", bias))
-            read.append(core.inputs[2])
-        attrs = {**form.attrs, **bounds}
-        return self._add(core, "Product", tuple(inputs), attrs, fused or [last], tuple(read))
-
-    def _bias(
-        self, core: Node, data: Quant, scales: tuple[float, ...], columns: int
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]] | None:
-        """The bias as int32 in units of data scale * weight scale."""
-        graph = self.graph
-        unit = np.float32(data.scale[0]) * np.asarray(scales, np.float32)
-        name = core.inputs[2]
-        made = graph.producer.get(name)
-        if made is not None and made.op == "DequantizeLinear":
-            integers = graph.constant(made.inputs[0])
-            scale = graph.constant(made.inputs[1])
-            if integers is None or scale is None:
-                return None
-            flat = np.asarray(scale, np.float32).reshape(-1)
-            integers = integers.reshape(-1)
-            same = flat.size in (1, unit.size) and np.allclose(flat, unit, rtol=1e-6)
-            if same and integers.dtype == np.int32 and integers.size == columns:
-                return np.asarray(integers, np.int32)
-            real = integers.astype(np.float64) * flat.astype(np.float64)
-        elif name in graph.constants:
-            real = np.asarray(graph.constants[name], np.float64).reshape(-1)
-        else:
-            return None
-        if real.size not in (1, columns):
-            return None
-        rounded = np.rint(np.broadcast_to(real, (columns,)) / unit.astype(np.float64))
-        if np.abs(rounded).max(initial=0) >= 1 << 31:
-            return None
-        return rounded.astype(np.int32)
-
-    def _two(self, core: Node, bounds: dict[str, Attribute], out: Quant, fused: list[Node]) -> bool:
+    def _two(self, core: Node, bounds: dict[str, Attribute], fused: list[Node]) -> bool:
         sources = []
         for value in core.inputs:
             source = self._integers(value)
@@ -271,9 +289,7 @@ class _Normalizer:
     def _is_int8_data(self, value: str) -> bool:
         return self.graph.types[value].dtype in INT8
 
-    def _pool(
-        self, core: Node, bounds: dict[str, Attribute], out: Quant, fused: list[Node]
-    ) -> bool:
+    def _pool(self, core: Node, bounds: dict[str, Attribute], fused: list[Node]) -> bool:
         source = self._integers(core.inputs[0])
         if source is None:
             return False
@@ -327,84 +343,28 @@ class _Normalizer:
         self.rewriter.add(node, {value: kind})
         return value
 
-    def _table(self, core: Node, out: Quant, fused: list[Node]) -> bool:
-        source = self._integers(core.inputs[0])
-        if source is None or any(n and n not in self.graph.constants for n in core.inputs[1:]):
+    def _table(self, functions: list[Node], out: Quant, fused: list[Node]) -> bool:
+        """Functions of one value, one after the other, as one table."""
+        first = functions[0]
+        source = self._integers(first.inputs[0])
+        constant = all(
+            not name or name in self.graph.constants for f in functions for name in f.inputs[1:]
+        )
+        if source is None or not constant:
             return False
         data = self.graph.types[source].quant
         assert data is not None
-        table = self.rewriter.constant(
-            f"{core.name}.table", table_of(core, self.graph, data, out), out
-        )
-        attrs: dict[str, Attribute] = {"of": core.op}
-        return self._add(core, "IntegerTable", (source, table), attrs, fused, core.inputs)
+        entries = table_of(functions, self.graph, data, out)
+        table = self.rewriter.constant(f"{first.name}.table", entries, out)
+        attrs: dict[str, Attribute] = {"of": first.op}
+        return self._add(first, "IntegerTable", (source, table), attrs, fused, first.inputs)
 
 
-def table_of(
-    node: Node, graph: Graph, data: Quant, out: Quant
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """The 256 results of a function of one value, from the lowest integer up: quantize(f(dequantize(i))), by ONNX Runtime."""
-    integers = np.arange(data.lowest, data.highest + 1).astype(data.storage)
-    constants = {name: graph.constants[name] for name in node.inputs[1:] if name}
-    constants |= {
-        "in.scale": np.array(data.scale[0], np.float32),
-        "in.point": np.array(data.zero_point[0], data.storage),
-        "out.scale": np.array(out.scale[0], np.float32),
-        "out.point": np.array(out.zero_point[0], out.storage),
+def within(bounds: dict[str, Attribute], found: dict[str, Attribute]) -> dict[str, Attribute]:
+    """The bounds of a value that is clipped to `bounds`, then to those found after."""
+    least, most = found.get("minimum", -np.inf), found.get("maximum", np.inf)
+    clipped = {
+        key: float(min(max(float(value), float(least)), float(most)))  # type: ignore[arg-type]
+        for key, value in bounds.items()
     }
-    types = {name: TensorType(a.dtype.name, a.shape) for name, a in constants.items()}
-    size = (integers.size,)
-    types |= {
-        "i": TensorType(data.storage, size), "x": TensorType("float32", size),
-        "f": TensorType("float32", size), "y": TensorType(out.storage, size),
-    }  # fmt: skip
-    nodes = (
-        Node("d", "DequantizeLinear", ("i", "in.scale", "in.point"), ("x",)),
-        replace(node, inputs=("x", *node.inputs[1:]), outputs=("f",)),
-        Node("q", "QuantizeLinear", ("f", "out.scale", "out.point"), ("y",)),
-    )
-    single = Graph("table", ("i",), ("y",), nodes, types, constants)
-    result = Interpreter(single).run({"i": integers})["y"]
-    return np.asarray(np.clip(result, out.lowest, out.highest), out.storage)
-
-
-def pool_window(node: Node, graph: Graph) -> dict[str, Attribute] | None:
-    """The window of an average pool as IntegerAveragePool says it, or None when the vector unit's rules exclude it."""
-    sizes = graph.types[node.inputs[0]].sizes[2:]
-    rank = len(sizes)
-    if node.op == "GlobalAveragePool":
-        return {"kernel": sizes, "strides": (1,) * rank, "pads": (0,) * 2 * rank}
-    mode = node.text("auto_pad", "NOTSET")
-    if mode not in ("NOTSET", "VALID") or node.integer("ceil_mode", 0):
-        return None
-    if any(d != 1 for d in node.ints("dilations", (1,))):
-        return None
-    attrs: dict[str, Attribute] = {
-        "kernel": node.ints("kernel_shape", ()),
-        "strides": node.ints("strides", (1,) * rank),
-        "pads": node.ints("pads", (0,) * 2 * rank) if mode == "NOTSET" else (0,) * 2 * rank,
-        "count_include_pad": node.integer("count_include_pad", 0),
-    }
-    probe = Node("probe", "IntegerAveragePool", (), (), attrs)
-    if window_outputs(sizes, probe) != graph.types[node.outputs[0]].sizes[2:]:
-        return None
-    return attrs
-
-
-def _centered_weights(
-    core: Node, weights: np.ndarray[tuple[int, ...], np.dtype[np.generic]], quant: Quant
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]] | None:
-    """Weights less their zero point as int8, or None when that does not fit or the scale runs along another axis."""
-    if weights.dtype.name not in ("int8", "uint8", "int4", "uint4"):
-        return None
-    outputs_axis = 0 if core.op == "Conv" or core.integer("transB", 0) else 1
-    if quant.axis is not None and quant.axis != outputs_axis:
-        return None
-    shape = [1] * weights.ndim
-    if quant.axis is not None:
-        shape[quant.axis] = -1
-    points = np.asarray(quant.zero_point, np.int32).reshape(shape)
-    centered = weights.astype(np.int32) - points
-    if centered.min(initial=0) < -128 or centered.max(initial=0) > 127:
-        return None
-    return centered.astype(np.int8)
+    return {**found, **clipped}

@@ -10,14 +10,19 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.eliminate_dead import EliminateDead
 from passes.fold_batchnorm import FoldBatchnorm
 from passes.fold_constants import FoldConstants
+from passes.fold_dequantized import FoldDequantized
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
+from passes.move_quantization import MoveQuantization
+from passes.narrow_formats import NarrowFormats
 from passes.normalize_quantization import NormalizeQuantization
 from passes.pad_to_tiles import PadToTiles
 from passes.partition import Partition
 from passes.place_in_float import PlaceInFloat
 from passes.prune import Prune
 from passes.quantize import Quantize
+from passes.undo_dynamic_quantization import UndoDynamicQuantization
+from passes.unify_formats import UnifyFormats
 from passes.widen_half import WidenHalf
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
@@ -25,14 +30,21 @@ from passes.widen_half import WidenHalf
 MAX_DIVERGENCE = 0.02
 
 
-def clean_passes() -> tuple[Pass, ...]:
-    """What needs no data: fewer and plainer nodes to decide on."""
+def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
+    """What needs no data: fewer and plainer nodes to decide on. `calibrated` says whether real data will fix ranges that a model leaves open."""
     return (
         EliminateDead(),  # first: nothing is spent on what nobody reads
         FoldConstants(),  # shapes and weights become constants that later passes can look at
+        *(
+            (UndoDynamicQuantization(),) if calibrated else ()
+        ),  # leaves floats, for all that follows
         WidenHalf(),  # before anything is folded into weights, so that it is folded in float32
-        FoldBatchnorm(),  # needs constant weights; leaves one node a layer
+        UnifyFormats(),  # 8 bits are the widest and the only format of activations from here on
+        MoveQuantization(),  # what has one format can be moved, and lies at the arithmetic then
+        NarrowFormats(),  # needs the weights at their products, to know their columns
         NormalizeQuantization(),  # the integers a model brings along, before anything touches them
+        FoldDequantized(),  # what is left of quantized weights: their activations are floats
+        FoldBatchnorm(),  # needs constant weights; leaves one node a layer
     )
 
 

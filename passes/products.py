@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from compiler.ir import Array, Attribute, Graph, Node
 
@@ -40,6 +41,14 @@ def why_not_product(node: Node, graph: Graph) -> str:
 def is_column_bias(shape: tuple[int, ...], columns: int) -> bool:
     """Whether a bias of this shape has one value for all, or one for each column (Gemm also takes one for each row)."""
     return prod(shape[:-1]) == 1 and (not shape or shape[-1] in (1, columns))
+
+
+def weight_axis(node: Node, graph: Graph) -> int | None:
+    """The axis of a Conv's, Gemm's or MatMul's weights along which its columns (output channels) lie; None where they are no matrix."""
+    shape = graph.types[node.inputs[1]].shape
+    if shape is None or (node.op != "Conv" and len(shape) != 2):
+        return None
+    return 0 if node.op == "Conv" or node.integer("transB", 0) else 1
 
 
 def matrices(node: Node, graph: Graph, weights: Array) -> Matrices:
@@ -78,3 +87,22 @@ def convolution_window(
             after.append(large if mode == "SAME_UPPER" else small)
         pads = (*before, *after)
     return {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations}
+
+
+def real_constant(name: str, graph: Graph) -> npt.NDArray[np.float64] | None:
+    """A constant as real numbers, also one that is dequantized with one scale or one for each of its values; None for what is computed."""
+    data = graph.constant(name)
+    if data is not None:
+        return np.asarray(data, np.float64)
+    made = graph.producer.get(name)
+    if made is None or made.op != "DequantizeLinear" or made.integer("block_size", 0):
+        return None
+    parts = [graph.constant(part) for part in made.inputs if part]
+    if any(part is None for part in parts):
+        return None
+    integers, scale, *points = (np.asarray(part).astype(np.float64) for part in parts)
+    if scale.size not in (1, integers.size):
+        return None
+    point = points[0] if points else np.zeros_like(scale)
+    scale, point = (a.reshape(integers.shape if a.size > 1 else ()) for a in (scale, point))
+    return np.asarray((integers - point) * scale, np.float64)

@@ -21,7 +21,7 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import analog_layer, fit_analog, fit_integer
 from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
-from passes.normalize_quantization import pool_window, table_of
+from passes.integer_forms import pool_window, table_of
 from passes.walk import Walk, run_nodes
 
 FLOATS = ("float32",)
@@ -223,7 +223,7 @@ class _Quantizer:
         data, out = self._quant_of(node.inputs[0]), self._range_quant(node.outputs[0])
         assert data is not None
         table = self.rewriter.constant(
-            f"{node.name}.table", table_of(node, self.graph, data, out), out
+            f"{node.name}.table", table_of((node,), self.graph, data, out), out
         )
         self._quantized(node, "IntegerTable", (source, table), {"of": node.op})
 

@@ -1,8 +1,8 @@
-"""Computes a float16 model in float32 between its inputs and outputs, so that one set of formats fits every model."""
+"""Computes a float16 or bfloat16 model in float32 between its inputs and outputs, so that one set of formats fits every model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -13,12 +13,14 @@ from compiler.ops import dtype_number, infer_types
 from compiler.target import Target
 from passes.base import Pass
 
+HALF = ("float16", "bfloat16")
+
 
 @dataclass(frozen=True)
 class WidenHalf(Pass):
-    """float16 values become float32; a Cast stands at every input and output of that type. A model that asks for the type itself stays.
+    """float16 and bfloat16 values become float32; a Cast stands at every input and output of such a type, and around nodes kept whole.
 
-    Not exact: float32 rounds less than float16 did.
+    Not exact: float32 rounds less than the half types did. A model that makes values of a type that an attribute names stays.
     """
 
     name: ClassVar[str] = "widen_half"
@@ -26,55 +28,80 @@ class WidenHalf(Pass):
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph in float32."""
-        half = [name for name, kind in graph.types.items() if kind.dtype == "float16"]
-        if not half or any(_speaks_of_types(node) for node in graph):
+        half = {name: kind.dtype for name, kind in graph.types.items() if kind.dtype in HALF}
+        computed = any(_computes_in(half, node) for node in graph)
+        if not computed or any(_speaks_of_types(node) for node in graph):
             return graph
-        unique = Rewriter(graph).unique
-        ports = {
-            name: unique(f"{name}.wide")
-            for name in dict.fromkeys((*graph.inputs, *graph.outputs))
-            if graph.types[name].dtype == "float16"
-        }
-        types = {ports.get(n, n): _widened(kind) for n, kind in graph.types.items()}
-        types |= {name: graph.types[name] for name in ports}
-        constants: dict[str, Array] = {
-            ports.get(name, name): data.astype(np.float32) if data.dtype == np.float16 else data
-            for name, data in graph.constants.items()
-        }
-        constants |= {name: graph.constants[name] for name in ports if name in graph.constants}
-        nodes = [
-            _cast(name, ports[name], "float32", unique) for name in graph.inputs if name in ports
-        ]
-        nodes += [
-            replace(
-                node,
-                inputs=tuple(ports.get(name, name) for name in node.inputs),
-                outputs=tuple(ports.get(name, name) for name in node.outputs),
-            )
-            for node in graph.nodes
-        ]
-        made = [name for name in graph.outputs if name in ports and name in graph.producer]
-        nodes += [_cast(ports[name], name, "float16", unique) for name in made]
-        wide = replace(graph, nodes=tuple(nodes), types=types, constants=constants)
+        wide = _Widener(graph, half).run()
         return wide if _is_typed(wide) else graph
 
 
+class _Widener:
+    """One walk; a value that keeps its type (a port, or what a Segment reads or makes) has a float32 twin."""
+
+    def __init__(self, graph: Graph, half: dict[str, str]) -> None:
+        self.graph = graph
+        self.half = half
+        self.unique: Callable[[str], str] = Rewriter(graph).unique
+        whole = [node for node in graph if node.op == "Segment"]
+        kept = [*graph.inputs, *graph.outputs, *(n for w in whole for n in (*w.inputs, *w.outputs))]
+        self.twins = {
+            name: self.unique(f"{name}.wide") for name in dict.fromkeys(kept) if name in half
+        }
+
+    def run(self) -> Graph:
+        graph, twins = self.graph, self.twins
+        types = {twins.get(name, name): _widened(kind) for name, kind in graph.types.items()}
+        types |= {name: graph.types[name] for name in twins}
+        constants: dict[str, Array] = {
+            twins.get(name, name): data.astype(np.float32) if name in self.half else data
+            for name, data in graph.constants.items()
+        }
+        constants |= {name: graph.constants[name] for name in twins if name in graph.constants}
+        nodes = [self._cast(n, twins[n], "float32") for n in graph.inputs if n in twins]
+        narrowed = set(graph.inputs) | set(graph.constants)
+        for node in graph.nodes:
+            if node.op == "Segment":
+                nodes.append(node)
+                narrowed.update(node.outputs)
+                nodes += [self._cast(n, twins[n], "float32") for n in node.outputs if n in twins]
+                continue
+            nodes.append(self._wide(node))
+            for name in node.outputs:
+                if name in twins and name not in narrowed:
+                    nodes.append(self._cast(twins[name], name, self.half[name]))
+        return replace(graph, nodes=tuple(nodes), types=types, constants=constants)
+
+    def _wide(self, node: Node) -> Node:
+        inputs, outputs = (
+            tuple(self.twins.get(name, name) for name in names)
+            for names in (node.inputs, node.outputs)
+        )
+        attrs = dict(node.attrs)
+        if node.op == "Cast" and node.outputs[0] in self.half:
+            attrs["to"] = dtype_number("float32")
+        return replace(node, inputs=inputs, outputs=outputs, attrs=attrs)
+
+    def _cast(self, source: str, output: str, dtype: str) -> Node:
+        name = self.unique(f"{output}.cast")
+        return Node(name, "Cast", (source,), (output,), {"to": dtype_number(dtype)})
+
+
 def _widened(kind: TensorType) -> TensorType:
-    return replace(kind, dtype="float32") if kind.dtype == "float16" else kind
+    return replace(kind, dtype="float32") if kind.dtype in HALF else kind
+
+
+def _computes_in(half: Mapping[str, str], node: Node) -> bool:
+    """Whether a node reads or makes such values, other than to change between them and other types."""
+    touched = [name in half for name in (*node.inputs, *node.outputs) if name]
+    return any(touched) and node.op != "Segment" and not (node.op == "Cast" and not all(touched))
 
 
 def _speaks_of_types(node: Node) -> bool:
-    """Whether a node names an element type or is kept whole, so that changing types could change its meaning."""
+    """Whether an attribute names or holds an element type, so that changing types could change the node's meaning."""
     tensor = any(isinstance(value, bytes) for value in node.attrs.values())
-    return (
-        tensor
-        or node.op in ("Cast", "Segment", "QuantizeLinear", "DequantizeLinear")
-        or "dtype" in node.attrs
-    )
-
-
-def _cast(source: str, output: str, dtype: str, unique: Callable[[str], str]) -> Node:
-    return Node(unique(f"{output}.cast"), "Cast", (source,), (output,), {"to": dtype_number(dtype)})
+    named = ("dtype", "output_dtype", "precision", "stash_type")
+    return (tensor and node.op != "Segment") or any(node.integer(name, 0) > 1 for name in named)
 
 
 def _is_typed(graph: Graph) -> bool:

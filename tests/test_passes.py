@@ -604,7 +604,7 @@ ledger (Q_0, DQ_1, DQ_2, DQ_3, Conv_4, Relu_5, Q_6, DQ_7)
     assert after(NormalizeQuantization(), before) == wanted
 
 
-def test_a_product_that_ends_in_floats_keeps_its_float_add() -> None:
+def test_a_product_that_ends_in_floats_takes_its_bias_along() -> None:
     before = """\
 graph g(x: float32[1, 2]) -> (y)
 sx: float32[] = const [0.5]
@@ -623,10 +623,9 @@ graph g(x: float32[1, 2]) -> (y)
 sx: float32[] = const [0.5]
 zx: int8[] = const [1]
 MatMul_3.weights: int8[1, 2, 2]{scale=0.25} = const [1, -2, 3, 4]
-bias: float32[2] = const [1.0, 2.0]
+MatMul_3.bias: int32[2] = const [8, 16]
 q: int8[1, 2]{scale=0.5, zero=1} = QuantizeLinear(x, sx, zx) from (Q_0)
-h: float32[1, 2] = Product(q, MatMul_3.weights) from (MatMul_3, DQ_1, DQ_2)
-y: float32[1, 2] = Add(h, bias) from (Add_4)
+y: float32[1, 2] = Product(q, MatMul_3.weights, MatMul_3.bias) from (MatMul_3, Add_4, DQ_1, DQ_2)
 """
     assert after(NormalizeQuantization(), before) == wanted
 

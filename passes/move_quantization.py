@@ -1,0 +1,215 @@
+"""Moves DequantizeLinear past what only moves values, and QuantizeLinear before it, so that both stand next to the arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from compiler.ir import Array, Attribute, Graph, Node, Rewriter, TensorType
+from compiler.target import Target
+from passes.base import Pass
+from passes.eliminate_dead import eliminate
+
+# What moves the integers of ONNX Runtime's 8-bit types as it moves floats. (It has no DepthToSpace of int8.)
+RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
+MOVING = (*RESHAPING, "Slice", "Concat", "Split", "Pad", "MaxPool")
+BEFORE_QUANTIZE = (*RESHAPING, "MaxPool")
+INT8 = ("int8", "uint8")
+
+
+@dataclass(frozen=True)
+class MoveQuantization(Pass):
+    """A DequantizeLinear moves behind views, moves and MaxPool, on weights together with their scales; a QuantizeLinear before them.
+
+    Rounding and scaling are the same for every value of a tensor, and they keep the order of values, so nothing changes.
+    """
+
+    name: ClassVar[str] = "move_quantization"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph with its quantization next to the arithmetic."""
+        if not any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph):
+            return graph
+        while True:
+            after = _move_once(graph)
+            if after is graph:
+                return graph
+            graph = eliminate(after)
+
+
+def _move_once(graph: Graph) -> Graph:
+    rewriter = Rewriter(graph)
+    moved: set[str] = set()
+    for node in graph:
+        data = graph.producer.get(node.inputs[0]) if node.inputs and node.inputs[0] else None
+        if data is None or data.name in moved:
+            rewriter.keep(node)
+        elif node.op in MOVING and data.op == "DequantizeLinear":
+            if _weights_behind(rewriter, graph, node, data) or _behind(rewriter, graph, node):
+                moved.add(node.name)
+            else:
+                rewriter.keep(node)
+        elif node.op == "QuantizeLinear" and _before(rewriter, graph, node, data):
+            moved.add(node.name)
+        else:
+            rewriter.keep(node)
+    return rewriter.finish()
+
+
+def per_tensor(node: Node, graph: Graph) -> bool:
+    """Whether a QuantizeLinear or DequantizeLinear has one constant scale (and zero point) for its whole 8-bit tensor."""
+    integers = node.inputs[0] if node.op == "DequantizeLinear" else node.outputs[0]
+    constants = [graph.constant(name) for name in node.inputs[1:] if name]
+    return (
+        graph.types[integers].dtype in INT8
+        and not node.integer("block_size", 0)
+        and all(data is not None and data.size == 1 for data in constants)
+    )
+
+
+def _behind(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
+    """DequantizeLinear, move -> move, DequantizeLinear; False where that is not the same."""
+    floats = [n for n in node.inputs if n and graph.types[n].dtype.startswith("float")]
+    floats = floats[:1] if node.op != "Concat" else floats
+    makers = [graph.producer.get(name) for name in floats]
+    first = makers[0]
+    if first is None or any(
+        maker is None or maker.op != "DequantizeLinear" or not _alike(maker, first, graph)
+        for maker in makers
+    ):
+        return False
+    if not per_tensor(first, graph) or (node.op == "MaxPool" and "".join(node.outputs[1:])):
+        return False
+    integers = {n: m.inputs[0] for n, m in zip(floats, makers, strict=True) if m is not None}
+    inputs = tuple(integers.get(name, name) for name in node.inputs)
+    if node.op == "Pad":
+        padded = _pad_value(rewriter, graph, node, first)
+        if padded is None:
+            return False
+        inputs = (*inputs[:2], padded, *inputs[3:])
+    dtype = graph.types[first.inputs[0]].dtype
+    outputs = {name: rewriter.unique(f"{name}.integers") for name in node.outputs if name}
+    rewriter.add(
+        replace(node, inputs=inputs, outputs=tuple(outputs.get(n, "") for n in node.outputs)),
+        {new: TensorType(dtype, graph.types[old].shape) for old, new in outputs.items()},
+    )
+    for old, new in outputs.items():
+        name = rewriter.unique(f"{old}.dequantize")
+        rewriter.add(
+            replace(first, name=name, inputs=(new, *first.inputs[1:]), outputs=(old,), attrs={})
+        )
+    return True
+
+
+def _alike(one: Node, other: Node, graph: Graph) -> bool:
+    """Whether two DequantizeLinear have the same scale, zero point and type."""
+    if graph.types[one.inputs[0]].dtype != graph.types[other.inputs[0]].dtype:
+        return False
+    parameters = [
+        [graph.constant(name) for name in node.inputs[1:] if name] for node in (one, other)
+    ]
+    return len(parameters[0]) == len(parameters[1]) and all(
+        a is not None and b is not None and np.array_equal(a, b)
+        for a, b in zip(*parameters, strict=True)
+    )
+
+
+def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -> str | None:
+    """The integer that stands for a Pad's zero; "" where it pads with values of the tensor, None where it pads with something else."""
+    if node.text("mode", "constant") != "constant":
+        return ""
+    if len(node.inputs) > 2 and node.inputs[2]:
+        value = graph.constant(node.inputs[2])
+        if value is None or np.any(np.asarray(value, np.float64)):
+            return None
+    point = graph.constant(dequantize.inputs[2]) if len(dequantize.inputs) > 2 else None
+    dtype = graph.types[dequantize.inputs[0]].dtype
+    zero = np.zeros((), dtype) if point is None else np.asarray(point, dtype).reshape(())
+    return rewriter.constant(f"{node.name}.zero", zero)
+
+
+def _before(rewriter: Rewriter, graph: Graph, node: Node, made: Node) -> bool:
+    """Move, QuantizeLinear -> QuantizeLinear, move; False where that is not the same."""
+    if made.op not in BEFORE_QUANTIZE or "".join(made.outputs[1:]) or not per_tensor(node, graph):
+        return False
+    if graph.only_consumer(made.outputs[0]) is not node or made.inputs[0] in graph.constants:
+        return False
+    dtype = graph.types[node.outputs[0]].dtype
+    kind = graph.types[made.inputs[0]]
+    middle = rewriter.unique(f"{made.inputs[0]}.integers")
+    quantize = replace(node, inputs=(made.inputs[0], *node.inputs[1:]), outputs=(middle,))
+    rewriter.add(quantize, {middle: TensorType(dtype, kind.shape)})
+    rewriter.add(
+        replace(
+            made,
+            name=rewriter.unique(f"{made.name}.moved"),
+            inputs=(middle, *made.inputs[1:]),
+            outputs=node.outputs,
+        )
+    )
+    return True
+
+
+def _weights_behind(rewriter: Rewriter, graph: Graph, node: Node, made: Node) -> bool:
+    """The same for constants, whose integers and scales are moved here and now."""
+    integers = graph.constant(made.inputs[0])
+    parameters = [graph.constant(name) for name in made.inputs[1:] if name]
+    if integers is None or any(data is None for data in parameters) or node.op not in RESHAPING:
+        return False
+    axis = _axis_behind(node, made, graph)
+    if axis is None:
+        return False
+    moved = _run(node, np.asarray(integers), graph)
+    names = [rewriter.constant(f"{made.inputs[0]}.moved", moved)]
+    blocked = made.integer("block_size", 0) > 0
+    for name in made.inputs[1:]:
+        data = graph.constant(name)
+        if data is not None and blocked:
+            name = rewriter.constant(f"{name}.moved", _run(node, np.asarray(data), graph))
+        names.append(name)
+    attrs: dict[str, Attribute] = {**made.attrs, "axis": axis}
+    origin = tuple(dict.fromkeys((*made.origin, *node.origin)))
+    rewriter.add(
+        replace(
+            made,
+            name=node.name,
+            inputs=tuple(names),
+            outputs=node.outputs[:1],
+            attrs=attrs,
+            origin=origin,
+        )
+    )
+    return True
+
+
+def _axis_behind(node: Node, made: Node, graph: Graph) -> int | None:
+    """The axis along which the scales lie after a move; None where they lie along none."""
+    before, after = graph.types[made.outputs[0]].sizes, graph.types[node.outputs[0]].sizes
+    scale = graph.types[made.inputs[1]]
+    if scale.elements == 1 and not made.integer("block_size", 0):
+        return 0
+    axis = made.integer("axis", 1) % max(1, len(before))
+    if node.op == "Transpose":
+        order = node.ints("perm", tuple(range(len(before)))[::-1])
+        return order.index(axis)
+    if made.integer("block_size", 0):
+        return None
+    # A reshaping keeps an axis where what lies before it, and its own size, stay the same.
+    for position, size in enumerate(after):
+        if size == before[axis] and np.prod(after[:position], dtype=int) == np.prod(
+            before[:axis], dtype=int
+        ):
+            return position
+    return None
+
+
+def _run(node: Node, data: Array, graph: Graph) -> Array:
+    """A move of constant data; numpy moves what ONNX Runtime has no kernel for (4-bit integers)."""
+    if node.op == "Transpose":
+        return np.ascontiguousarray(
+            np.transpose(data, node.ints("perm", tuple(range(data.ndim))[::-1]))
+        )
+    return np.ascontiguousarray(data).reshape(graph.types[node.outputs[0]].sizes)

@@ -1,0 +1,151 @@
+"""Brings integers of more than 8 bits to what the engines hold: activations by calibration, weights by rounding them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.ir import DTYPE_BITS, Graph, Node, Rewriter
+from compiler.target import Target
+from passes.base import Pass
+from passes.eliminate_dead import eliminate
+from passes.products import weight_axis
+
+PRODUCTS = ("Conv", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class NarrowFormats(Pass):
+    """QuantizeLinear and DequantizeLinear of 16 bits become a Clip to their range; weights that fit no int8 per column are rounded to it.
+
+    Lossy. Of an activation half a step of 16 bits is lost here; the 8-bit format that calibration gives it is measured like that of any float.
+    Of weights (9 bits after their zero point, 16 bits, blocks or rows with scales of their own) at most half a step of their column, 1/254
+    of its largest weight.
+    """
+
+    name: ClassVar[str] = "narrow_formats"
+    numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph with nothing wider than 8 bits on its way to an engine."""
+        rewriter = Rewriter(graph)
+        for node in graph:
+            if node.op == "DequantizeLinear" and _clip(rewriter, graph, node):
+                continue
+            narrowed = _narrowed(rewriter, graph, node) if node.op in PRODUCTS else node
+            rewriter.keep(narrowed)
+        return eliminate(rewriter.finish())
+
+
+def _clip(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
+    """A 16-bit pair as the Clip that it also is."""
+    quantize = graph.producer.get(node.inputs[0])
+    if (
+        quantize is None
+        or quantize.op != "QuantizeLinear"
+        or quantize.inputs[1:] != node.inputs[1:]
+    ):
+        return False
+    dtype = graph.types[node.inputs[0]].dtype
+    source, kind = quantize.inputs[0], graph.types[node.outputs[0]]
+    parameters = [graph.constant(name) for name in node.inputs[1:] if name]
+    wide = dtype.startswith(("int", "uint")) and DTYPE_BITS[dtype] > 8
+    if not wide or kind.dtype != "float32" or graph.types[source].dtype != "float32":
+        return False
+    if any(data is None or data.size != 1 for data in parameters):
+        return False
+    bits, signed = DTYPE_BITS[dtype], dtype.startswith("int")
+    low = -(1 << (bits - 1)) if signed else 0
+    point = float(np.asarray(parameters[1]).reshape(-1)[0]) if len(parameters) > 1 else 0.0
+    scale = float(np.asarray(parameters[0], np.float32).reshape(-1)[0])
+    bounds = [
+        rewriter.constant(f"{node.name}.{side}", np.array((bound - point) * scale, np.float32))
+        for side, bound in (("low", low), ("high", low + (1 << bits) - 1))
+    ]
+    origin = tuple(dict.fromkeys((*quantize.origin, *node.origin)))
+    rewriter.add(
+        Node(node.name, "Clip", (source, *bounds), node.outputs, origin=origin, source=node.source)
+    )
+    return True
+
+
+def _narrowed(rewriter: Rewriter, graph: Graph, node: Node) -> Node:
+    """A product of 8-bit activations whose weights are int8 with one scale, or one for each column."""
+    made = graph.producer.get(node.inputs[1])
+    data = graph.producer.get(node.inputs[0])
+    if (
+        made is None
+        or made.op != "DequantizeLinear"
+        or data is None
+        or data.op != "DequantizeLinear"
+    ):
+        return node
+    if graph.types[data.inputs[0]].dtype not in ("int8", "uint8") or len(node.inputs) < 2:
+        return node
+    axis = weight_axis(node, graph)
+    real = dequantized(made, graph)
+    if real is None or axis is None or fits_int8(made, graph, axis):
+        return node
+    others = tuple(a for a in range(real.ndim) if a != axis)
+    scale = np.maximum(np.abs(real).max(axis=others), 1e-30) / 127
+    scale = scale.astype(np.float32).astype(np.float64)
+    shape = [1] * real.ndim
+    shape[axis] = -1
+    integers = np.clip(np.rint(real / scale.reshape(shape)), -127, 127).astype(np.int8)
+    name = rewriter.unique(f"{node.inputs[1]}.narrow")
+    inputs = (
+        rewriter.constant(f"{made.inputs[0]}.narrow", integers),
+        rewriter.constant(f"{made.inputs[1]}.narrow", scale.astype(np.float32)),
+        rewriter.constant(f"{made.inputs[0]}.zero", np.zeros(scale.shape, np.int8)),
+    )
+    label = rewriter.unique(f"{made.name}.narrow")
+    dequantize = replace(made, name=label, inputs=inputs, outputs=(name,), attrs={"axis": axis})
+    rewriter.add(dequantize, {name: graph.types[node.inputs[1]]})
+    return replace(node, inputs=(node.inputs[0], name, *node.inputs[2:]))
+
+
+def fits_int8(made: Node, graph: Graph, axis: int) -> bool:
+    """Whether constant weights are int8 once their zero point is taken off, with one scale or one for each index along `axis`."""
+    if made.integer("block_size", 0):
+        return False
+    weights, scale = graph.constants[made.inputs[0]], graph.constants[made.inputs[1]]
+    rank = weights.ndim
+    if scale.size > 1 and made.integer("axis", 1) % rank != axis:
+        return False
+    points: npt.NDArray[np.int64] = np.zeros((), np.int64)
+    if len(made.inputs) > 2 and made.inputs[2]:
+        points = np.asarray(graph.constants[made.inputs[2]]).astype(np.int64).reshape(-1)
+        points = points.reshape(
+            [-1 if a == axis else 1 for a in range(rank)] if points.size > 1 else ()
+        )
+    centered = np.asarray(weights).astype(np.int64) - points
+    return bool(centered.min(initial=0) >= -128 and centered.max(initial=0) <= 127)
+
+
+def dequantized(made: Node, graph: Graph) -> npt.NDArray[np.float64] | None:
+    """The real numbers of a DequantizeLinear of constants (one scale, one along an axis, or one a block); None where it is computed."""
+    parts = [graph.constant(name) for name in made.inputs if name]
+    if any(part is None for part in parts):
+        return None
+    integers, scale, *points = (np.asarray(part).astype(np.float64) for part in parts)
+    point = points[0] if points else np.zeros_like(scale)
+    if scale.size > 1:
+        scale, point = (_spread(a, integers.shape, made) for a in (scale, point))
+    else:
+        scale, point = scale.reshape(()), point.reshape(())
+    return np.asarray((integers - point) * scale, np.float64)
+
+
+def _spread(
+    values: npt.NDArray[np.float64], shape: tuple[int, ...], made: Node
+) -> npt.NDArray[np.float64]:
+    """Scales or zero points in the shape in which they meet the integers."""
+    axis = made.integer("axis", 1) % len(shape)
+    block = made.integer("block_size", 0)
+    if block:
+        repeated = np.repeat(values, block, axis=axis)
+        return np.take(repeated, range(shape[axis]), axis=axis)
+    return values.reshape([-1 if a == axis else 1 for a in range(len(shape))])
