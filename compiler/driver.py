@@ -40,6 +40,7 @@ def compile_model(
     from backends.hybrid import lower
     from compiler.cost.bound import lower_bound
     from compiler.cost.memory import demand_room, fewest_weight_bytes
+    from compiler.driver_dialects import dialect_notes
     from compiler.driver_measure import measured_divergence, measured_note
     from compiler.driver_notes import partition_summary, trust_notes
     from compiler.driver_options import (
@@ -77,7 +78,11 @@ def compile_model(
     progress("plan")
     measured = measured_divergence(clean, placed, inputs, options.data)
     partition = {**partition_summary(placed), **measured}
-    notes = (*trust_notes(inputs, options, clean, placed), *measured_note(partition))
+    notes = (
+        *dialect_notes(imported.graph, clean, has_data=options.data is not None),
+        *trust_notes(inputs, options, clean, placed),
+        *measured_note(partition),
+    )
     package = lower(
         placed,
         target,

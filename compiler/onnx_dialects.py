@@ -12,7 +12,10 @@ import onnx
 
 from compiler.ir import Array, Attribute
 from compiler.onnx_build import Builder, Unliftable
+from compiler.onnx_dynamic import rewrite_dynamic_matmul, rewrite_matmul_to_float
 from compiler.onnx_lifts import flattened
+from compiler.onnx_qonnx import QONNX_DOMAINS
+from compiler.onnx_qonnx import REWRITES as QONNX
 
 MICROSOFT = "com.microsoft"
 Rewrite = Callable[[onnx.NodeProto, Builder], None]
@@ -242,6 +245,9 @@ DIALECTS: dict[tuple[str, str], Rewrite] = {
     (MICROSOFT, "QLinearSoftmax"): rewrite_softmax,
     (MICROSOFT, "QLinearConcat"): rewrite_concat,
     (MICROSOFT, "MatMulNBits"): rewrite_packed_matmul,
+    (MICROSOFT, "DynamicQuantizeMatMul"): rewrite_dynamic_matmul,
+    (MICROSOFT, "MatMulIntegerToFloat"): rewrite_matmul_to_float,
     (MICROSOFT, "QuantizeLinear"): rewrite_quantize,
     (MICROSOFT, "DequantizeLinear"): rewrite_quantize,
+    **{(domain, op): rewrite for domain in QONNX_DOMAINS for op, rewrite in QONNX.items()},
 }

@@ -73,7 +73,8 @@ def import_onnx(
     }
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
-    return Imported(graph, sizes.notes, loaded.name, loaded.sha256, loaded.files, loaded.opset)
+    notes = (*loaded.notes, *sizes.notes)
+    return Imported(graph, notes, loaded.name, loaded.sha256, loaded.files, loaded.opset)
 
 
 def _walk(loaded: Loaded, builder: Builder, keep_quantized: bool) -> None:

@@ -52,7 +52,8 @@ class Loaded:
     """A sound model.
 
     `model` has its nodes named, in execution order and free of local functions; its initializers are not in it but in `weights`.
-    `order` gives the nodes' names in the order of the file; `sha256` is over all bytes read, `files` what was read.
+    `order` gives the nodes' names in the order of the file; `sha256` is over all bytes read, `files` what was read; `notes` say what was
+    put right.
     """
 
     model: onnx.ModelProto
@@ -61,6 +62,7 @@ class Loaded:
     name: str
     sha256: str
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def opset(self) -> int:
@@ -94,13 +96,14 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
         digest.update(location)
     inline_functions(model, limits)
     order = label_nodes(model.graph)
-    sort_nodes(model.graph, weights)
+    unsorted = sort_nodes(model.graph, weights)
     check_operations(model)
     check_rules(model, weights)
     check_finite(model.graph, weights)
     name = path.stem if path else model.graph.name or "model"
     files = (path, *external.files) if path else ()
-    return Loaded(model, weights, order, name, digest.hexdigest(), files)
+    notes = ("the nodes of the file were not in execution order: sorted",) if unsorted else ()
+    return Loaded(model, weights, order, name, digest.hexdigest(), files, notes)
 
 
 def _message(

@@ -9,6 +9,8 @@ import onnx
 
 from compiler.errors import ModelError, nearest
 from compiler.ir import Array
+from compiler.onnx_qonnx import QONNX_DOMAINS
+from compiler.onnx_qonnx import REWRITES as QONNX
 from compiler.onnx_segment import captures
 from compiler.onnx_tensors import all_graphs
 from compiler.ops import dtype_number
@@ -45,8 +47,8 @@ def check_texts(model: onnx.ModelProto) -> None:
             raise ModelError(f"the name {wrong!r} is not UTF-8 text", code="M002")
 
 
-def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
-    """Puts the nodes in execution order, keeping the file's order where it is one; ModelError M007 when there is none."""
+def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> bool:
+    """Puts the nodes in execution order, and says whether the file's was none; ModelError M007 when there is none."""
     maker = _makers(graph, weights)
     reads = [[*(name for name in node.input if name), *captures(node)] for node in graph.node]
     for node, names in zip(graph.node, reads, strict=True):
@@ -61,7 +63,7 @@ def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
             raise ModelError(f"nothing makes the output {value.name!r}", code="M007")
     needs = [{maker[name] for name in names} - {-1} for names in reads]
     if all(not need or max(need) < index for index, need in enumerate(needs)):
-        return
+        return False
     order = _execution_order(needs)
     if len(order) < len(needs):
         raise ModelError(f"its nodes form a cycle: {_cycle(graph, needs, set(order))}", code="M007")
@@ -69,6 +71,7 @@ def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+    return True
 
 
 def check_operations(model: onnx.ModelProto) -> None:
@@ -177,6 +180,8 @@ def _check_foreign(node: onnx.NodeProto) -> None:
 
     schemas = runtime.get_all_operator_schema()
     known = [schema.name for schema in schemas if schema.domain == node.domain]
+    if node.domain in QONNX_DOMAINS:
+        known += QONNX
     if node.op_type in known:
         return
     if not known:

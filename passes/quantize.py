@@ -20,8 +20,8 @@ from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import analog_layer, fit_analog, fit_integer
-from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.integer_forms import pool_window, table_of
+from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.walk import Walk, run_nodes
 
 FLOATS = ("float32",)

@@ -52,7 +52,7 @@ def integer_product(
     folded = _folded(core, affine, graph, groups * columns)
     if folded is None:
         return None
-    factor, shift = folded
+    factor, _ = folded
     matrix, scales = np.asarray(form.weights, np.int8), np.asarray(weights_quant.scale, np.float64)
     stretch = factor * core.number("alpha", 1.0)
     if np.any(stretch != 1):
