@@ -133,7 +133,7 @@ class Interpreter:
     def _piece(
         self, nodes: list[Node], later: set[str]
     ) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
-        made = [name for node in nodes for name in node.outputs if name]
+        made = dict.fromkeys(name for node in nodes for name in node.outputs if name)
         read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
         inputs = [n for n in read if n not in made and n not in self.graph.constants]
         outputs = [name for name in made if name in later]

@@ -6,6 +6,7 @@ equal bits. Products of integers run as floating-point products in a type wide e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -220,6 +221,16 @@ def reals(data: npt.NDArray[np.generic], quant: Quant | None) -> Floats:
     return dequantize(np.asarray(data, quant.storage), quant)
 
 
+def squared_errors(data: Floats, quants: Sequence[Quant]) -> npt.NDArray[np.float64]:
+    """For each per-tensor quantization [Q], the squared error it causes over the data [N]: sum((dequantize(quantize(x)) - x)^2)."""
+    first = quants[0]
+    scale = np.array([quant.scale[0] for quant in quants], np.float32)[:, None]
+    point = np.array([quant.zero_point[0] for quant in quants], np.float32)[:, None]
+    with np.errstate(over="ignore"):
+        steps = np.clip(np.rint(data / scale) + point, first.lowest, first.highest) - point
+    return np.asarray(((steps * scale - data) ** 2).sum(axis=1, dtype=np.float64))
+
+
 def symmetric(bits: int, reach: float) -> Quant:
     """A signed format with zero point 0 that reaches `reach` (at least the smallest normal float)."""
     highest = (1 << (bits - 1)) - 1
@@ -233,7 +244,7 @@ def asymmetric(bits: int, low: float, high: float) -> Quant:
     steps = (1 << bits) - 1
     scale = max((high - low) / steps, 1e-30)
     lowest = -(1 << (bits - 1))
-    point = int(np.clip(round(lowest - low / scale), lowest, lowest + steps))
+    point = min(max(round(lowest - low / scale), lowest), lowest + steps)
     return Quant(bits, True, (float(np.float32(scale)),), (point,))
 
 

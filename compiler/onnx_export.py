@@ -80,7 +80,6 @@ class _Writer:
         self.protos: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._count = 0
-        self._taken = set(graph.types) | set(graph.constants)
 
     def write(self, node: Node) -> None:
         start = len(self.protos)
@@ -119,7 +118,7 @@ class _Writer:
         while True:
             self._count += 1
             name = f"_{self._count}"
-            if name not in self._taken:
+            if name not in self.graph.types and name not in self.graph.constants:
                 return name
 
     def const(self, data: Any, dtype: Any) -> str:

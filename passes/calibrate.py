@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -27,6 +28,9 @@ from passes.walk import Walk
 
 WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
 FEWEST, MOST = 4, 128
+# Beyond this much work not every node's error is followed to the outputs (see `_Calibrator._measure`).
+MOST_WORK = 4e12  # multiply-accumulates: minutes of a core
+MOST_RUNS = 50_000  # of nodes, however small: seconds
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Calibrate(Pass):
 
     The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler divergence in nats where an output is the
     result of a Softmax, else the squared error relative to the output's variance; the largest over the outputs, the mean over the samples.
+
+    Where following every node's error to the outputs would take more than MOST_WORK or MOST_RUNS, that is done for evenly spread nodes. The
+    others' divergence is the relative squared error of their own output times what the rest of the network made of the last one that was followed.
     """
 
     inputs: CalibrationInputs
@@ -56,7 +63,11 @@ class _Calibrator:
         self.inputs = inputs
         self.ranges: dict[str, tuple[float, float]] = {}
         self.divergence: dict[str, dict[str, float]] = {}
+        self.formats = [self._formats(node) for node in graph.nodes]
         self.samples = self._sample_count()
+        self.stride = self._stride()
+        self.measured = 0
+        self.gain = 0.0  # divergence at the outputs for each unit of error of a node's own output, of the node followed last
         self.few = {name: data[: self.samples] for name, data in inputs.arrays.items()}
         self.reference = self._reference()
 
@@ -70,7 +81,7 @@ class _Calibrator:
             for name in node.outputs:
                 if name in walk.values:
                     self._range(name, walk.values[name])
-            formats = self._formats(node)
+            formats = self.formats[position]
             if formats and self.reference is not None and node.outputs[0] in walk.values:
                 self._measure(position, node, formats, walk)
             walk.drop(position)
@@ -100,15 +111,25 @@ class _Calibrator:
         return formats
 
     def _sample_count(self) -> int:
-        work = [macs(node, self.graph) for node in self.graph.nodes]
-        total = max(1, sum(work))
-        formats = [self._formats(node) for node in self.graph.nodes]
-        evaluations = 0.5 * sum(map(len, formats))
         further = sum(
-            one * self._further_products(given) for one, given in zip(work, formats, strict=True)
+            macs(node, self.graph) * self._further_products(formats)
+            for node, formats in zip(self.graph.nodes, self.formats, strict=True)
         )
-        count = int(WORK / (total * max(1.0, evaluations) + further))
+        count = int(WORK / (self._macs() * max(1.0, self._evaluations()) + further))
         return min(self.inputs.count, max(FEWEST, min(MOST, count)))
+
+    def _macs(self) -> int:
+        return max(1, sum(macs(node, self.graph) for node in self.graph.nodes))
+
+    def _evaluations(self) -> float:
+        """How often the whole network runs when every format of every node is followed: half of it on average."""
+        return 0.5 * sum(len(formats) for formats in self.formats)
+
+    def _stride(self) -> int:
+        """The distance, in nodes that are measured, of those that are followed to the outputs: 1 where all can be."""
+        work = self._evaluations() * self._macs() * self.samples
+        runs = self._evaluations() * len(self.graph.nodes)
+        return max(1, ceil(work / MOST_WORK), ceil(runs / MOST_RUNS))
 
     def _further_products(self, formats: list[str]) -> int:
         """The products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
@@ -137,24 +158,45 @@ class _Calibrator:
     # -- divergence
 
     def _measure(self, position: int, node: Node, formats: list[str], walk: Walk) -> None:
-        graph, output = self.graph, node.outputs[0]
-        alive = [name for name in walk.alive_after(position) if name != output]
-        feed = {name: walk.values[name][: self.samples] for name in alive}
+        """The divergence of each format of a node: at the outputs, or estimated from the node's own output."""
+        follow = self.measured % self.stride == 0
+        self.measured += 1
         try:
-            rest = Interpreter(graph, [*alive, output], graph.outputs)
+            rest = self._rest(position, node, walk) if follow else None
         except Exception:
             return
+        output = node.outputs[0]
         layer = self._layer(node, walk) if node.op == "Product" else None
         on_arrays = None
         if layer is not None and self.target.analog is not None and any(map(_digits, formats)):
-            on_arrays = analog_layer(*layer, node, graph, self.target.analog[1])
-        results = {}
+            on_arrays = analog_layer(*layer, node, self.graph, self.target.analog[1])
+        own: dict[str, float] = {}
+        results: dict[str, float] = {}
         for form in formats:
             values = self._in_format(node, form, walk, layer, on_arrays)
             if values is None:
                 continue
-            results[form] = self._divergence(rest.run_all({**feed, output: values}))
+            if self.stride > 1:
+                own[form] = self._own_error(output, walk.values[output], values)
+            results[form] = self._divergence(rest(values)) if rest else self.gain * own[form]
+        if rest and any(own.values()):
+            self.gain = sum(results.values()) / sum(own.values())
         self.divergence[node.name] = results
+
+    def _rest(self, position: int, node: Node, walk: Walk) -> Callable[[Array], dict[str, Array]]:
+        """What the network's outputs become when a node's output is something else."""
+        output = node.outputs[0]
+        alive = [name for name in walk.alive_after(position) if name != output]
+        feed = {name: walk.values[name][: self.samples] for name in alive}
+        rest = Interpreter(self.graph, [*alive, output], self.graph.outputs)
+        return lambda values: rest.run_all({**feed, output: values})
+
+    def _own_error(self, output: str, wanted: Array, found: Array) -> float:
+        """The squared error of a node's own output, relative to its variance."""
+        quant = self.graph.types[output].quant
+        reals = [numerics.reals(values, quant) for values in (wanted[: len(found)], found)]
+        before, after = (values.astype(np.float64) for values in reals)
+        return divergence(before, after, scores=False)
 
     def _layer(self, node: Node, walk: Walk) -> tuple[LayerData, Floats]:
         """What a product sees and gives, which is the same for every format; and its whole input as reals."""
@@ -260,6 +302,11 @@ def divergence(
     return float(((wanted - found) ** 2).mean()) / max(power, 1e-12)
 
 
+CLIP_ELEMENTS = (
+    1 << 16
+)  # of the ranges that are tried at once: small values cost the calls, large ones the caches
+
+
 def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     """The range whose 256 steps give the values back with the least squared error (clip search from both ends together)."""
     flat = values.reshape(-1)
@@ -268,14 +315,15 @@ def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     if high - low > 1e30:  # the squares would overflow, and no step of such a range tells anything
         return low, high
-    best, least = (low, high), np.inf
-    for factor in np.linspace(1.0, 0.5, 21):
-        quant = numerics.asymmetric(8, low * factor, high * factor)
-        back = numerics.dequantize(numerics.quantize(flat, quant), quant)
-        error = float(((back - flat) ** 2).sum(dtype=np.float64))
-        if error < least:
-            best, least = (float(low * factor), float(high * factor)), error
-    return best
+    factors = np.linspace(1.0, 0.5, 21)
+    errors: list[float] = []
+    together = max(1, CLIP_ELEMENTS // flat.size)
+    for start in range(0, len(factors), together):
+        part = factors[start : start + together]
+        quants = [numerics.asymmetric(8, low * factor, high * factor) for factor in part]
+        errors += numerics.squared_errors(flat, quants).tolist()
+    best = float(factors[int(np.argmin(errors))])
+    return low * best, high * best
 
 
 def _single(

@@ -56,40 +56,39 @@ class _Quantizer:
         self.rewriter = Rewriter(graph)
         self.dense = Walk(graph, inputs.arrays)
         self.live: dict[str, Array] = dict(inputs.arrays)
-        self.added: list[Node] = []
-        self.runs = True  # whether the node at hand runs on the samples at all
+        self.added: list[Node] = []  # nodes of the new graph that `live` has not seen yet
+        self.position = 0
         # For each value of the old graph: the name of its integers in the new one, and whether it is there under its own name.
         self.integers = {name: name for name, kind in graph.types.items() if kind.quant is not None}
         self.present = set(graph.inputs) | set(graph.constants) | set(self.integers)
 
     def run(self) -> Graph:
         for position, node in enumerate(self.graph.nodes):
+            self.position = position
             self.dense.step(position)
-            self.runs = all(name in self.dense.values for name in node.outputs if name)
             self._convert(node)
-            self._run_added()
             self.dense.drop(position)
-            self._drop(position)
         for name in self.graph.outputs:
             self._float_of(name)
         return self.rewriter.finish()
 
-    # -- running what was added, so that later layers see what they will really get
+    # -- running what was added, so that a layer sees what it will really get
 
-    def _run_added(self) -> None:
+    def _catch_up(self) -> None:
+        """Runs what was added since the last layer, and keeps the values that this layer and later ones read."""
+        alive = self.dense.alive_after(self.position - 1)
+        keep = {form for name in alive for form in (name, self.integers.get(name, ""))}
         if self.added:
             part = replace(self.graph, types=self.rewriter.types, constants=self.rewriter.constants)
-            self.live.update(run_nodes(part, self.added, self.live, strict=self.runs) or {})
+            made = (name for node in self.added for name in node.outputs)
+            wanted = [name for name in made if name in keep]
+            together = run_nodes(part, self.added, self.live, wanted)
+            if together is None:  # one of them cannot run on these samples: the others may
+                for node in self.added:
+                    self.live.update(run_nodes(part, (node,), self.live) or {})
+            self.live.update(together or {})
             self.added = []
-
-    def _drop(self, position: int) -> None:
-        alive = set(self.dense.alive_after(position))
-        keep: set[str] = set()
-        for name in alive:
-            keep.update((name, self.integers.get(name, "")))
-        for name in list(self.live):
-            if name not in keep:
-                self.live.pop(name)
+        self.live = {name: values for name, values in self.live.items() if name in keep}
 
     def _add(self, node: Node, types: Mapping[str, TensorType] | None = None) -> None:
         self.rewriter.add(node, types)
@@ -298,7 +297,7 @@ class _Quantizer:
 
     def _layer(self, node: Node) -> tuple[LayerData, Floats]:
         """What a product of the new graph sees (as real numbers) and should give, and its whole input."""
-        self._run_added()
+        self._catch_up()
         kind = self.graph.types[node.inputs[0]]
         seen_name = self.integers.get(node.inputs[0], node.inputs[0])
         seen = numerics.reals(self.live[seen_name], self.rewriter.type_of(seen_name).quant)

@@ -9,6 +9,9 @@ import numpy as np
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph, Node
 
+AHEAD_NODES = 256
+AHEAD_BYTES = 64 << 20  # of the values of the nodes that are run together
+
 
 class Walk:
     """Samples on their way through a graph: `values` are those alive, [samples, *shape] by name.
@@ -21,15 +24,42 @@ class Walk:
         self.graph = graph
         self.values: dict[str, Array] = dict(samples)
         self._last = _last_reads(graph)
+        self._ends: dict[int, list[str]] = {}
+        for name, last in self._last.items():
+            self._ends.setdefault(last, []).append(name)
+        self._samples = len(next(iter(samples.values()), ()))
+        self._ahead: dict[str, Array] = {}  # made by nodes that are still to be stepped over
+        self._ahead_until = 0  # nodes before this position have been run, alone or together
 
     def step(self, position: int) -> None:
         """Runs the node at a position; every node before it must have been run."""
+        if position >= self._ahead_until:
+            self._run_ahead(position)
         node = self.graph.nodes[position]
-        self.values.update(run_nodes(self.graph, (node,), self.values) or {})
+        if all(name in self._ahead for name in node.outputs if name):
+            made = {name: self._ahead.pop(name) for name in node.outputs if name}
+        else:
+            made = run_nodes(self.graph, (node,), self.values) or {}
+        self.values.update(made)
+
+    def _run_ahead(self, position: int) -> None:
+        """Runs a few nodes as one model (a model of its own for each node takes most of the time); one that fails leaves all to run alone."""
+        nodes, room = [], AHEAD_BYTES
+        for node in self.graph.nodes[position : position + AHEAD_NODES]:
+            kinds = [self.graph.types[name] for name in node.outputs if name]
+            if not all(kind.is_static for kind in kinds):
+                break
+            room -= self._samples * sum(kind.size_bytes for kind in kinds)
+            if room < 0:
+                break
+            nodes.append(node)
+        self._ahead_until = position + max(1, len(nodes))
+        if len(nodes) > 1:
+            self._ahead = run_nodes(self.graph, nodes, self.values) or {}
 
     def drop(self, position: int) -> None:
         """Forgets the values that no node after a position reads."""
-        for name in [name for name, last in self._last.items() if last == position]:
+        for name in self._ends.get(position, ()):
             self.values.pop(name, None)
 
     def alive_after(self, position: int) -> list[str]:
@@ -48,19 +78,23 @@ def _last_reads(graph: Graph) -> dict[str, int]:
 
 
 def run_nodes(
-    graph: Graph, nodes: Sequence[Node], values: Mapping[str, Array], *, strict: bool = False
+    graph: Graph,
+    nodes: Sequence[Node],
+    values: Mapping[str, Array],
+    outputs: Sequence[str] | None = None,
 ) -> dict[str, Array] | None:
-    """What a few nodes make of samples, or None when an input is unknown, or (unless `strict`) when they cannot run on them."""
-    made = [name for node in nodes for name in node.outputs if name]
+    """What a few nodes make of samples (`outputs` of it, None: all), or None when an input is unknown or they cannot run on them."""
+    made = dict.fromkeys(name for node in nodes for name in node.outputs if name)
     read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
     inputs = [n for n in read if n not in made and n not in graph.constants]
+    wanted = tuple(made) if outputs is None else tuple(outputs)
     if any(name not in values for name in inputs) or not values:
         return None
     count = len(next(iter(values.values())))
     part = Graph(
         "part",
         tuple(inputs),
-        tuple(made),
+        wanted,
         tuple(nodes),
         graph.types,
         graph.constants,
@@ -70,7 +104,7 @@ def run_nodes(
         runner = Interpreter(part)
         if not inputs:
             single = runner.run({})
-            return {name: np.stack([np.asarray(single[name])] * count) for name in made}
+            return {name: np.stack([np.asarray(single[name])] * count) for name in wanted}
         return runner.run_all({name: values[name] for name in inputs})
     except Exception:
         return None
