@@ -255,11 +255,11 @@ def test_parts_add_up_and_the_interval_holds_them(name: str, data: st.DataObject
 
 def changed(was: str, now: str) -> str:
     assert TILE16.count(was) == 1
-    supply = 'supply_v = { value = 0.8, source = "by definition" }'
-    return TILE16.replace(was, now).replace("clock_mhz =", f"{supply}\nclock_mhz =")
+    return TILE16.replace(was, now)
 
 
-READ = 'read_pj_per_byte = { value = 1.112, low = 0.5, high = 6.6, source = "CACTI 7, 22 nm, 256 KB x 128 bit banks: 139 fJ/bit" }'
+READ = 'read_pj_per_byte = { component = "sram_read", size_bytes = 262144, port_bits = 128, source = "banks of 256 KB" }'
+SUPPLY = 'supply_v = { value = 0.8, source = "a teaching chip: by definition" }'
 
 
 def chip(entry: str, extra: str = "") -> Target:
@@ -334,9 +334,8 @@ def test_faults_around_components() -> None:
     assert "components.sram_share.source: Field required" in refusal(
         BANK, "[components]\nsram_share = { value = 2 }"
     )
-    without = TILE16.replace(READ, f"read_pj_per_byte = {BANK}")
     with pytest.raises(TargetError, match="supply_v: Field required, since the file names"):
-        parse_target(without.encode(), "mine.toml")
+        parse_target(changed(SUPPLY, "").encode(), "mine.toml")
     columns = 'columns = { value = 4, source = "a teaching chip: by definition" }'
     whole = changed(columns, 'columns = { component = "register" }')
     with pytest.raises(TargetError, match=r"engines.digital.array.columns: register is told in pj_per_byte"):  # fmt: skip

@@ -1,6 +1,7 @@
 """Every formula of the cost model with pencil and paper, on one small layer each; then what must hold of all of them.
 
-tile16 runs at 100 MHz (10 ns a cycle) with 2 mW of static power; its one memory takes 1.112 pJ and 10/16 ns a byte.
+tile16 runs at 100 MHz (10 ns a cycle) with 2 mW of static power; its one memory takes 1.112 pJ and 10/16 ns a byte. What a byte of its
+weight memory and a value on its vector unit take is the library's (tests/test_components.py has the pencil for those).
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ from passes.candidates import build_problem
 from passes.solve import solve, totals
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
+assert TILE16.digital is not None
+assert TILE16.digital[1].array is not None
+assert TILE16.digital[1].array.weight_read_pj_per_byte is not None
+assert TILE16.digital[1].vector is not None
+WEIGHT_PJ = TILE16.digital[1].array.weight_read_pj_per_byte.value
+VECTOR_PJ = TILE16.digital[1].vector.operation_pj.value
 
 DENSE = """\
 graph g(x: float32[1, 20]) -> (y)
@@ -125,7 +132,7 @@ def test_digital_dense_product() -> None:
     """Five blocks of 20 rows; each block reads the 20 inputs again; (20 + 20) / 4 cycles of port."""
     found = cost(DENSE, "digital")
     assert values(found) == {
-        "compute": 400 * 0.25 + 400 * 0.33,
+        "compute": 400 * 0.25 + 400 * WEIGHT_PJ,
         "memory": (5 * 20 + 20) * 1.112,
         "static": 2 * 1100,
     }
@@ -136,7 +143,7 @@ def test_digital_convolution() -> None:
     """36 positions in lines of 6 are 12 blocks, 8 channels 2; each input is read for 3 kernel rows and 2 column blocks."""
     found = cost(CONVOLUTION, "digital")
     assert values(found) == {
-        "compute": 18 * 8 * 36 * 0.25 + 12 * 18 * 8 * 0.33,
+        "compute": 18 * 8 * 36 * 0.25 + 12 * 18 * 8 * WEIGHT_PJ,
         "memory": (72 * 3 * 2 + 288) * 1.112,
         "static": 2 * 5220,
     }
@@ -152,7 +159,7 @@ def test_an_array_that_sums_rows_charges_its_steps() -> None:
     }
     found = cost(DENSE, "digital", with_array(array))
     assert found.parts["compute"].value == pytest.approx(
-        400 * 0.25 + 400 * 0.33 + 20 * 3 * 0.1, rel=1e-12
+        400 * 0.25 + 400 * WEIGHT_PJ + 20 * 3 * 0.1, rel=1e-12
     )
     assert found.latency_ns == (5 * 3 * 2 + 40 / 4) * 10
 
@@ -180,7 +187,7 @@ def with_array(entries: dict[str, Any]) -> Target:
 
 def test_loading_the_digital_weight_memory() -> None:
     found = weight_load_cost(ProductShape(1, 20, 20, 1), "digital", "sram", TILE16)
-    assert values(found) == {"weight_load": 400 * (1.112 + 0.33), "static": 2 * 1000}
+    assert values(found) == {"weight_load": 400 * (1.112 + WEIGHT_PJ), "static": 2 * 1000}
     assert found.latency_ns == 400 / 4 * 10
 
 
@@ -191,7 +198,7 @@ def test_vector_unit() -> None:
         "digital",
     )
     assert values(found) == {
-        "compute": 288 * 0.05,
+        "compute": 288 * VECTOR_PJ,
         "memory": 3 * 288 * 1.112,
         "static": 2 * 720,
     }
@@ -201,10 +208,10 @@ def test_vector_unit() -> None:
 def test_a_pool_looks_at_its_whole_window() -> None:
     pool = "y: float32[1, 1, 2, 2] = MaxPool(x) kernel_shape=[2, 2] strides=[2, 2]"
     found = cost(f"graph g(x: float32[1, 1, 4, 4]) -> (y)\n{pool}\n", "digital")
-    assert found.parts["compute"].value == pytest.approx(4 * 4 * 0.05)
+    assert found.parts["compute"].value == pytest.approx(4 * 4 * VECTOR_PJ)
     mean = "y: float32[1, 1, 1, 1] = GlobalAveragePool(x)"
     found = cost(f"graph g(x: float32[1, 1, 4, 4]) -> (y)\n{mean}\n", "digital")
-    assert found.parts["compute"].value == pytest.approx(16 * 0.05)
+    assert found.parts["compute"].value == pytest.approx(16 * VECTOR_PJ)
 
 
 def test_moving_values_costs_only_memory() -> None:
@@ -230,16 +237,19 @@ def test_host_product_of_two_activations() -> None:
         "graph g(x: float32[1, 4], z: float32[4, 4]) -> (y)\ny: float32[1, 4] = MatMul(x, z)\n",
         "host",
     )
-    assert found.parts["host"] == Estimate(80 * 20, (16 * 1 + 4 * 2) * 8, (16 * 12 + 4 * 12) * 45)
+    host = found.parts["host"]
+    assert (host.value, host.low, host.high) == pytest.approx(
+        (80 * 20, (16 * 1 + 4 * 2) * 8, (16 * 12 + 4 * 12) * 45)
+    )
     assert found.parts["memory"].value == pytest.approx((16 + 64 + 16) * 1.112)
     assert found.latency_ns == 80 * 10
 
 
 def test_host_functions_and_weights() -> None:
     softmax = "graph g(x: float32[1, 10]) -> (y)\ny: float32[1, 10] = Softmax(x)\n"
-    assert cost(softmax, "host").parts["host"].value == (10 * 4 + 10 * 60) * 20
+    assert cost(softmax, "host").parts["host"].value == pytest.approx((10 * 4 + 10 * 60) * 20)
     found = cost(DENSE, "host")
-    assert found.parts["host"].value == (400 * 4 + 20 * 4) * 20
+    assert found.parts["host"].value == pytest.approx((400 * 4 + 20 * 4) * 20)
     assert found.parts["memory"].value == pytest.approx((80 + 1600 + 80) * 1.112)
 
 
@@ -250,12 +260,12 @@ def test_changes_of_form() -> None:
     assert to_floats.energy_pj.value == pytest.approx(to_integers.energy_pj.value)
     assert requantizing_engine(TILE16) == "digital"
     rescaled = requantize_cost(20, "digital", TILE16)
-    assert values(rescaled) == {"compute": 20 * 0.05, "memory": 40 * 1.112, "static": 2 * 50}
+    assert values(rescaled) == {"compute": 20 * VECTOR_PJ, "memory": 40 * 1.112, "static": 2 * 50}
     on_host = requantize_cost(20, "host", TILE16)
-    assert on_host.parts["host"].value == 20 * 4 * 20
+    assert on_host.parts["host"].value == pytest.approx(20 * 4 * 20)
 
 
-# -- memories of diana: l1 256 KiB at 0.792, l2 512 KiB at 1.112, off chip at 64 pJ a byte
+# -- memories of diana: l1 256 KiB at 0.792, l2 512 KiB at 1.589, off chip at 64 pJ a byte
 
 
 def test_a_value_lies_as_near_as_its_size_allows() -> None:
