@@ -11,6 +11,7 @@ from compiler.cli_words import TextOrJson, help_when_bare, say, say_json
 from compiler.errors import one_line
 
 if TYPE_CHECKING:
+    from compiler.cost.peak import Comparison
     from compiler.target import Target
 
 Chip = Annotated[str, typer.Argument(metavar="CHIP", help="A chip by name, or a chip file.")]
@@ -66,19 +67,57 @@ def _summary(chip: Target) -> dict[str, Any]:
 def show_command(chip: Chip, form: TextOrJson = "text") -> None:
     """Shows a chip."""
     from backends.report_numbers import aligned
+    from compiler.cost.peak import comparisons
     from compiler.target import load_target
 
     found = load_target(chip)
     table = found.chip.model_dump(by_alias=True)
+    peaks = comparisons(found)
     if form == "json":
-        say_json({"schema": "joulec.target-view/1", "sha256": found.sha256, "chip": table})
+        say_json(
+            {
+                "schema": "joulec.target-view/1",
+                "sha256": found.sha256,
+                "chip": table,
+                "peaks": [_peak_data(item) for item in peaks],
+            }
+        )
         return
     head = f"{found.name}: {one_line(found.chip.description, 1200)}"
     rows = [["number", "value", "[low, high]", "source"], *_rows(table)]
     missing = [f"not modelled: {one_line(item)}" for item in found.chip.not_modelled]
-    say(
-        "\n".join([head, f"sha256 {found.sha256}", *missing, "", *aligned(rows, right=(1,))]) + "\n"
-    )
+    lines = [head, f"sha256 {found.sha256}", *missing, ""]
+    if peaks:
+        titles = ["peak", "predicted", "[low, high]", "published", "ratio", "source"]
+        shown = [titles, *(_peak_row(item) for item in peaks)]
+        lines += [*aligned(shown, right=(1, 3, 4)), ""]
+    say("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
+
+
+def _peak_row(item: Comparison) -> list[str]:
+    """A peak as predicted from the chip's constants, beside the published one."""
+    predicted = item.predicted
+    source = one_line(item.published.source)
+    if item.published.derived:
+        source += f" (derived from it: {', '.join(item.published.derived)})"
+    interval = f"[{predicted.low:.3g}, {predicted.high:.3g}]"
+    inside = "" if item.is_inside else ", outside"
+    return [
+        item.name, f"{predicted.value:.3g}", interval + inside, f"{item.figure:g}", f"{item.ratio:.2f}", source,
+    ]  # fmt: skip
+
+
+def _peak_data(item: Comparison) -> dict[str, Any]:
+    predicted = item.predicted
+    return {
+        "unit": item.unit,
+        "predicted": {"value": predicted.value, "low": predicted.low, "high": predicted.high},
+        "published": item.figure,
+        "ratio": item.ratio,
+        "inside": item.is_inside,
+        "derived": list(item.published.derived),
+        "source": item.published.source,
+    }
 
 
 def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
@@ -93,7 +132,8 @@ def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
         low, high = value.get("low"), value.get("high")
         interval = f"[{low:g}, {high:g}]" if low is not None and high is not None else ""
         number = value["value"]
-        shown = str(number).lower() if isinstance(number, bool) else f"{number:,.10g}"
+        form = ",.6g" if isinstance(number, float) else ","
+        shown = str(number).lower() if isinstance(number, bool) else f"{number:{form}}"
         yield [where, shown, interval, one_line(value["source"])]
 
 

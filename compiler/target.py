@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from compiler.chip_components import with_components
 from compiler.digital_engine import Digital
 from compiler.errors import TargetError, nearest, one_line
+from compiler.published import Published
 from compiler.quantity import Quantity, Statement, Strict, Whole
 
 SCHEMA = "joulec.target/1"
@@ -102,6 +103,7 @@ class Chip(Strict):
     static_mw: Quantity
     memories: Annotated[dict[Name, Memory], Field(min_length=1)]
     engines: Annotated[dict[Name, Engine], Field(min_length=1)]
+    published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
     def _check_engines(self) -> Chip:
@@ -131,6 +133,28 @@ class Chip(Strict):
                 if levels == 2 and engine.max_digits.value < 2:
                     raise ValueError(f"engines.{name}.max_digits: binary cells need 2 digits")
         return self
+
+    @model_validator(mode="after")
+    def _check_published(self) -> Chip:
+        for index, figure in enumerate(self.published):
+            engine = self.engines.get(figure.engine)
+            if engine is None:
+                names = ", ".join(self.engines)
+                raise ValueError(f"published.{index}.engine: there are {names}")
+            if engine.kind == "host" or (engine.kind == "digital" and engine.array is None):
+                raise ValueError(f"published.{index}.engine: {figure.engine} has no array")
+            for key in figure.derived:
+                if _entry(self, key) is None:
+                    raise ValueError(f"published.{index}.derived: no number {one_line(key)!r}")
+        return self
+
+
+def _entry(chip: Chip, path: str) -> object:
+    """What stands at a key path of a chip file, or None."""
+    found: object = chip
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else getattr(found, key, None)
+    return found
 
 
 @dataclass(frozen=True)

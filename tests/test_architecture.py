@@ -21,7 +21,7 @@ FLOORS = (
     ("compiler.units", "compiler.ir"),
     ("compiler.quantity", "compiler.cost.parts.*"),
     ("compiler.chip_components",),
-    ("compiler.ops", "compiler.digital_engine", "compiler.target"),
+    ("compiler.ops", "compiler.digital_engine", "compiler.published", "compiler.target"),
     (
         "compiler.slices", "compiler.numerics", "compiler.mapping", "compiler.cost.*", "compiler.verify",
         "compiler.text", "compiler.text_*", "compiler.plan", "compiler.plan_*", "compiler.views",

@@ -45,7 +45,8 @@ def changed(was: str, now: str) -> str:
 
 
 def test_the_chips() -> None:
-    assert built_in() == ["diana", "diana_digital", "tile16"]
+    expected = "ania diana diana_digital hermes isaac jia2020 metis neurram princeton16 puma tile16"
+    assert set(expected.split()) <= set(built_in())
 
 
 @pytest.mark.parametrize("name", built_in())
@@ -255,9 +256,7 @@ def test_near_misses_are_suggested(name: str, hint: str) -> None:
     with pytest.raises(TargetError) as caught:
         load_target(name)
     line = caught.value.line()
-    assert (
-        line == f"error[U002]: no chip '{name}'; built in are: diana, diana_digital, tile16; {hint}"
-    )
+    assert line == f"error[U002]: no chip '{name}'; built in are: {', '.join(built_in())}; {hint}"
 
 
 def test_the_schema_knows_every_key_of_a_chip_file() -> None:
