@@ -41,8 +41,15 @@ def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
             code="U005",
             hint="the array y holds one class number for each sample",
         )
-    if labels.dtype.kind not in "iuf":
-        raise UsageError(f"the labels are {labels.dtype}, wanted are class numbers", code="U005")
+    count = int(np.shape(output)[-1])
+    numbers = labels.dtype.kind in "iuf"
+    given = labels.astype(np.float64) if numbers else np.full(1, np.nan)
+    if not np.all((given >= 0) & (given < count) & (given == np.rint(given))):
+        found = "" if numbers else f", {labels.dtype},"
+        raise UsageError(
+            f"the labels{found} are not all class numbers, from 0 to {count - 1} for {one_line(name)!r}",
+            code="U005",
+        )
     right = int((labels.reshape(-1) == classes.reshape(-1)).sum())
     return Accuracy(right, int(labels.size))
 

@@ -16,7 +16,7 @@ def load_host_model(data: bytes, name: str) -> Model:
     try:
         proto = onnx.ModelProto.FromString(data)
         outside = any(
-            tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(proto.graph)
+            tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(proto)
         )
     except Exception as error:  # protobuf's errors share no base
         raise PackageError(f"file {name} is not an ONNX model", code="P002") from error
@@ -56,14 +56,22 @@ def with_checked_host(package: Package) -> Package:
     return seal(plan, package.payloads)
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a graph, its sub-graphs and attributes included."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model, those of its sub-graphs, functions and attributes included."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+            continue
+        for attribute in nodes.pop().attribute:
             yield from ([attribute.t] if attribute.HasField("t") else [])
             yield from attribute.tensors
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(inner)
+            for one in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (one.values, one.indices)
+            graphs += [attribute.g] if attribute.HasField("g") else []
+            graphs += attribute.graphs

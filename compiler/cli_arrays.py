@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from compiler.cli_words import did_you_mean, write_whole
-from compiler.errors import ModelError, UsageError, one_line
+from compiler.errors import UsageError, one_line
 from compiler.ir import Array
+from compiler.npz import read_npz
 
-MAX_FILE_BYTES = 1 << 34  # uncompressed, over all arrays of a file
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's own: no clock enters the bytes
 LABELS = "y"
 STEP_UP = re.compile(r"(?<![^/\\])\.\.(?![^/\\])")
@@ -27,31 +26,18 @@ def read_arrays(
     file: Path, wanted: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, Array]:
     """The arrays of these names; others are left alone. Raises UsageError or ModelError, never anything else."""
-    shown = one_line(str(file))
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(item.file_size for item in archive.infolist()) > MAX_FILE_BYTES:
-                raise ValueError(f"it unpacks to more than {MAX_FILE_BYTES:,} bytes")
-        with np.load(file, allow_pickle=False) as archive:
-            present = list(archive.files)
-            for name in wanted:
-                if name not in present:
-                    raise UsageError(
-                        f"data file {shown!r} has no array {one_line(name)!r}",
-                        code="U005",
-                        hint=did_you_mean(name, present) or "it is empty",
-                    )
-            names = [*wanted, *(name for name in optional if name in present)]
-            return {name: archive[name] for name in dict.fromkeys(names)}
-    except OSError as error:
-        reason = error.strerror or one_line(str(error))
-        raise UsageError(f"data file {shown!r}: {reason}", code="U001") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # fmt: skip
-        reason = one_line(str(error)) or type(error).__name__
-        raise ModelError(f"data file {shown!r}: {reason}", code="M009") from error
-    except (SyntaxError, RuntimeError, TypeError) as error:  # what a forged header or zip can cause
-        reason = one_line(str(error))
-        raise ModelError(f"data file {shown!r} is broken: {reason}", code="M009") from error
+
+    def choose(present: list[str]) -> list[str]:
+        for name in wanted:
+            if name not in present:
+                raise UsageError(
+                    f"data file {one_line(str(file))!r} has no array {one_line(name)!r}",
+                    code="U005",
+                    hint=did_you_mean(name, present) or "it is empty",
+                )
+        return [*wanted, *(name for name in optional if name in present)]
+
+    return read_npz(file, choose)
 
 
 def write_arrays(file: Path, values: Mapping[str, Any]) -> None:

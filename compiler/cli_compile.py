@@ -10,9 +10,12 @@ import typer
 
 from compiler.cli_limits import limited
 from compiler.cli_words import (
+    LONGEST_S,
     Binds,
+    MaxMemory,
     Progress,
     TextOrJson,
+    TimeLimit,
     complain,
     parse_binds,
     say,
@@ -112,17 +115,8 @@ def compile_command(
     max_tensor_bytes: Annotated[
         int, typer.Option(min=1, help="Refuses a model whose weights are larger.")
     ] = DEFAULT.max_tensor_bytes,
-    max_memory: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="BYTES",
-            help="Ends (3) when it takes more. Default: what the machine has.",
-        ),
-    ] = None,
-    time_limit: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="Ends (3) when it takes longer.")
-    ] = 6 * 3600,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     force: Annotated[
         bool, typer.Option("--force", help="Compiles again, even when nothing has changed.")
     ] = False,

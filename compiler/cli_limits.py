@@ -32,7 +32,9 @@ class TimeIsUp(
 @contextlib.contextmanager
 def limited(memory_bytes: int | None, seconds: float | None) -> Iterator[None]:
     """ModelError M008 when what is done inside takes more memory (None: than the machine has) or more time (None: no limit)."""
-    with _memory(memory_bytes or machine_bytes()), _time(seconds):
+    _let_blas_take_its_room()
+    # Time first: it starts a thread, which would be waited for for ever if it got no memory.
+    with _time(seconds), _memory(memory_bytes or machine_bytes()):
         yield
 
 
@@ -54,7 +56,6 @@ def _memory(limit_bytes: int | None) -> Iterator[None]:
     if limit_bytes is None:
         yield
         return
-    _let_blas_take_its_room()
     before, highest = resource.getrlimit(resource.RLIMIT_DATA)
     if highest != resource.RLIM_INFINITY:
         limit_bytes = min(limit_bytes, highest)

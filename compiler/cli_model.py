@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler.cli_words import Binds, TextOrJson, parse_binds, say, say_json
+from compiler.cli_limits import limited
+from compiler.cli_words import (
+    LONGEST_S,
+    Binds,
+    MaxMemory,
+    TextOrJson,
+    TimeLimit,
+    parse_binds,
+    say,
+    say_json,
+)
 from compiler.errors import one_line
 
 if TYPE_CHECKING:
@@ -37,6 +47,8 @@ def inspect_command(
         typer.Option("--target", "-t", metavar="CHIP", help="A chip. Default: all shipped ones."),
     ] = None,
     bind: Binds = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Inspects a model."""
@@ -44,7 +56,8 @@ def inspect_command(
     from compiler.target import load_target
 
     chip = load_target(target) if target is not None else None
-    found = inspect_model(model, parse_binds(bind), chip)
+    with limited(max_memory, time_limit):
+        found = inspect_model(model, parse_binds(bind), chip)
     if form == "json":
         say_json(inspection_table(found))
     else:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compiler.cli_limits import limited
 from compiler.cli_words import (
+    LONGEST_S,
     Binds,
     Folder,
+    MaxMemory,
     NoiseSeed,
     TextOrJson,
+    TimeLimit,
     parse_binds,
     say,
     say_json,
@@ -62,13 +66,16 @@ def run_command(
         Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Gets arrays by output name.")
     ],
     noise_seed: NoiseSeed = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Runs a package."""
     from compiler.cli_arrays import told, write_arrays
 
     package = sound_package(folder)
-    outputs, _ = simulate(package, source, noise_seed)
+    with limited(max_memory, time_limit):
+        outputs, _ = simulate(package, source, noise_seed)
     write_arrays(output, outputs)
     rows = told(outputs)
     if form == "json":
@@ -90,6 +97,8 @@ def evaluate_command(
     min_accuracy: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Gate: fails (5) below it, from 0 to 1.")
     ] = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Measures accuracy."""
@@ -100,9 +109,10 @@ def evaluate_command(
         raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
     package = sound_package(folder)
     first = package.plan.outputs[0].name
-    outputs, labels = simulate(package, data, noise_seed, LABELS)
-    ours = accuracy(outputs[first], labels, first)
-    theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
+    with limited(max_memory, time_limit):
+        outputs, labels = simulate(package, data, noise_seed, LABELS)
+        ours = accuracy(outputs[first], labels, first)
+        theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
     if form == "json":
         say_json(
             {
@@ -166,6 +176,8 @@ def verify_command(
     tolerance: Annotated[
         float, typer.Option(help="The largest relative squared error at an output.")
     ] = 0.1,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Compares a package with its model."""
@@ -176,14 +188,15 @@ def verify_command(
     if not tolerance >= 0:
         raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
     package = sound_package(folder)
-    reference = Reference(model, parse_binds(bind))
-    _demand_same_ports(package, reference)
-    inputs = (
-        load_inputs(data, reference.graph, samples).arrays
-        if data is not None
-        else made_up_inputs(package.plan, reference.graph, samples, seed)
-    )
-    result = verify_package(package, reference, inputs)
+    with limited(max_memory, time_limit):
+        reference = Reference(model, parse_binds(bind))
+        _demand_same_ports(package, reference)
+        inputs = (
+            load_inputs(data, reference.graph, samples).arrays
+            if data is not None
+            else made_up_inputs(package.plan, reference.graph, samples, seed)
+        )
+        result = verify_package(package, reference, inputs)
     if not result.same_model:
         warn("warning[W005]: the package was compiled from another file than this model")
     if form == "json":

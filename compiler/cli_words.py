@@ -35,6 +35,19 @@ NoiseSeed: TypeAlias = Annotated[
     ),
 ]
 
+MaxMemory: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="BYTES",
+        help="Ends (3) when it takes more. Default: what the machine has.",
+    ),
+]
+TimeLimit: TypeAlias = Annotated[
+    float, typer.Option(min=0.001, metavar="SECONDS", help="Ends (3) when it takes longer.")
+]
+LONGEST_S = 6 * 3600.0
+
 
 class ReaderGoneError(Exception):
     """Whoever read our standard output has read enough."""

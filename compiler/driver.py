@@ -39,7 +39,11 @@ def compile_model(
     from backends.host_models import with_checked_host
     from backends.hybrid import lower
     from compiler.cost.bound import lower_bound
-    from compiler.cost.memory import demand_room, fewest_weight_bytes
+    from compiler.cost.memory import (
+        demand_room,
+        demand_room_for_values,
+        fewest_weight_bytes,
+    )
     from compiler.driver_dialects import dialect_notes
     from compiler.driver_measure import measured_divergence, measured_note
     from compiler.driver_notes import partition_summary, trust_notes
@@ -69,6 +73,7 @@ def compile_model(
     first = first_passes(options)
     placement, pruning = PlacementWatch(imported.graph), PruningWatch()
     clean = run_passes(imported.graph, first, target, placement, *observers, progress=progress)
+    demand_room_for_values(clean, target)
     if not options.prune:
         demand_room(fewest_weight_bytes(clean, target), target)
     made_from = built_from(imported.files, vars(options))  # before the data are read

@@ -10,6 +10,7 @@ import onnx
 
 from compiler.errors import ModelError
 from compiler.ir import Array, Attribute, Graph, Node, TensorType
+from compiler.onnx_constants import why_constants_misfit
 from compiler.onnx_convolution import why_sizes_misfit
 from compiler.ops import dtype_number, infer_types
 
@@ -96,11 +97,18 @@ class Builder:
             raise ModelError(plain_reason(error), code="M004", node=self.name) from error
         if node.op == "MeanVarianceNormalization":  # ONNX's own inference finds no shape for it
             found = {node.outputs[0]: self.types[node.inputs[0]]}
-        return {
+        types = {
             value: merged(found.get(value), self.hints.get(value))
             for value in node.outputs
             if value
         }
+        misfit = why_constants_misfit(node, {**self._types_read(node), **types}, self.constants)
+        if misfit:
+            raise ModelError(f"{node.op}: {misfit}", code="M004", node=self.name)
+        return types
+
+    def _types_read(self, node: Node) -> dict[str, TensorType]:
+        return {name: self.types[name] for name in node.inputs if name}
 
     def segment(
         self, model: bytes, inputs: tuple[str, ...], types: Mapping[str, TensorType]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from compiler.errors import ModelError, one_line
 from compiler.ir import DTYPE_BITS, OPSET, Array, Node
 from compiler.onnx_build import Builder
 from compiler.onnx_segment import is_tensor
@@ -63,7 +64,7 @@ class Folder:
             return None
         if op not in _BOUNDED and not self._fits(node.outputs):
             return None
-        proto = onnx.NodeProto(op_type=op, input=inputs, output=node.outputs)
+        proto = onnx.NodeProto(name=node.name, op_type=op, input=inputs, output=node.outputs)
         proto.attribute.extend(attribute_protos(node))
         data = {name: np.asarray(builder.constants[name]) for name in inputs if name}
         results = run_node(proto, data)
@@ -81,8 +82,12 @@ class Folder:
 
 
 def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | None:
-    """What ONNX Runtime makes of one node of the graph's opset on known inputs, or None when it cannot."""
+    """What ONNX Runtime makes of one node of the graph's opset on known inputs, or None when it has no kernel.
+
+    Raises ModelError when the inputs are none that the operation takes.
+    """
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
     graph = onnx.GraphProto(name="fold", node=[proto])
     for name, array in data.items():
@@ -100,7 +105,14 @@ def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | Non
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         arrays = [np.array(value.numpy()) for value in session.run_with_ort_values(None, {})]
-    except Exception:  # ONNX Runtime's errors share no base; what it cannot run is left to run time
+    except (runtime.InvalidArgument, runtime.RuntimeException) as error:
+        raise ModelError(
+            f"{proto.op_type} cannot be computed: {one_line(str(error).rpartition(' : ')[2])}",
+            code="M004", node=proto.name,
+        ) from error  # fmt: skip
+    except (
+        Exception
+    ):  # ONNX Runtime's errors share no base; what it has no kernel for is left to run time
         return None
     by_name = dict(zip((name for name in proto.output if name), arrays, strict=True))
     return [by_name.get(name, np.zeros(0)) for name in proto.output]

@@ -161,6 +161,8 @@ def _parse(data: bytes, called: str) -> onnx.ModelProto:
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
+        if "depth" in str(error).lower():
+            raise ModelError(f"{called}: its graphs are nested too deeply", code="M008") from error
         if not looks and len(data) > 100 and _declares_a_graph(data):
             reason += ", or it is cut short"
         raise ModelError(reason, code="M001", hint=way_out) from error

@@ -12,7 +12,7 @@ from compiler.onnx_rules import OLDEST_OPSET
 def not_older_than_7(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, converted by ONNX's own converter where that can; ModelError M003 where not."""
     opset = next((o.version for o in model.opset_import if not o.domain), OLDEST_OPSET)
-    if opset >= OLDEST_OPSET:
+    if opset >= OLDEST_OPSET or opset < 1:  # the latter is no opset, which is said elsewhere
         return model
     try:
         _spread_slopes(model)

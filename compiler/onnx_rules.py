@@ -11,7 +11,7 @@ from compiler.errors import ModelError, nearest
 from compiler.ir import Array
 from compiler.onnx_qonnx import QONNX_DOMAINS
 from compiler.onnx_qonnx import REWRITES as QONNX
-from compiler.onnx_segment import captures
+from compiler.onnx_segment import captures, subgraphs
 from compiler.onnx_tensors import all_graphs
 from compiler.ops import dtype_number
 
@@ -54,8 +54,14 @@ def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> bool:
     for node, names in zip(graph.node, reads, strict=True):
         for name in names:
             if name not in maker:
+                later = any(name in inner.output for g in _inner_graphs(node) for inner in g.node)
+                fault = (
+                    "before it is made: its graph is out of order, or holds a cycle"
+                    if later
+                    else "which nothing makes"
+                )
                 raise ModelError(
-                    f"{node.op_type} reads {name!r}, which nothing makes",
+                    f"{node.op_type} reads {name!r}, {fault}",
                     code="M007", node=node.name, hint=nearest(name, [n for n in maker if n]),
                 )  # fmt: skip
     for value in graph.output:
@@ -110,6 +116,9 @@ def check_operations(model: onnx.ModelProto) -> None:
 
 def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
     """ModelError M002 with what ONNX's own checker says of the model (weights stand in as inputs)."""
+    untyped = next((v.name for v in model.graph.input if not v.type.WhichOneof("value")), None)
+    if untyped is not None:
+        raise ModelError(f"input {untyped!r} has no type", code="M002")
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
     trial.ir_version = max(trial.ir_version, 4)
@@ -193,6 +202,11 @@ def _check_foreign(node: onnx.NodeProto) -> None:
         f"domain {node.domain!r} has no operation {node.op_type!r}", code="M003", node=node.name,
         hint=nearest(node.op_type, known),
     )  # fmt: skip
+
+
+def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside a node, at any depth."""
+    return [inner for graph in subgraphs(node) for inner in all_graphs(graph)]
 
 
 def _makers(graph: onnx.GraphProto, weights: Iterable[str]) -> dict[str, int]:

@@ -93,6 +93,10 @@ def _size_of(
 ) -> int | None:  # fmt: skip
     if _fixed(dim):
         return int(dim.dim_value)
+    if dim.dim_value < -1:  # -1 is what some exporters write for a free size
+        raise ModelError(
+            f"input {name!r} has a negative size, {dim.dim_value}, on axis {axis}", code="M004"
+        )
     if f"{name}:{axis}" in bind:
         return bind[f"{name}:{axis}"]
     if dim.dim_param in symbols:

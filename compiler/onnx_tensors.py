@@ -76,8 +76,13 @@ def check_finite(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
     """ModelError M005 for a constant that holds a NaN, or a weight that holds an infinity."""
     constants = dict(weights)
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+        if node.op_type != "Constant" or not node.attribute:
+            continue
+        attribute = node.attribute[0]
+        if attribute.name == "value":
+            constants[node.output[0]] = onnx.numpy_helper.to_array(attribute.t)
+        elif attribute.name in ("value_float", "value_floats"):
+            constants[node.output[0]] = np.asarray([attribute.f, *attribute.floats], np.float32)
     for name, data in constants.items():
         if _is_float(data) and np.isnan(data).any():
             raise ModelError(
@@ -193,6 +198,11 @@ def _fetched(tensor: onnx.TensorProto, external: External) -> Array:
         tensor.raw_data = external.read(tensor, size_bytes)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
+    forms = [field.name for field, _ in tensor.ListFields() if field.name.endswith("_data")]
+    if len(forms) > 1:
+        raise ModelError(
+            f"tensor {tensor.name!r} has its data twice, as {' and '.join(forms)}", code="M004"
+        )
     if tensor.HasField("raw_data") and len(tensor.raw_data) != size_bytes:
         raise ModelError(
             f"tensor {tensor.name!r} has {len(tensor.raw_data)} bytes of data, its shape {list(tensor.dims)} asks for {size_bytes}",

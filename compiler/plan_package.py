@@ -232,7 +232,7 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
                 raise PackageError(f"file {name} is no plain file")
             if found.st_size > limit:
                 raise PackageError(f"file {name} is larger than {limit:,} bytes")
-            return stream.read(limit + 1)
+            return stream.read(found.st_size + 1)  # not `limit`: it is a stranger's number
     except FileNotFoundError as error:
         hint = "this is no package folder" if name == PLAN_FILE else "the package is incomplete"
         raise PackageError(f"file {name} is missing; {hint}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +21,7 @@ from compiler.quantity import Quantity, Statement, Strict, Whole
 
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
+_TOO_DEEP = re.compile(rb"^[^\"'#=\n]*?(\.[^\"'#=.\n]*){64}", re.MULTILINE)
 # A signed input of one bit has no positive value; the rest keeps powers of these within what numpy computes with.
 CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
 ANALOG_LIMITS = (("input_bits", 2, 16), ("converter_bits", 1, 32), ("max_digits", 1, 32))
@@ -233,9 +235,11 @@ def parse_target(data: bytes, shown: str, file: Path | None = None) -> Target:
     shown = one_line(shown)
     if len(data) > MAX_FILE_BYTES:
         raise TargetError(f"chip {shown}: larger than {MAX_FILE_BYTES} bytes")
+    if _TOO_DEEP.search(data):  # quadratic to parse, and no chip has it
+        raise TargetError(f"chip {shown}: its keys are nested too deeply")
     try:
         table = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML, too many digits
         raise TargetError(f"chip {shown}: not a TOML file: {one_line(str(error))}") from error
     table, found = with_components(table)
     try:

@@ -54,6 +54,23 @@ def demand_room(weight_bytes: int, target: Target) -> None:
         )
 
 
+def demand_room_for_values(graph: Graph, target: Target) -> None:
+    """Raises CapacityError for a value that no memory of the chip can hold at a byte an element: before anything runs the model."""
+    largest = max(memory.capacity_bytes.value for memory in target.memories.values())
+    made_by = {name: node for node in graph for name in node.outputs}
+    for name in (*graph.inputs, *made_by):
+        kind = graph.types[name] if name else None
+        if kind is None or not kind.is_static or kind.elements <= largest:
+            continue
+        node = made_by.get(name)
+        what = f"{node.op} makes" if node else f"input {name!r} is"
+        raise CapacityError(
+            f"{what} a value of {kind.elements:,} elements, the largest memory of {target.name} holds {largest:,} bytes",
+            node=node.name if node else "",
+            hint="take a chip with more memory, or a smaller input",
+        )
+
+
 def read_energy(size_bytes: float, home: str, target: Target) -> Estimate:
     """Reading bytes: bytes * pJ per byte of the memory."""
     return target.memories[home].read_pj_per_byte.estimate.times(size_bytes)
