@@ -181,7 +181,7 @@ def test_a_host_model_without_an_end_is_ended(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     hostile_files.host_replaced(hostile_files.endless)(lab.float)
     words = ["run", str(lab.float), "-i", str(tmp_path / "sound.npz"), "-o", "o.npz", "--time-limit", "0.5"]  # fmt: skip
-    program = f"from compiler import cli, cli_limits; cli_limits.GRACE_S = 0.5; cli.run({words})"
+    program = f"import sys; from compiler import cli, cli_limits; cli_limits.GRACE_S = 0.5; sys.exit(cli.run({words}))"
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )  # fmt: skip
