@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from compiler.cli_words import TextOrJson, help_when_bare, say, say_json
 from compiler.errors import one_line
 
 if TYPE_CHECKING:
+    from compiler.cost.array_step import ArrayStep
     from compiler.cost.peak import Comparison
     from compiler.target import Target
 
@@ -67,11 +69,13 @@ def _summary(chip: Target) -> dict[str, Any]:
 def show_command(chip: Chip, form: TextOrJson = "text") -> None:
     """Shows a chip."""
     from backends.report_numbers import aligned
+    from compiler.cost.array_step import array_steps
     from compiler.cost.peak import comparisons
     from compiler.target import load_target
 
     found = load_target(chip)
     table = found.chip.model_dump(by_alias=True)
+    steps = array_steps(found)
     peaks = comparisons(found)
     if form == "json":
         say_json(
@@ -80,6 +84,7 @@ def show_command(chip: Chip, form: TextOrJson = "text") -> None:
                 "sha256": found.sha256,
                 "chip": table,
                 "peaks": [_peak_data(item) for item in peaks],
+                "array_steps": [_step_data(step) for step in steps],
             }
         )
         return
@@ -91,7 +96,33 @@ def show_command(chip: Chip, form: TextOrJson = "text") -> None:
         titles = ["peak", "predicted", "[low, high]", "published", "ratio", "source"]
         shown = [titles, *(_peak_row(item) for item in peaks)]
         lines += [*aligned(shown, right=(1, 3, 4)), ""]
+    for step in steps:
+        title = f"one step of a full array, {step.engine} ({step.describes}, {step.time_ns.value:.6g} ns)"
+        lines += [
+            *aligned([[title, "pJ", "share", "[low, high]"], *_step_rows(step)], right=(1, 2)),
+            "",
+        ]
     say("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
+
+
+def _step_rows(step: ArrayStep) -> list[list[str]]:
+    """The parts of a step with their shares, and their sum."""
+    energy = step.energy_pj
+    return [
+        [
+            name,
+            f"{part.value:,.2f}",
+            f"{100 * part.value / energy.value:.1f} %" if energy.value else "",
+            f"[{part.low:,.4g}, {part.high:,.4g}]",
+        ]
+        for name, part in {**step.parts_pj, "all": energy}.items()
+    ]
+
+
+def _step_data(step: ArrayStep) -> dict[str, Any]:
+    parts = {name: asdict(part) for name, part in step.parts_pj.items()}
+    energy, time = asdict(step.energy_pj), asdict(step.time_ns)
+    return {"engine": step.engine, "time_ns": time, "energy_pj": energy, "parts_pj": parts}
 
 
 def _peak_row(item: Comparison) -> list[str]:

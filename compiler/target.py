@@ -35,7 +35,9 @@ class Analog(Strict):
 
     A weight is held as digits of `cell_levels` levels (odd: balanced digits; a power of two: two's complement in that base), one cell
     column a digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step, least significant first;
-    `step_ns` and the energies of drivers, cells and converters are those of one step.
+    `step_ns` and the energies of drivers, cells and converters are those of one step. `cell_pj` is that of a cell with its bitline, in
+    driven rows and converted columns; where `bitline_pj` tells the bitline apart, charges follow the wires: every cell of a driven row,
+    and the bitline of a converted column over all rows of the array.
     """
 
     kind: Literal["analog"]
@@ -52,6 +54,7 @@ class Analog(Strict):
     converter_noise_lsb: Quantity
     step_ns: Quantity
     cell_pj: Quantity
+    bitline_pj: Quantity | None = None
     row_driver_pj: Quantity
     converter_pj: Quantity
     recombine_pj: Quantity

@@ -7,7 +7,11 @@ For every position and every tile of rows and columns the array is activated onc
     time       = positions * steps * tiles / parallel arrays * t_step
 
 with physical columns = columns * digits and steps = ceil(input bits / bits a step). Unused rows are not driven and unused columns not
-converted (gating). Loading a tile costs rows * t_row and the bits that are read from the weights' memory and written to the cells.
+converted (gating); where the chip tells the bitline apart, the cells follow the wires instead:
+
+    cells      = drives * array columns * E_cell + conversions * array rows * E_bitline
+
+Loading a tile costs rows * t_row and the bits that are read from the weights' memory and written to the cells.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from compiler.cost.memory import read_energy, transfer_ns, write_energy
 from compiler.cost.step import StepCost
 from compiler.mapping import AnalogLayout
 from compiler.target import Analog, Target
+from compiler.units import Estimate
 
 
 def product_cost(
@@ -33,11 +38,13 @@ def product_cost(
     physical = shape.columns * layout.digits
     drivers = activations * shape.rows * layout.column_tiles
     conversions = activations * physical * layout.row_tiles
-    cells = activations * shape.rows * physical
     conversion = engine.row_driver_pj.estimate.times(drivers) + engine.converter_pj.estimate.times(
         conversions
     )
-    compute = engine.cell_pj.estimate.times(cells) + engine.recombine_pj.estimate.times(conversions)
+    recombination = engine.recombine_pj.estimate.times(conversions)
+    compute = (
+        _cells(engine, activations * shape.rows, drivers, physical, conversions) + recombination
+    )
     memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
@@ -47,6 +54,14 @@ def product_cost(
     )
     latency_ns = max(steps_ns, transfers_ns)
     return StepCost(latency_ns, {"compute": compute, "conversion": conversion, "memory": memory})
+
+
+def _cells(engine: Analog, rows: int, drives: int, columns: int, conversions: int) -> Estimate:
+    """The cells of `rows` x `columns`; where the bitline is told apart, all cells that the drives and the conversions reach."""
+    if engine.bitline_pj is None:
+        return engine.cell_pj.estimate.times(rows * columns)
+    cells = engine.cell_pj.estimate.times(drives * engine.columns.value)
+    return cells + engine.bitline_pj.estimate.times(conversions * engine.rows.value)
 
 
 def load_cost(layout: AnalogLayout, weight_home: str, engine: Analog, target: Target) -> StepCost:

@@ -119,13 +119,18 @@ def _analog(published: Published, unit: Analog, target: Target) -> _Activation:
     array = (
         unit.row_driver_pj.estimate.times(rows)
         + unit.converter_pj.estimate.times(columns)
-        + unit.cell_pj.estimate.times(rows * columns)
+        + _cell(unit).times(rows * columns)
     ).times(steps * arrays)
     rest = unit.recombine_pj.estimate.times(steps * columns) + _moved(
         published, rows, outputs, target
     )
     time_ns = unit.step_ns.estimate.times(steps)
     return _Activation(rows * outputs * arrays, array, rest.times(arrays), time_ns)
+
+
+def _cell(unit: Analog) -> Estimate:
+    """A cell with its bitline."""
+    return unit.cell_pj.estimate + (unit.bitline_pj.estimate if unit.bitline_pj else ZERO)
 
 
 def _digital(published: Published, array: MacArray, target: Target) -> _Activation:

@@ -29,12 +29,21 @@ def row_driver(silicon: Silicon, columns: float, input_bits: float) -> Parts:
     return with_control(silicon, parts)
 
 
-def analog_cell(silicon: Silicon, has_capacitor: bool, current_ns: float) -> Parts:
+def analog_cell(
+    silicon: Silicon, has_capacitor: bool, current_ns: float, has_bitline: bool
+) -> Parts:
     """One cell in one step; `current_ns` is how long it draws a current (0: its cells add charge)."""
-    parts = {"cell": cells_fj(silicon, 1.0, has_capacitor), "bitline": bitlines_fj(silicon, 1.0)}
+    parts = {"cell": cells_fj(silicon, 1.0, has_capacitor)}
+    if has_bitline:
+        parts["bitline"] = bitlines_fj(silicon, 1.0)
     if current_ns > 0:
         parts["bias"] = bias_fj(silicon, 1.0, current_ns)
     return with_control(silicon, parts)
+
+
+def analog_bitline(silicon: Silicon) -> Parts:
+    """A cell's piece of bitline in one step."""
+    return with_control(silicon, {"bitline": bitlines_fj(silicon, 1.0)})
 
 
 def converter(

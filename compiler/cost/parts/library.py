@@ -33,9 +33,18 @@ COMPONENTS: dict[str, Component] = {
     ),
     "analog_cell": Component(
         "pj",
-        {"has_capacitor": Parameter(is_flag=True), "current_ns": Parameter(0, 1e6, default=0.0)},
-        lambda s, g: assembled.analog_cell(s, g["has_capacitor"] is True, _real(g, "current_ns")),
-        "one cell and its piece of bitline in one step; `current_ns` where it draws a current",
+        {
+            "has_capacitor": Parameter(is_flag=True),
+            "current_ns": Parameter(0, 1e6, default=0.0),
+            "has_bitline": Parameter(is_flag=True, default=True),
+        },
+        lambda s, g: assembled.analog_cell(
+            s, g["has_capacitor"] is True, _real(g, "current_ns"), g["has_bitline"] is True
+        ),
+        "one cell in one step; `current_ns` where it draws a current; without its piece of bitline where the chip has bitline_pj",
+    ),
+    "analog_bitline": Component(
+        "pj", {}, lambda s, g: assembled.analog_bitline(s), "a cell's piece of bitline in one step"
     ),
     "converter": Component(
         "pj",
