@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from backends.layout import digits_of
+from backends.layout import cells_of
 from backends.work import Work
 from compiler.cost.step import PARTS, StepCost
 from compiler.digital_engine import Digital
 from compiler.ir import Graph
-from compiler.mapping import analog_layout, digital_layout, line_of
+from compiler.mapping import digital_layout, line_of
 from compiler.ops import product_shape
 from compiler.plan import Efficiency, Energy, Load, Macs, PlanEnergy, Step, Use
 from compiler.target import Analog, Target
@@ -49,7 +49,8 @@ def use_of(work: Work, graph: Graph, target: Target) -> Use | None:
         return None
     unit = target.chip.engines[work.engine]
     if isinstance(unit, Analog):
-        layout = analog_layout(shape, digits_of(node, graph), unit)
+        layout = cells_of(node, graph, unit)
+        assert layout is not None
         return Use(used=layout.used_cells, total=layout.array_cells, unit="cells")
     if isinstance(unit, Digital) and unit.array is not None:
         blocks = digital_layout(shape, line_of(node, graph), unit.array)
@@ -82,8 +83,9 @@ def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[st
         if shape is None or len(work.nodes) > 1:
             continue
         if isinstance(unit, Analog):
-            kept = analog_layout(shape, digits_of(node, graph), unit).columns_kept
-            used[work.engine] = used.get(work.engine, 0) + kept
+            layout = cells_of(node, graph, unit)
+            assert layout is not None
+            used[work.engine] = used.get(work.engine, 0) + layout.columns_kept
         elif isinstance(unit, Digital) and unit.array is not None:
             bytes_kept = digital_layout(shape, line_of(node, graph), unit.array).weight_bytes_kept
             used[work.engine] = used.get(work.engine, 0) + bytes_kept

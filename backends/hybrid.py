@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from backends import accounts
 from backends.assumptions import assumed_energy_pj
-from backends.layout import Layout, digits_of, settle
+from backends.layout import Layout, digits_of, pixels_of, settle
 from backends.memory import ALIGNMENT
 from backends.placements import placements
 from backends.work import Work, cut
@@ -161,6 +161,8 @@ def _attributes(work: Work, target: Target) -> dict[str, Attribute]:
     attributes = dict(work.attributes)
     if work.op == "AnalogProduct" and target.analog is not None:
         attributes["noise_lsb"] = target.analog[1].converter_noise_lsb.value
+        if work.main is not None and pixels_of(work.main) > 1:
+            attributes["pixels"] = pixels_of(work.main)
     return attributes
 
 

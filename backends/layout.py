@@ -12,6 +12,7 @@ from compiler.cost.memory import home_of, weight_home
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.cost.step import NOTHING, StepCost
 from compiler.ir import Graph, Node
+from compiler.mapping import AnalogLayout, analog_layout, unroll_of
 from compiler.ops import PRODUCTS, product_shape
 from compiler.target import Analog, Host, Target
 
@@ -41,6 +42,20 @@ def digits_of(node: Node, graph: Graph) -> int:
     if node.op == "AnalogProduct":
         return graph.types[node.inputs[2]].sizes[2]
     return max(1, node.placement.slices if node.placement else 1)
+
+
+def pixels_of(node: Node) -> int:
+    """The output pixels that one activation of an analog product computes."""
+    return node.placement.pixels if node.placement else 1
+
+
+def cells_of(node: Node, graph: Graph, engine: Analog) -> AnalogLayout | None:
+    """How a placed product lies on the analog arrays; None for a node that is none."""
+    shape = product_shape(node, graph)
+    if shape is None:
+        return None
+    unroll = unroll_of(node, graph, pixels_of(node))
+    return analog_layout(shape, digits_of(node, graph), engine, unroll=unroll)
 
 
 def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
@@ -120,7 +135,8 @@ def _load(work: Work, graph: Graph, places: Mapping[str, Place], target: Target)
     if shape is None or isinstance(target.chip.engines[work.engine], Host):
         return NOTHING
     home = places[node.inputs[1]].memory
-    return weight_load_cost(shape, work.engine, home, target, digits_of(node, graph))
+    unroll = unroll_of(node, graph, pixels_of(node))
+    return weight_load_cost(shape, work.engine, home, target, digits_of(node, graph), unroll)
 
 
 def _cost(
@@ -144,6 +160,7 @@ def _cost(
             target,
             digits=digits_of(node, graph),
             resident=_is_resident(node),
+            pixels=pixels_of(node),
             homes=memories,
         )
     resident = main is not None and _is_resident(main)

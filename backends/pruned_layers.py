@@ -6,7 +6,7 @@ from compiler.cost.memory import weight_home
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node, Placement
-from compiler.mapping import analog_layout, digital_layout, line_of
+from compiler.mapping import analog_layout, digital_layout, line_of, unroll_of, why_not_unrolled
 from compiler.ops import product_shape
 from compiler.plan import PrunedLayer, PrunedSize
 from compiler.target import Analog, Target
@@ -49,13 +49,19 @@ def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> Pru
     assert shape is not None
     name, digits = placement.engine, max(1, placement.slices)
     unit = target.chip.engines[name]
-    cost = node_cost(node, graph, name, target, digits=digits, resident=placement.resident)
+    pixels = placement.pixels if isinstance(unit, Analog) else 1
+    if isinstance(unit, Analog) and why_not_unrolled(node, graph, unit, digits, pixels):
+        pixels = 1  # the layer before pruning may have been too large
+    unroll = unroll_of(node, graph, pixels)
+    cost = node_cost(
+        node, graph, name, target, digits=digits, resident=placement.resident, pixels=pixels
+    )
     if not placement.resident:
         home = placement.weight_home or weight_home(0, shape.weights, target)
-        cost = cost + weight_load_cost(shape, name, home, target, digits)
+        cost = cost + weight_load_cost(shape, name, home, target, digits, unroll)
     tiles, used_share, mapping = None, None, ""
     if isinstance(unit, Analog):
-        cells = analog_layout(shape, digits, unit)
+        cells = analog_layout(shape, digits, unit, unroll=unroll)
         tiles, used_share, mapping = cells.tiles, cells.utilization, cells.describe()
     elif isinstance(unit, Digital) and unit.array is not None:
         mapping = digital_layout(shape, line_of(node, graph), unit.array).describe(unit.array)

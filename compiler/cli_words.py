@@ -28,6 +28,14 @@ Binds: TypeAlias = Annotated[
         help="A free size of the model by its symbol, or as INPUT:AXIS; may be repeated.",
     ),
 ]
+Places: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--place",
+        metavar="PATTERN=ENGINE",
+        help="Nodes whose name matches run on an engine, where it can take them; may be repeated, the first match counts.",
+    ),
+]
 NoiseSeed: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -135,6 +143,19 @@ def help_when_bare(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
         raise typer.Exit(2)
+
+
+def parse_places(items: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """PATTERN=ENGINE pairs, in their order; the last = divides. Raises UsageError for anything else."""
+    places = []
+    for item in items or ():
+        pattern, equals, engine = item.rpartition("=")
+        if not equals or not pattern or not engine:
+            raise UsageError(
+                f"--place {one_line(item)!r}: wanted PATTERN=ENGINE, such as --place 'conv*=analog'"
+            )
+        places.append((pattern, engine))
+    return tuple(places)
 
 
 def parse_binds(items: Sequence[str] | None) -> dict[str, int]:

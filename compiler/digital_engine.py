@@ -15,7 +15,8 @@ class MacArray(Strict):
     A step takes `cycles_per_step` cycles: more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
     groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital in-memory computing): using a weight costs no
     read, and a layer that stays takes whole arrays of it. Lanes without work are gated unless `charges_idle_lanes`. `accumulate_pj` is
-    what a step costs for each output beside its multiplications, where `mac_pj` does not include it.
+    what a step costs for each output beside its multiplications, where `mac_pj` does not include it. With `odimo` the cycles are counted
+    as ODiMO counts them (compiler.cost.odimo).
     """
 
     arrays: Whole | None = None
@@ -29,6 +30,7 @@ class MacArray(Strict):
     weight_load_bytes_per_cycle: Whole
     activation_bytes_per_cycle: Whole
     block_overhead_cycles: Quantity | None = None
+    odimo: Statement | None = None
     mac_pj: Quantity
     accumulate_pj: Quantity | None = None
     weight_read_pj_per_byte: Quantity | None = None
@@ -99,9 +101,10 @@ class VectorUnit(Strict):
 
 
 class Digital(Strict):
-    """A digital engine: an array of multipliers, a vector unit, or both."""
+    """A digital engine: an array of multipliers, a vector unit, or both. `active_mw` is power that it takes while it works, beside theirs."""
 
     kind: Literal["digital"]
+    active_mw: Quantity | None = None
     array: MacArray | None = None
     vector: VectorUnit | None = None
 

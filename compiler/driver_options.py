@@ -20,7 +20,8 @@ class Options:
     """What a compilation can be asked for; the command line has a flag for each.
 
     `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from `seed`), of which
-    `calibration_samples` are used; `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
+    `calibration_samples` are used; `place` puts nodes whose name matches a pattern on an engine, where that can take them (of several
+    patterns the first that matches); `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
     engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for the rest.
 
     `max_nodes` and `max_tensor_bytes` say which models are refused as too large; they change nothing else.
@@ -35,6 +36,7 @@ class Options:
     objective: Literal["energy", "latency", "edp"] = "energy"
     max_divergence: float | None = None
     weights: Literal["auto", "resident", "reload"] = "auto"
+    place: tuple[tuple[str, str], ...] = ()
     max_nodes: int = 1_000_000
     max_tensor_bytes: int = 8 << 30
     precision: Literal["integer", "float"] = "integer"
@@ -48,6 +50,11 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--max-divergence {options.max_divergence}: wanted 0 or more, or inf")
     if options.calibration_samples < 1:
         raise UsageError(f"--calibration-samples {options.calibration_samples}: wanted 1 or more")
+    if options.place and options.precision == "float":
+        raise UsageError(
+            "--place chooses engines, and --precision float leaves only the host",
+            hint="leave one of them out",
+        )
     if options.prune and options.precision == "float":
         raise UsageError(
             f"--prune {options.prune} changes the model's numbers, --precision float keeps them",
@@ -88,4 +95,5 @@ def quantizing_passes(inputs: CalibrationInputs | None, options: Options) -> tup
         objective=options.objective,
         max_divergence=options.max_divergence,
         weights=options.weights,
+        place=options.place,
     )

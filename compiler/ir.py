@@ -125,6 +125,7 @@ class Placement:
     divergence: float
     weight_home: str = ""
     alternatives: tuple[Alternative, ...] = ()
+    pixels: int = 1
 
 
 @dataclass(frozen=True)

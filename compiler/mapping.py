@@ -12,13 +12,27 @@ from compiler.target import Analog, Target
 
 
 @dataclass(frozen=True)
+class Unroll:
+    """Neighbouring outputs of a line that one activation computes, each on columns of its own.
+
+    Their patches overlap and together take `rows` rows; a copy of the weights lies on the rows of its own patch, with zeros on the others,
+    so the numbers are those of one output at a time. `activations` is what all positions take.
+    """
+
+    pixels: int
+    rows: int
+    activations: int
+
+
+@dataclass(frozen=True)
 class AnalogLayout:
     """A layer on arrays of `array_rows` x `array_columns` cells: tiles of rows and of physical columns (columns * digits).
 
     `steps` is how often the rows are driven for one position, a slice of the inputs' bits each. `rounds` is how many activations follow
     one another for one position: the tiles of a resident layer lie on arrays of their own and work at once, those of a reloaded layer
     take turns on one array. `input_reads` how often each input byte is read from memory.
-    `columns_kept` are the columns, over all rows, that no other layer can have while this one lies there.
+    `columns_kept` are the columns, over all rows, that no other layer can have while this one lies there. `unroll` says how many
+    neighbouring outputs one activation computes.
     """
 
     shape: ProductShape
@@ -31,6 +45,7 @@ class AnalogLayout:
     rounds: int
     input_reads: float
     columns_kept: int
+    unroll: Unroll
 
     @property
     def tiles(self) -> int:
@@ -39,8 +54,18 @@ class AnalogLayout:
 
     @property
     def used_cells(self) -> int:
-        """Cells that hold a weight digit."""
-        return self.shape.groups * self.shape.rows * self.shape.columns * self.digits
+        """Cells that hold a weight digit, in all its copies."""
+        return self.unroll.pixels * self.shape.weights * self.digits
+
+    @property
+    def written_cells(self) -> int:
+        """Cells that are written when the layer is loaded: with copies side by side also the zeros between them."""
+        return self.unroll.pixels * self.shape.groups * self.unroll.rows * self.physical_columns
+
+    @property
+    def physical_columns(self) -> int:
+        """Columns of cells that one output of each column of the matrix takes."""
+        return self.shape.columns * self.digits
 
     @property
     def array_cells(self) -> int:
@@ -58,6 +83,7 @@ class AnalogLayout:
         groups = f"{shape.groups} x " if shape.groups > 1 else ""
         digits = f" x {self.digits} digits" if self.digits > 1 else ""
         steps = f" in {self.steps} steps" if self.steps > 1 else ""
+        steps += f", {self.unroll.pixels} pixels at a time" if self.unroll.pixels > 1 else ""
         plural = "s" if self.tiles > 1 else ""
         return (
             f"{groups}{shape.rows}x{shape.columns}{digits}{steps}: {self.tiles} tile{plural} of "
@@ -94,11 +120,21 @@ class DigitalLayout:
 
 
 def analog_layout(
-    shape: ProductShape, digits: int, engine: Analog, reuse: float = 1.0, resident: bool = False
+    shape: ProductShape,
+    digits: int,
+    engine: Analog,
+    reuse: float = 1.0,
+    resident: bool = False,
+    unroll: Unroll | None = None,
 ) -> AnalogLayout:
-    """How a layer lies on the engine's arrays; `reuse` is how many patches hold each input on the average (see `patch_reuse`)."""
-    row_tiles = ceil(shape.rows / engine.rows.value)
-    column_tiles = ceil(shape.columns * digits / engine.columns.value)
+    """How a layer lies on the engine's arrays; `reuse` is how many patches hold each input on the average (see `patch_reuse`).
+
+    Without an `unroll` the outputs are computed one at a time.
+    """
+    unroll = unroll or Unroll(1, shape.rows, shape.positions)
+    columns = shape.columns * digits * unroll.pixels
+    row_tiles = ceil(unroll.rows / engine.rows.value)
+    column_tiles = ceil(columns / engine.columns.value)
     tiles = shape.groups * row_tiles * column_tiles
     return AnalogLayout(
         shape,
@@ -110,8 +146,60 @@ def analog_layout(
         column_tiles,
         1 if resident else tiles,
         column_tiles * reuse,
-        strip(shape.columns * digits, engine) if tiles == 1 else tiles * engine.columns.value,
+        strip(columns, engine) if tiles == 1 else tiles * engine.columns.value,
+        unroll,
     )
+
+
+def unroll_of(node: Node, graph: Graph, pixels: int) -> Unroll | None:
+    """The unroll of a convolution by so many pixels of a line; None for one at a time."""
+    shape = product_shape(node, graph)
+    if pixels == 1 or shape is None:
+        return None
+    kernel = node.ints("kernel", ())
+    stride = node.ints("strides", (1,) * len(kernel))[-1]
+    dilation = node.ints("dilations", (1,) * len(kernel))[-1]
+    taps = {p * stride + k * dilation for p in range(pixels) for k in range(kernel[-1])}
+    line = line_of(node, graph)
+    return Unroll(
+        pixels,
+        shape.rows // kernel[-1] * len(taps),
+        shape.positions // line * ceil(line / pixels),
+    )
+
+
+def why_not_unrolled(node: Node, graph: Graph, engine: Analog, digits: int, pixels: int) -> str:
+    """Why the arrays cannot compute so many pixels of a node in one activation, or an empty string when they can."""
+    rule, shape = engine.pixel_unroll, product_shape(node, graph)
+    if pixels == 1:
+        return ""
+    if rule is None:
+        return "the arrays compute one pixel at a time"
+    if shape is None or not node.ints("kernel", ()):
+        return "only a convolution has neighbouring pixels"
+    if shape.groups > 1:
+        return f"the {shape.groups} groups share no inputs"
+    if pixels > line_of(node, graph):
+        return f"a line has no more than {line_of(node, graph)} pixels"
+    unroll = unroll_of(node, graph, pixels)
+    assert unroll is not None
+    channels = graph.types[node.inputs[0]].sizes[1]
+    rows = unroll.rows // channels * max(channels, rule.least_channels.value)
+    if rows > engine.rows.value:
+        return f"{pixels} pixels take {rows:,} rows, and an array has {engine.rows.value:,}"
+    columns = shape.columns * digits * pixels
+    if columns > engine.columns.value:
+        return (
+            f"{pixels} pixels take {columns:,} columns, and an array has {engine.columns.value:,}"
+        )
+    return ""
+
+
+def pixel_choices(node: Node, graph: Graph, engine: Analog, digits: int) -> list[int]:
+    """How many pixels of a node one activation can compute: 1 and the powers of two that the engine allows."""
+    most = engine.pixel_unroll.most.value if engine.pixel_unroll else 1
+    powers = [1 << power for power in range(most.bit_length())]
+    return [p for p in powers if not why_not_unrolled(node, graph, engine, digits, p)]
 
 
 def strip(columns: int, engine: Analog) -> int:

@@ -30,6 +30,23 @@ ANALOG_LIMITS = (("input_bits", 2, 16), ("converter_bits", 1, 32), ("max_digits"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
+class PixelUnroll(Strict):
+    """Several neighbouring outputs of a line in one activation: 1, 2, 4 and so on up to `most`, each with a copy of the weights.
+
+    Rows are wired in blocks of channels: a convolution of fewer than `least_channels` takes the rows of so many.
+    """
+
+    most: Whole
+    least_channels: Whole
+
+
+class OdimoCycles(Strict):
+    """Time counted as ODiMO counts it (compiler.cost.odimo): so many input channels an activation, the rows a layer needs loaded or all."""
+
+    channels_per_activation: Whole
+    loads_all_rows: Statement
+
+
 class Analog(Strict):
     """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
 
@@ -37,7 +54,8 @@ class Analog(Strict):
     column a digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step, least significant first;
     `step_ns` and the energies of drivers, cells and converters are those of one step. `cell_pj` is that of a cell with its bitline, in
     driven rows and converted columns; where `bitline_pj` tells the bitline apart, charges follow the wires: every cell of a driven row,
-    and the bitline of a converted column over all rows of the array.
+    and the bitline of a converted column over all rows of the array. `active_mw` is power that the engine takes while it works, beside
+    those.
     """
 
     kind: Literal["analog"]
@@ -51,6 +69,9 @@ class Analog(Strict):
     input_bits_per_step: Whole | None = None
     converter_bits: Whole
     takes_groups: Statement
+    pixel_unroll: PixelUnroll | None = None
+    odimo: OdimoCycles | None = None
+    active_mw: Quantity | None = None
     converter_noise_lsb: Quantity
     step_ns: Quantity
     cell_pj: Quantity
@@ -83,12 +104,13 @@ class Host(Strict):
 
 
 class Memory(Strict):
-    """A memory level; the first in the file is the nearest to the engines."""
+    """A memory level; the first in the file is the nearest to the engines. `setup_cycles` go before each transfer (a DMA's)."""
 
     capacity_bytes: Whole
     read_pj_per_byte: Quantity
     write_pj_per_byte: Quantity
     bytes_per_cycle: Quantity
+    setup_cycles: Quantity | None = None
 
 
 Engine = Annotated[Analog | Digital | Host, Field(discriminator="kind")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from compiler.cost.memory import weight_home
 from compiler.cost.node import (
@@ -17,12 +18,22 @@ from compiler.cost.node import (
 )
 from compiler.cost.step import StepCost
 from compiler.digital_engine import Digital
+from compiler.errors import UsageError, nearest, one_line
 from compiler.ir import Graph, Node
-from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, why_not
+from compiler.mapping import (
+    analog_layout,
+    digital_layout,
+    line_of,
+    patch_reuse,
+    pixel_choices,
+    unroll_of,
+    why_not,
+)
 from compiler.ops import MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target
 
 Weights = Literal["auto", "resident", "reload"]
+Place: TypeAlias = tuple[tuple[str, str], ...]  # (pattern of node names, engine)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Candidate:
     takes_integers: bool
     divergence: float
     cost: StepCost
+    pixels: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,12 +95,29 @@ class Problem:
         return found
 
 
-def build_problem(graph: Graph, target: Target, weights: Weights, max_divergence: float) -> Problem:
-    """The candidates of every node and what couples them. Raises CapacityError when the weights fit no memory."""
+def build_problem(
+    graph: Graph,
+    target: Target,
+    weights: Weights,
+    max_divergence: float,
+    place: Place = (),
+) -> Problem:
+    """The candidates of every node and what couples them.
+
+    Raises CapacityError when the weights fit no memory, UsageError when `place` names an engine that the chip has not.
+    """
+    for pattern, engine in place:
+        if engine not in target.chip.engines:
+            names = ", ".join(target.chip.engines)
+            raise UsageError(
+                f"--place {one_line(pattern)}={one_line(engine)}: {target.name} has no such engine; it has {names}",
+                hint=nearest(engine, list(target.chip.engines)),
+            )
     homes = _weight_homes(graph, target)
     candidates, refusals = [], []
     for index, node in enumerate(graph.nodes):
         found, refused = _node_candidates(node, graph, target, weights, homes[index])
+        found, refused = _as_placed(node, found, refused, place)
         candidates.append(tuple(found))
         refusals.append(tuple(refused))
     return Problem(
@@ -148,6 +177,27 @@ def _node_candidates(
     return found, refused
 
 
+def _as_placed(
+    node: Node, found: list[Candidate], refused: list[tuple[str, str]], place: Place
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    """The candidates on the engine that the user wants a node on; all where nobody said, or where that engine has none."""
+    names = (node.name, *node.origin)
+    wanted = next(
+        (
+            (pattern, engine)
+            for pattern, engine in place
+            if any(fnmatchcase(name, pattern) for name in names)
+        ),
+        None,
+    )
+    if wanted is None or not any(one.engine == wanted[1] for one in found):
+        return found, refused
+    reason = f"--place {wanted[0]}={wanted[1]}"
+    others = [name for name in dict.fromkeys(one.engine for one in found) if name != wanted[1]]
+    kept = [one for one in found if one.engine == wanted[1]]
+    return kept, [*refused, *((name, reason) for name in others)]
+
+
 def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Host) -> str:
     """Why a node's numbers cannot be given an integer format (calibration did not reach it), or an empty string."""
     if isinstance(engine, Host) or graph.calibration is None:
@@ -195,14 +245,20 @@ def _analog_candidates(
     requantize = requantize_cost(elements, requantizing_engine(target), target)
     whole = engine.columns.value
     found = []
-    for digits in range(1, engine.max_digits.value + 1):
-        form = f"analog/{digits}"
-        if form not in known:
-            continue
-        layout = analog_layout(shape, digits, engine, patch_reuse(node))
-        load = weight_load_cost(shape, name, home, target, digits)
+    ways = [
+        (digits, pixels)
+        for digits in range(1, engine.max_digits.value + 1)
+        if f"analog/{digits}" in known
+        for pixels in pixel_choices(node, graph, engine, digits)
+    ]
+    for digits, pixels in ways:
+        unroll = unroll_of(node, graph, pixels)
+        layout = analog_layout(shape, digits, engine, patch_reuse(node), unroll=unroll)
+        load = weight_load_cost(shape, name, home, target, digits, unroll)
         for resident in _modes(weights, layout.tiles <= engine.arrays.value):
-            cost = node_cost(node, graph, name, target, digits=digits, resident=resident)
+            cost = node_cost(
+                node, graph, name, target, digits=digits, resident=resident, pixels=pixels
+            )
             cost = cost + requantize
             found.append(
                 Candidate(
@@ -214,11 +270,21 @@ def _analog_candidates(
                     layout.columns_kept if resident else min(layout.columns_kept, whole),
                     0,
                     True,
-                    known[form],
+                    known[f"analog/{digits}"],
                     cost if resident else cost + load,
+                    pixels,
                 )
             )
-    return found
+    return [one for one in found if not any(_is_better(other, one) for other in found)]
+
+
+def _is_better(one: Candidate, other: Candidate) -> bool:
+    """Whether a way of the same format beats another in energy, time and room, so that the other need not be looked at."""
+    if (one.digits, one.resident) != (other.digits, other.resident):
+        return False
+    mine = (one.cost.energy_pj.value, one.cost.latency_ns, one.columns, one.pixels)
+    its = (other.cost.energy_pj.value, other.cost.latency_ns, other.columns, other.pixels)
+    return mine < its and all(a <= b for a, b in zip(mine[:3], its[:3], strict=True))
 
 
 def _digital_candidates(

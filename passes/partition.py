@@ -20,13 +20,15 @@ class Partition(Pass):
     The objective is `energy` (pJ), `latency` (ns, serial) or `edp` (their product). The divergences of the chosen formats, which add
     up, stay within `max_divergence`; with `allow_int8` the budget is never below what int8 on the digital engine causes (made-up
     calibration inputs cannot justify the host's price). `weights` says whether a layer's weights may stay in an engine between
-    inferences ("resident"), are loaded in each ("reload"), or whichever is cheaper and fits ("auto").
+    inferences ("resident"), are loaded in each ("reload"), or whichever is cheaper and fits ("auto"). `place` puts nodes whose name
+    matches a pattern on an engine, where that can take them; of several patterns the first that matches counts.
     """
 
     objective: Objective = "energy"
     max_divergence: float = 0.02
     weights: Literal["auto", "resident", "reload"] = "auto"
     allow_int8: bool = False
+    place: tuple[tuple[str, str], ...] = ()
 
     name: ClassVar[str] = "partition"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
@@ -36,7 +38,7 @@ class Partition(Pass):
         budget = self.max_divergence
         if self.allow_int8:
             budget = max(budget, int8_divergence(graph))
-        problem = build_problem(graph, target, self.weights, budget)
+        problem = build_problem(graph, target, self.weights, budget, self.place)
         solution = solve(problem, self.objective)
         nodes = tuple(
             replace(node, placement=_placement(node, problem, solution, index))
@@ -86,6 +88,7 @@ def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> 
         chosen.divergence,
         problem.weight_homes[index],
         tuple(alternatives),
+        chosen.pixels,
     )
 
 

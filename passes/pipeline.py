@@ -56,6 +56,7 @@ def compile_passes(
     objective: Literal["energy", "latency", "edp"] = "energy",
     max_divergence: float | None = None,
     weights: Literal["auto", "resident", "reload"] = "auto",
+    place: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Pass, ...]:
     """Everything that makes a clean graph a placed one in the formats of its engines.
 
@@ -68,7 +69,7 @@ def compile_passes(
         LowerConvolution(),  # one form meets the arrays
         FuseActivations(),  # products can carry a clip only in that form; before ranges are measured
         Calibrate(inputs),  # partition needs ranges and divergences of the layers as they will be
-        Partition(objective, budget, weights, allow_int8),
+        Partition(objective, budget, weights, allow_int8, place),
         Quantize(inputs),  # writes the chosen formats, which partition had to choose first
         PadToTiles(),  # last, so that only what lies on tiles is padded or split
     )

@@ -2,16 +2,19 @@
 
 For every position and every tile of rows and columns the array is activated once, in as many steps as the inputs have slices:
 
-    conversion = positions * steps * (rows * column tiles * E_driver + physical columns * row tiles * E_converter)
-    compute    = positions * steps * (rows * physical columns * E_cell + physical columns * row tiles * E_recombine)
-    time       = positions * steps * tiles / parallel arrays * t_step
+    conversion = steps * (activations * rows * column tiles * E_driver + positions * physical columns * row tiles * E_converter)
+    compute    = steps * positions * (rows * physical columns * E_cell + physical columns * row tiles * E_recombine)
+    time       = steps * activations * tiles / parallel arrays * t_step
 
-with physical columns = columns * digits and steps = ceil(input bits / bits a step). Unused rows are not driven and unused columns not
-converted (gating); where the chip tells the bitline apart, the cells follow the wires instead:
+with physical columns = columns * digits and steps = ceil(input bits / bits a step). One activation is one position, or several neighbouring
+ones where the array is unrolled: then `rows` are those of their patches together (mapping.Unroll), and cells that hold zeros for one of
+them cost what others do. Unused rows are not driven and unused columns not converted (gating); where the chip tells the bitline apart,
+the cells follow the wires instead:
 
     cells      = drives * array columns * E_cell + conversions * array rows * E_bitline
 
-Loading a tile costs rows * t_row and the bits that are read from the weights' memory and written to the cells.
+Loading a tile costs rows * t_row and the bits that are read from the weights' memory once and written to the cells, as often as there are
+copies.
 """
 
 from __future__ import annotations
@@ -34,21 +37,20 @@ def product_cost(
 ) -> StepCost:
     """One layer on the array, without its weight load and without static power."""
     shape = layout.shape
-    activations = shape.positions * shape.groups * layout.steps
-    physical = shape.columns * layout.digits
-    drivers = activations * shape.rows * layout.column_tiles
-    conversions = activations * physical * layout.row_tiles
+    steps = shape.groups * layout.steps
+    outputs = steps * shape.positions * layout.physical_columns
+    drivers = steps * layout.unroll.activations * layout.unroll.rows * layout.column_tiles
+    conversions = outputs * layout.row_tiles
     conversion = engine.row_driver_pj.estimate.times(drivers) + engine.converter_pj.estimate.times(
         conversions
     )
     recombination = engine.recombine_pj.estimate.times(conversions)
-    compute = (
-        _cells(engine, activations * shape.rows, drivers, physical, conversions) + recombination
-    )
+    cells = outputs * layout.unroll.rows
+    compute = _cells(engine, cells, drivers, conversions) + recombination
     memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
-    steps_ns = shape.positions * layout.rounds * layout.steps * engine.step_ns.value
+    steps_ns = layout.unroll.activations * layout.rounds * layout.steps * engine.step_ns.value
     transfers_ns = transfer_ns(input_bytes * layout.input_reads, input_home, target) + transfer_ns(
         output_bytes, output_home, target
     )
@@ -56,24 +58,23 @@ def product_cost(
     return StepCost(latency_ns, {"compute": compute, "conversion": conversion, "memory": memory})
 
 
-def _cells(engine: Analog, rows: int, drives: int, columns: int, conversions: int) -> Estimate:
-    """The cells of `rows` x `columns`; where the bitline is told apart, all cells that the drives and the conversions reach."""
+def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate:
+    """The used cells; where the bitline is told apart, all cells that the drives and the conversions reach."""
     if engine.bitline_pj is None:
-        return engine.cell_pj.estimate.times(rows * columns)
-    cells = engine.cell_pj.estimate.times(drives * engine.columns.value)
-    return cells + engine.bitline_pj.estimate.times(conversions * engine.rows.value)
+        return engine.cell_pj.estimate.times(used)
+    reached = engine.cell_pj.estimate.times(drives * engine.columns.value)
+    return reached + engine.bitline_pj.estimate.times(conversions * engine.rows.value)
 
 
 def load_cost(layout: AnalogLayout, weight_home: str, engine: Analog, target: Target) -> StepCost:
     """Writing a layer's weights into the cells: each used row of each tile takes one row time."""
     shape = layout.shape
-    cells = shape.groups * shape.rows * shape.columns * layout.digits
-    bits = cells * engine.cell_storage_bits.value
-    energy = read_energy(bits / 8, weight_home, target) + engine.write_pj_per_bit.estimate.times(
-        bits
-    )
-    rows = shape.groups * shape.rows * layout.column_tiles
+    read_bytes = shape.weights * layout.digits * engine.cell_storage_bits.value / 8
+    written_bits = layout.written_cells * engine.cell_storage_bits.value
+    energy = read_energy(read_bytes, weight_home, target)
+    energy += engine.write_pj_per_bit.estimate.times(written_bits)
+    rows = shape.groups * layout.unroll.rows * layout.column_tiles
     latency_ns = max(
-        rows * engine.load_ns_per_row.value, transfer_ns(bits / 8, weight_home, target)
+        rows * engine.load_ns_per_row.value, transfer_ns(read_bytes, weight_home, target)
     )
     return StepCost(latency_ns, {"weight_load": energy})

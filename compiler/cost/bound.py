@@ -25,7 +25,7 @@ from math import inf
 from compiler.cost.node import node_cost, value_bytes, weight_load_cost
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node
-from compiler.mapping import why_not
+from compiler.mapping import pixel_choices, why_not
 from compiler.ops import VIEWS, product_shape
 from compiler.target import Analog, Host, Target
 
@@ -96,9 +96,16 @@ def _ways(node: Node, graph: Graph, target: Target, free: Target) -> list[Way]:
 def _way(node: Node, graph: Graph, engine: str, target: Target, free: Target) -> Way:
     unit = target.chip.engines[engine]
     shape = product_shape(node, graph)
-    digits = _fewest_digits(node, graph) if isinstance(unit, Analog) else 1
-    cost = node_cost(node, graph, engine, free, digits=digits, resident=True)
-    energy, latency = cost.energy_pj.value, cost.latency_ns
+    digits, choices = 1, [1]
+    if isinstance(unit, Analog):
+        digits = _fewest_digits(node, graph)
+        choices = pixel_choices(node, graph, unit, digits)
+    costs = [
+        node_cost(node, graph, engine, free, digits=digits, resident=True, pixels=pixels)
+        for pixels in choices
+    ]
+    energy = min(cost.energy_pj.value for cost in costs)
+    latency = min(cost.latency_ns for cost in costs)
     if isinstance(unit, Host):
         sizes = [
             graph.types[n].size_bytes for n in dict.fromkeys(node.inputs) if n in graph.constants

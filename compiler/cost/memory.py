@@ -82,8 +82,12 @@ def write_energy(size_bytes: float, home: str, target: Target) -> Estimate:
 
 
 def transfer_ns(size_bytes: float, home: str, target: Target) -> float:
-    """The time bytes take through a memory's port."""
-    return size_bytes / target.memories[home].bytes_per_cycle.value * target.cycle_ns
+    """The time of a transfer: its set-up, and the bytes through the memory's port (none for no bytes)."""
+    memory = target.memories[home]
+    if not size_bytes:
+        return 0.0
+    setup = memory.setup_cycles.value if memory.setup_cycles else 0.0
+    return (setup + size_bytes / memory.bytes_per_cycle.value) * target.cycle_ns
 
 
 def move(

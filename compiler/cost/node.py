@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from compiler.cost import analog, digital, host
+from compiler.cost import analog, digital, host, odimo
 from compiler.cost.memory import home_of, move, read_energy, weight_home
-from compiler.cost.step import NOTHING, StepCost, with_static
+from compiler.cost.step import NOTHING, StepCost, clocked, with_power, with_static
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node, TensorType
-from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse
+from compiler.mapping import (
+    Unroll,
+    analog_layout,
+    digital_layout,
+    line_of,
+    patch_reuse,
+    unroll_of,
+)
 from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
 from compiler.target import Analog, Host, Target
 from compiler.units import ZERO
@@ -33,11 +40,13 @@ def node_cost(
     *,
     digits: int = 1,
     resident: bool = False,
+    pixels: int = 1,
     homes: Mapping[str, str] | None = None,
 ) -> StepCost:
     """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
 
-    `homes` names the memory of values and constants whose place is known; any other is taken to lie as near as its size allows.
+    On analog arrays weights take so many `digits`, stay (`resident`) or not, and an activation computes so many `pixels`. `homes` names the
+    memory of values and constants whose place is known; any other is taken to lie as near as its size allows.
     """
     unit = target.chip.engines[engine]
     if node.op in VIEWS:
@@ -56,8 +65,12 @@ def node_cost(
         cost = move(bytes_in, home_in, bytes_out, home_out, target)
     elif isinstance(unit, Analog):
         assert shape is not None
-        layout = analog_layout(shape, digits, unit, patch_reuse(node), resident)
+        unroll = unroll_of(node, graph, pixels)
+        layout = analog_layout(shape, digits, unit, patch_reuse(node), resident, unroll)
         cost = analog.product_cost(layout, bytes_in, bytes_out, home_in, home_out, unit, target)
+        if unit.odimo is not None:
+            latency_ns = odimo.analog_ns(odimo.Layer.of(node, shape, graph), unit)
+            return _powered(StepCost(latency_ns, cost.parts), unit, target)
     elif shape is not None:
         assert unit.array is not None
         line = line_of(node, graph)
@@ -65,12 +78,29 @@ def node_cost(
         cost = digital.product_cost(
             blocks, bytes_in, bytes_out, home_in, home_out, unit.array, target
         )
+        if unit.array.odimo is not None and unit.array.odimo.value:
+            cycles = odimo.digital_cycles(odimo.Layer.of(node, shape, graph), unit.array)
+            return _powered(StepCost(cycles * target.cycle_ns, cost.parts), unit, target)
     else:
         assert unit.vector is not None
         operations = vector_operations(node, graph)
         cost = digital.vector_cost(
             operations, bytes_in, bytes_out, home_in, home_out, unit.vector, target
         )
+    return _clocked(cost, unit, target)
+
+
+def _clocked(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> StepCost:
+    """Work in whole cycles, with its powers."""
+    return _powered(clocked(cost, target.cycle_ns), unit, target)
+
+
+def _powered(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> StepCost:
+    """Work with the power of its engine while it works, and with the chip's common one."""
+    active = None if isinstance(unit, Host) else unit.active_mw
+    if active is not None:
+        part = "weight_load" if "weight_load" in cost.parts else "compute"
+        cost = with_power(cost, part, active.estimate)
     return with_static(cost, target.chip.static_mw.estimate)
 
 
@@ -84,18 +114,26 @@ def _home(sizes: Mapping[str, int], homes: Mapping[str, str], target: Target) ->
 
 
 def weight_load_cost(
-    shape: ProductShape, engine: str, weight_home: str, target: Target, digits: int = 1
+    shape: ProductShape,
+    engine: str,
+    weight_home: str,
+    target: Target,
+    digits: int = 1,
+    unroll: Unroll | None = None,
 ) -> StepCost:
     """Loading a product's weights into an engine once, with static power; the host reads weights where they lie."""
     unit = target.chip.engines[engine]
     if isinstance(unit, Analog):
-        cost = analog.load_cost(analog_layout(shape, digits, unit), weight_home, unit, target)
+        layout = analog_layout(shape, digits, unit, unroll=unroll)
+        cost = analog.load_cost(layout, weight_home, unit, target)
+        if unit.odimo is not None:
+            return _powered(StepCost(odimo.load_ns(shape, unit), cost.parts), unit, target)
     elif isinstance(unit, Digital):
         assert unit.array is not None
         cost = digital.load_cost(shape.weights, weight_home, unit.array, target)
     else:
         return NOTHING
-    return with_static(cost, target.chip.static_mw.estimate)
+    return _clocked(cost, unit, target)
 
 
 def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Target) -> StepCost:
@@ -105,7 +143,7 @@ def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Tar
     cost = host.work_cost(
         0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
     )
-    return with_static(cost, target.chip.static_mw.estimate)
+    return _clocked(cost, unit, target)
 
 
 def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
@@ -118,7 +156,7 @@ def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
     else:
         assert isinstance(unit, Host)
         cost = host.work_cost(0, elements, 0, elements, elements, home, home, unit, target)
-    return with_static(cost, target.chip.static_mw.estimate)
+    return _clocked(cost, unit, target)
 
 
 def requantizing_engine(target: Target) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from compiler.units import ZERO, Estimate, total
 
@@ -37,8 +38,21 @@ class StepCost:
 NOTHING = StepCost(0.0)
 
 
+def clocked(cost: StepCost, cycle_ns: float) -> StepCost:
+    """A step that ends with a clock cycle: its results are taken over at the next edge."""
+    cycles = cost.latency_ns / cycle_ns
+    whole = round(cycles)
+    if abs(cycles - whole) > 1e-6:  # more than what floats add up to
+        whole = ceil(cycles)
+    return StepCost(whole * cycle_ns, cost.parts)
+
+
+def with_power(cost: StepCost, part: str, power_mw: Estimate) -> StepCost:
+    """A step with a power over its time, counted in one of its parts (1 mW * 1 ns = 1 pJ)."""
+    spent = cost.parts.get(part, ZERO) + power_mw.times(cost.latency_ns)
+    return StepCost(cost.latency_ns, {**cost.parts, part: spent})
+
+
 def with_static(cost: StepCost, static_mw: Estimate) -> StepCost:
-    """A step with the chip's common power over its time (1 mW * 1 ns = 1 pJ)."""
-    parts = dict(cost.parts)
-    parts["static"] = static_mw.times(cost.latency_ns)
-    return StepCost(cost.latency_ns, parts)
+    """A step with the chip's common power over its time."""
+    return with_power(cost, "static", static_mw)

@@ -1,0 +1,88 @@
+"""The cycles of DIANA as ODiMO counts them (Risso et al., hw_models.py of odimo-journal), for chips that say so in their file.
+
+With Cin and Cout the channels, kx x ky the kernel, ox x oy the output, u the output pixels of one activation:
+
+    digital = ceil(Cout / groups / 16) * Cin * ceil(ox / 16) * oy * kx * ky + ox * oy * (Cin + Cout) / 8
+    analog  = ceil(Cout / 512) * ceil(Cin / 128) * ox * oy / u * 70 ns,
+              u the largest of 1, 2, 4, 8 with Cout * u <= 512 and max(64, Cin) * ky * (kx + u - 1) <= 1152, else 1
+    load    = 8 cycles for each of Cin * kx * ky rows (or of all 1152)
+
+It is simpler than cost.analog and cost.digital: pixels of different lines go together, parts of an activation count as parts, strides widen
+neither the patches nor the inputs, and the columns beyond one array and the copies of the weights are loaded in no time. Nothing else is
+charged: no pooling, no additions, no host, no memory beyond the engines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+from compiler.digital_engine import MacArray
+from compiler.ir import Graph, Node
+from compiler.mapping import line_of
+from compiler.ops import ProductShape
+from compiler.target import Analog
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A product in the terms of the model: channels, groups, kernel (all axes but the last, and the last), positions, and their line."""
+
+    inputs: int
+    outputs: int
+    groups: int
+    kernel_rest: int
+    kernel_x: int
+    positions: int
+    line: int
+
+    @staticmethod
+    def of(node: Node, shape: ProductShape, graph: Graph) -> Layer:
+        """The layer that a node is; a dense layer is a convolution of one pixel, for each position anew."""
+        kernel = node.ints("kernel", ()) or (1,)
+        inputs = shape.groups * shape.rows // prod(kernel)
+        outputs = shape.groups * shape.columns
+        line = line_of(node, graph)
+        return Layer(
+            inputs, outputs, shape.groups, prod(kernel[:-1]), kernel[-1], shape.positions, line
+        )
+
+
+def digital_cycles(layer: Layer, array: MacArray) -> float:
+    """Cycles of a layer on the digital array."""
+    blocks = ceil(layer.outputs / layer.groups / array.columns.value)
+    lines = layer.positions // layer.line * ceil(layer.line / array.position_lanes)
+    macs = blocks * layer.inputs * lines * layer.kernel_x * layer.kernel_rest
+    moved = layer.positions * (layer.inputs + layer.outputs)
+    return macs + moved / array.activation_bytes_per_cycle.value
+
+
+def analog_ns(layer: Layer, engine: Analog) -> float:
+    """The time of a layer on the analog array (ns)."""
+    assert engine.odimo is not None
+    column_tiles = ceil(layer.outputs / engine.columns.value)
+    row_tiles = ceil(layer.inputs / engine.odimo.channels_per_activation.value)
+    activations = column_tiles * row_tiles * layer.positions / pixels(layer, engine)
+    return activations * engine.step_ns.value
+
+
+def pixels(layer: Layer, engine: Analog) -> int:
+    """The output pixels of one activation."""
+    rule = engine.pixel_unroll
+    if rule is None:
+        return 1
+    rows = max(rule.least_channels.value, layer.inputs) * layer.kernel_rest
+    fitting = [
+        1 << power
+        for power in range(rule.most.value.bit_length())
+        if layer.outputs << power <= engine.columns.value
+        and rows * (layer.kernel_x + (1 << power) - 1) <= engine.rows.value
+    ]
+    return max(fitting, default=1)
+
+
+def load_ns(shape: ProductShape, engine: Analog) -> float:
+    """The time to load a layer's weights into the analog array (ns)."""
+    assert engine.odimo is not None
+    rows = engine.rows.value if engine.odimo.loads_all_rows.value else shape.groups * shape.rows
+    return rows * engine.load_ns_per_row.value
