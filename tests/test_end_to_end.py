@@ -15,6 +15,7 @@ import pytest
 
 import joulec
 from compiler.interpreter import Model
+from tests.test_bound import assert_not_below_its_bound
 
 ROOT = Path(__file__).resolve().parent.parent
 CHIPS = ("diana", "diana_digital", "tile16")
@@ -66,6 +67,7 @@ def test_a_real_model_compiles_checks_and_runs(
         models_folder / file, chip, output=tmp_path / "p", options=joulec.Options(bind=bind)
     )
     package = joulec.load(tmp_path / "p")
+    assert_not_below_its_bound(package.plan)
     for port, value in zip(
         package.plan.outputs, joulec.run(package, some_inputs(package.plan)), strict=True
     ):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler.cost.node import node_cost, weight_load_cost
 from compiler.digital_engine import MacArray
 from compiler.ir import Graph
-from compiler.mapping import analog_layout, digital_layout, line_of, patch_reuse, strip, why_not
-from compiler.ops import ProductShape
+from compiler.mapping import (
+    Unroll,
+    analog_layout,
+    digital_layout,
+    line_of,
+    patch_reuse,
+    pixel_choices,
+    strip,
+    unroll_of,
+    why_not,
+    why_not_unrolled,
+)
+from compiler.ops import ProductShape, product_shape
 from compiler.target import Analog, load_target
 from compiler.text import from_text
 
@@ -72,6 +85,7 @@ def test_a_layer_of_several_tiles_keeps_whole_arrays() -> None:
     assert analog_layout(ProductShape(1, 20, 4, 1), 1, analog()).columns_kept == 2 * 16
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 16), max_size=30))
 def test_strips_that_add_up_to_the_arrays_fit_them(widths: list[int]) -> None:
     """Widest first, each into the first array with room: no array is left partly empty while another is needed."""
@@ -267,3 +281,122 @@ def test_a_product_of_unknown_size_stays_on_the_host() -> None:
     found = reasons("y: float32[?, 2] = Product(x, w)", "x: float32[?, 2]", WEIGHTS)
     says = "the size of 'x' is not known before it runs"
     assert found == {"digital": says, "analog": says, "host": ""}
+
+
+# -- several pixels in one activation
+
+
+def unrolled_convolution(
+    channels: int, columns: int, size: int, kernel: int, stride: int = 1, dilation: int = 1
+) -> Graph:
+    out = (size - dilation * (kernel - 1) - 1) // stride + 1
+    return from_text(f"""\
+graph g(x: float32[1, {channels}, {size}, {size}]) -> (y)
+w: float32[1, {channels * kernel**2}, {columns}] = const random(1)
+y: float32[1, {columns}, {out}, {out}] = Product(x, w) kernel=[{kernel}, {kernel}] strides=[{stride}, {stride}] dilations=[{dilation}, {dilation}]
+""")
+
+
+@pytest.mark.parametrize(
+    ("layer", "pixels"),
+    [
+        ((64, 64, 58, 3), [1, 2, 4]),  # 192 * (2 + u) rows: 8 pixels would take 1,920
+        ((64, 64, 56, 1), [1, 2, 4, 8]),  # 64 * u rows, 64 * u columns
+        ((64, 128, 56, 1), [1, 2, 4]),  # 8 would take 1,024 columns
+        ((3, 16, 40, 3), [1, 2, 4]),  # 3 channels take the rows of 64
+        ((64, 16, 5, 3), [1, 2]),  # a line of 3
+        ((64, 64, 59, 3, 2), [1, 2]),  # patches two apart: 192 * (3 + 2 (u - 1)) rows
+    ],
+)
+def test_how_many_pixels_diana_computes_at_once(layer: tuple[int, ...], pixels: list[int]) -> None:
+    graph = unrolled_convolution(*layer)
+    assert pixel_choices(graph.nodes[0], graph, analog("diana"), 1) == pixels
+    assert pixel_choices(graph.nodes[0], graph, analog("tile16"), 1) == [1]
+
+
+def test_why_not_more_pixels() -> None:
+    def reason(graph: Graph, pixels: int, chip: str = "diana", digits: int = 1) -> str:
+        return why_not_unrolled(graph.nodes[0], graph, analog(chip), digits, pixels)
+
+    layer = unrolled_convolution(64, 64, 58, 3)
+    assert reason(layer, 4) == ""
+    assert reason(layer, 8) == "8 pixels take 1,920 rows, and an array has 1,152"
+    assert reason(layer, 4, digits=3) == "4 pixels take 768 columns, and an array has 512"
+    assert reason(layer, 2, "tile16") == "the arrays compute one pixel at a time"
+    assert reason(unrolled_convolution(64, 16, 5, 3), 4) == "a line has no more than 3 pixels"
+    dense = from_text(
+        "graph g(x: float32[9, 4]) -> (y)\nw: float32[1, 4, 5] = const random(1)\n"
+        "y: float32[9, 5] = Product(x, w)\n"
+    )
+    assert reason(dense, 2) == "only a convolution has neighbouring pixels"
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("pixels", [2, 4])
+def test_an_unrolled_array_gives_the_same_numbers(
+    kernel: int, stride: int, dilation: int, pixels: int
+) -> None:
+    """The array as it is wired: on its rows the distinct inputs of neighbouring patches, and for each pixel a copy of the weights.
+
+    Its sums are those of one pixel at a time, and it has the rows, columns and activations that are charged.
+    """
+    channels, columns, size = 2, 3, 14
+    graph = unrolled_convolution(channels, columns, size, kernel, stride, dilation)
+    node = graph.nodes[0]
+    random = np.random.default_rng(0)
+    image = random.integers(-63, 64, (channels, size, size))
+    weights = random.integers(-1, 2, (channels, kernel, kernel, columns))
+    line = graph.types["y"].sizes[-1]
+    taps = sorted({p * stride + k * dilation for p in range(pixels) for k in range(kernel)})
+    array = np.zeros((channels, kernel, len(taps), pixels, columns), int)
+    for p in range(pixels):
+        for k in range(kernel):
+            array[:, :, taps.index(p * stride + k * dilation), p] += weights[:, :, k]
+    activations = 0
+    for y in range(line):
+        rows = image[:, [y * stride + k * dilation for k in range(kernel)]]
+        for first in range(0, line, pixels):
+            wide = np.pad(rows, ((0, 0), (0, 0), (0, pixels * stride + kernel * dilation)))
+            driven = wide[:, :, [first * stride + tap for tap in taps]]
+            sums = np.einsum("crt,crtpk->pk", driven, array)
+            activations += 1
+            for p in range(min(pixels, line - first)):
+                x = (first + p) * stride
+                patch = rows[:, :, [x + k * dilation for k in range(kernel)]]
+                expected = np.einsum("crk,crkn->n", patch, weights)
+                np.testing.assert_array_equal(sums[p], expected)
+    unroll = unroll_of(node, graph, pixels)
+    assert unroll == Unroll(pixels, channels * kernel * len(taps), activations)
+    shape = product_shape(node, graph)
+    assert shape is not None
+    layout = analog_layout(shape, 1, analog("diana"), unroll=unroll)
+    assert layout.written_cells == array.size
+    assert layout.columns_kept == pixels * columns
+
+
+def test_unrolling_is_charged_what_it_takes() -> None:
+    """64 channels, 3x3, 56 x 56 outputs, 4 at a time: 784 activations of 1,152 rows and 256 columns, and 1,152 rows to load."""
+    graph = unrolled_convolution(64, 64, 58, 3)
+    node, diana = graph.nodes[0], load_target("diana")
+    engine = analog("diana")
+    one = node_cost(node, graph, "analog", diana, resident=True)
+    four = node_cost(node, graph, "analog", diana, resident=True, pixels=4)
+    assert four.parts["conversion"].value == pytest.approx(
+        784 * 1152 * engine.row_driver_pj.value + 56 * 56 * 64 * engine.converter_pj.value
+    )
+    cells = 56 * 56 * 64 * 1152
+    conversions = 56 * 56 * 64
+    assert four.parts["compute"].value == pytest.approx(
+        cells * engine.cell_pj.value + conversions * engine.recombine_pj.value
+    )
+    assert one.latency_ns >= 56 * 56 * 70
+    shape = product_shape(node, graph)
+    assert shape is not None
+    load = weight_load_cost(shape, "analog", "l2", diana, 1, unroll_of(node, graph, 4))
+    assert load.latency_ns == pytest.approx(1152 * 8 * diana.cycle_ns, rel=1e-3)
+    assert load.parts["weight_load"].value == pytest.approx(
+        576 * 64 * 2 / 8 * diana.memories["l2"].read_pj_per_byte.value
+        + 1152 * 256 * 2 * engine.write_pj_per_bit.value
+    )

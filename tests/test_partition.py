@@ -11,6 +11,7 @@ import pytest
 
 from compiler.cost.bound import lower_bound
 from compiler.cost.step import StepCost
+from compiler.errors import UsageError
 from compiler.ir import Graph
 from compiler.onnx_import import import_onnx
 from compiler.target import built_in, load_target
@@ -345,3 +346,35 @@ def test_no_partition_beats_the_lower_bound(name: str, target_name: str) -> None
     reloaded = Partition("energy", inf, "reload")(graph, target).partition
     assert reloaded is not None
     assert bound["energy_with_load_pj"] <= reloaded.energy_pj
+
+
+# -- what the user places
+
+
+def test_nodes_run_where_the_user_places_them(network: Graph) -> None:
+    placed = Partition("energy", inf, place=(("*", "digital"),))(network, DIANA)
+    assert "analog" not in {node.engine for node in placed}
+    products = [node for node in placed if node.op == "Product"]
+    assert {node.engine for node in products} == {"digital"}
+    refusals = {other.reason for other in products[0].placement.alternatives}  # type: ignore[union-attr]
+    assert "--place *=digital" in refusals
+
+
+def test_the_first_pattern_that_matches_counts_and_what_an_engine_cannot_take_goes_elsewhere(
+    network: Graph,
+) -> None:
+    name = next(node.name for node in network if node.op == "Product")
+    placed = Partition("energy", inf, place=((name, "host"), ("*", "analog")))(network, DIANA)
+    found = {node.name: node.engine for node in placed}
+    assert found[name] == "host"
+    others = {node.engine for node in placed if node.op == "Product" and node.name != name}
+    assert "analog" in others
+    assert {node.engine for node in placed if node.op != "Product"} & {"digital", "host"}
+
+
+def test_an_engine_that_the_chip_has_not_is_refused(network: Graph) -> None:
+    with pytest.raises(UsageError) as caught:
+        Partition(place=(("conv*", "analogue"),))(network, DIANA)
+    assert caught.value.line() == (
+        "error[U004]: --place conv*=analogue: diana has no such engine; it has digital, analog, host; did you mean 'analog'?"
+    )

@@ -266,5 +266,8 @@ def test_the_schema_knows_every_key_of_a_chip_file() -> None:
     assert set(analog["required"]) == set(Analog.model_fields) - {
         "input_bits_per_step",
         "bitline_pj",
+        "pixel_unroll",
+        "odimo",
+        "active_mw",
     }
     assert analog["additionalProperties"] is False

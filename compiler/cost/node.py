@@ -131,6 +131,8 @@ def weight_load_cost(
     elif isinstance(unit, Digital):
         assert unit.array is not None
         cost = digital.load_cost(shape.weights, weight_home, unit.array, target)
+        if unit.array.odimo is not None and unit.array.odimo.value:
+            return StepCost(0.0, cost.parts)
     else:
         return NOTHING
     return _clocked(cost, unit, target)

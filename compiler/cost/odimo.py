@@ -9,7 +9,7 @@ With Cin and Cout the channels, kx x ky the kernel, ox x oy the output, u the ou
 
 It is simpler than cost.analog and cost.digital: pixels of different lines go together, parts of an activation count as parts, strides widen
 neither the patches nor the inputs, and the columns beyond one array and the copies of the weights are loaded in no time. Nothing else is
-charged: no pooling, no additions, no host, no memory beyond the engines.
+charged: no pooling, no additions, no host, no memory beyond the engines, no load of the digital array's weights.
 """
 
 from __future__ import annotations
