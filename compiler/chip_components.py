@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -140,24 +141,29 @@ class _Resolver:
     @cached_property
     def _constants(self) -> Components:
         """The library's constants with the chip's own in their place."""
-        library = load_components()
         own = self.chip.get("components", {})
+        known = load_components().constants
         changed = {}
         for name, entry in own.items() if isinstance(own, dict) else ():
-            if name not in library.constants:
-                continue  # told by unknown_constants
-            try:
-                quantity = Quantity.model_validate(entry)
-            except ValidationError:
-                continue  # the chip's own check tells it
-            changed[name] = replace(
-                library.constants[name], estimate=quantity.estimate, source=quantity.source
-            )
-        return replace(library, constants={**library.constants, **changed})
+            # unknown_constants tells the unknown ones, the chip's own check the faulty.
+            with suppress(ValidationError):
+                if name in known:
+                    changed[name] = Quantity.model_validate(entry)
+        return with_own_constants(changed)
 
     def _fault(self, text: str) -> Quantity:
         self.faults.append(one_line(text, 400))
         return NOTHING
+
+
+def with_own_constants(own: Mapping[str, Quantity]) -> Components:
+    """The library's constants with others in their place."""
+    library = load_components()
+    changed = {
+        name: replace(library.constants[name], estimate=quantity.estimate, source=quantity.source)
+        for name, quantity in own.items()
+    }
+    return replace(library, constants={**library.constants, **changed})
 
 
 def unknown_constants(table: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compiler.cli_import import HELP, import_command
 from compiler.cli_words import TextOrJson, help_when_bare, say, say_json
 from compiler.errors import one_line
 
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command(
         "schema", help="Prints the JSON Schema of a chip file.\n\n\b\njoulec targets schema\n"
     )(schema_command)
+    group.command("import", help=HELP)(import_command)
     app.add_typer(group, name="targets")
 
 
