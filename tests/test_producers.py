@@ -1,0 +1,170 @@
+"""A round trip per producer: a model in its style compiles, its layers run as integers on an engine, and it gives what ONNX Runtime gives.
+
+The README's table of dialects says what this table says. Calibration data and test inputs are different made-up samples of one kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+import joulec
+from compiler.runtime_host import session_options
+from tests import producers as made
+
+Data = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Producer:
+    """What must come out of a model: `layers` products on engines and none on the host, within `bound` of ONNX Runtime.
+
+    `bound` is a relative squared error (the sum of squared differences over that of squares, all outputs of 16 samples); `says` a note.
+    """
+
+    name: str
+    build: Callable[[Path], onnx.ModelProto]
+    layers: int
+    bound: float
+    says: str = ""
+    judge: str = "onnxruntime"
+
+
+def static(net: str, **options: Any) -> Callable[[Path], onnx.ModelProto]:
+    return lambda folder: made.onnxruntime_static(folder, net, **options)
+
+
+def dynamic(net: str, weights: str, **options: Any) -> Callable[[Path], onnx.ModelProto]:
+    return lambda folder: made.onnxruntime_dynamic(folder, net, weights, **options)
+
+
+def written(build: Callable[[], onnx.ModelProto]) -> Callable[[Path], onnx.ModelProto]:
+    return lambda _: build()
+
+
+RESNET, DSCNN = "digits_resnet.onnx", "digits_dscnn.onnx"
+CONTRIB = {"UseQDQContribOps": True}
+# Rounded once where ONNX Runtime rounds floats: a step now and then. Of 8 bits chosen by calibration, and of sums of them: 5e-3.
+STEPS, CALIBRATED = 5e-4, 5e-3
+WIDE = "values of more than 8 bits in the model"
+FIXED = "compiled with their input ranges fixed by --data"
+
+PRODUCERS = [
+    # The batch norms of these two nets are quantized as layers of their own: 19 = 10 products and 9 scalings of channels.
+    Producer("onnxruntime-qdq-s8s8", static(RESNET, quant_format="QDQ", activation_type="QInt8", weight_type="QInt8"), 19, STEPS),
+    Producer("onnxruntime-qdq-u8s8-channel", static(RESNET, quant_format="QDQ", activation_type="QUInt8", weight_type="QInt8", per_channel=True), 19, STEPS),
+    Producer("onnxruntime-qdq-u8u8", static(DSCNN, quant_format="QDQ", activation_type="QUInt8", weight_type="QUInt8"), 19, STEPS),
+    Producer("onnxruntime-qop-u8s8", static(RESNET, quant_format="QOperator", activation_type="QUInt8", weight_type="QInt8"), 19, STEPS),
+    Producer("onnxruntime-qop-s8s8-channel", static(DSCNN, quant_format="QOperator", activation_type="QInt8", weight_type="QInt8", per_channel=True), 19, STEPS),
+    Producer("onnxruntime-int4", static(RESNET, quant_format="QDQ", activation_type="QUInt8", weight_type="QInt4"), 19, STEPS),
+    Producer("onnxruntime-uint4-contrib", static(RESNET, quant_format="QDQ", activation_type="QInt8", weight_type="QUInt4", extra_options=CONTRIB), 19, STEPS),
+    Producer("onnxruntime-uint16", static(RESNET, quant_format="QDQ", activation_type="QUInt16", weight_type="QInt8"), 10, CALIBRATED, WIDE),
+    Producer("onnxruntime-int16-contrib", static(DSCNN, quant_format="QDQ", activation_type="QInt16", weight_type="QInt8", extra_options=CONTRIB), 10, CALIBRATED, WIDE),
+    Producer("onnxruntime-dynamic", dynamic(RESNET, "QInt8"), 10, CALIBRATED, FIXED),
+    Producer("onnxruntime-dynamic-uint8", dynamic(DSCNN, "QUInt8"), 10, CALIBRATED, FIXED),
+    Producer("onnxruntime-dynamic-contrib", written(made.dynamic_by_contrib), 2, CALIBRATED, FIXED),
+    Producer("onnxruntime-matmulnbits", written(made.blocked_weights), 2, CALIBRATED),
+    Producer("olive-blocked-dequantize", written(partial(made.blocked_weights, "DequantizeLinear")), 2, CALIBRATED),
+    Producer("matmulnbits-float16", written(partial(made.blocked_weights, "MatMulNBits", "float16")), 2, CALIBRATED),
+    Producer("tensorrt-modelopt", written(made.tensorrt_modelopt), 3, CALIBRATED),
+    Producer("aimet", written(made.aimet), 2, STEPS),
+    Producer("nncf", written(made.nncf), 3, CALIBRATED),
+    Producer("quark", written(made.quark), 3, CALIBRATED),
+    Producer("tf2onnx", written(made.tf2onnx), 2, STEPS),
+    Producer("brevitas-qcdq", written(made.brevitas_qcdq), 3, CALIBRATED),
+    Producer("brevitas-qonnx", written(made.brevitas_qonnx), 3, CALIBRATED, judge="qonnx"),
+    Producer("qkeras-qonnx", written(made.qkeras_qonnx), 2, CALIBRATED, judge="qonnx"),
+    Producer("torch-fake-quantize", written(made.torch_fake_quantize), 1, STEPS),
+    Producer("shared-and-unsorted", written(made.shared_and_unsorted), 3, CALIBRATED, "not in execution order"),
+    Producer("float16", written(partial(made.half, "float16")), 3, CALIBRATED),
+    Producer("bfloat16", written(partial(made.half, "bfloat16")), 3, CALIBRATED, judge="reference"),
+    Producer("torchscript-opset7", written(partial(made.torchscript_named, 7)), 2, CALIBRATED),
+    Producer("torchscript-opset17", written(partial(made.torchscript_named, 17)), 2, CALIBRATED),
+]  # fmt: skip
+
+
+class Quant(OpRun):
+    """As the qonnx package's executor computes it."""
+
+    op_domain = made.QONNX
+
+    def _run(  # type: ignore[no-untyped-def]
+        self, x, scale, point, bits, narrow=0, rounding_mode="ROUND", signed=1
+    ):
+        high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - narrow
+        low = -(2 ** (bits - 1)) + narrow if signed else 0 * bits
+        rounding = {"ROUND": np.round, "FLOOR": np.floor}[rounding_mode]
+        steps = rounding(np.clip(x / scale + point, low, high))
+        return (((steps - point) * scale).astype(np.float32),)
+
+
+class BipolarQuant(OpRun):
+    """As the qonnx package's executor computes it."""
+
+    op_domain = made.QONNX
+
+    def _run(self, x, scale):  # type: ignore[no-untyped-def]
+        return ((np.where(x >= 0, 1, -1) * scale).astype(np.float32),)
+
+
+def judged(producer: Producer, model: onnx.ModelProto, samples: Mapping[str, Data]) -> Data:
+    """What the judge makes of each sample."""
+    (name, stacked), *_ = samples.items()
+    parts = [stacked[i : i + 1] for i in range(len(stacked))]
+    if producer.judge == "onnxruntime":
+        session = onnxruntime.InferenceSession(
+            sorted_model(model).SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+        )  # fmt: skip
+        return np.concatenate([session.run(None, {name: part})[0] for part in parts])
+    evaluator = ReferenceEvaluator(model, new_ops=[Quant, BipolarQuant])
+    return np.concatenate([np.asarray(evaluator.run(None, {name: part})[0]) for part in parts])
+
+
+def sorted_model(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX Runtime sorts nodes itself; nothing is to be done."""
+    return model
+
+
+def inputs_of(model: onnx.ModelProto, count: int, seed: int) -> dict[str, Data]:
+    """Samples of the model's one input, stacked on its first axis: images, or smooth noise."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    (value,) = (value for value in model.graph.input if value.name not in weights)
+    if value.name == "image":
+        return {"image": made.IMAGES[seed : seed + count]}
+    sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    random = np.random.default_rng(seed)
+    return {value.name: random.standard_normal((count, *sizes[1:])).astype(dtype)}
+
+
+@pytest.mark.parametrize("producer", PRODUCERS, ids=lambda producer: producer.name)
+def test_a_producers_model_runs_as_integers_and_gives_what_onnx_runtime_gives(
+    producer: Producer, tmp_path: Path
+) -> None:
+    model = producer.build(tmp_path)
+    calibration = inputs_of(model, 32, seed=1)
+    np.savez(
+        tmp_path / "data.npz",
+        **{k: v.astype(np.float32) if v.dtype.kind == "V" else v for k, v in calibration.items()},
+    )
+    options = joulec.Options(data=tmp_path / "data.npz")
+    compiled = joulec.compile(model, "diana_digital", options=options)
+    samples = inputs_of(model, 16, seed=100)
+    wanted = judged(producer, model, samples).astype(np.float64)
+    found = joulec.run(compiled, samples)[0].astype(np.float64)
+    error = ((wanted - found) ** 2).sum() / (wanted**2).sum()
+    where = [step.engine for step in compiled.plan.steps if step.macs]
+    assert where == ["digital"] * producer.layers
+    assert error <= producer.bound
+    assert producer.says in "\n".join(compiled.diagnostics)
