@@ -7,7 +7,7 @@ from math import ceil, prod
 
 from compiler.digital_engine import Digital, MacArray
 from compiler.ir import Graph, Node
-from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
+from compiler.ops import FORMATS, MOVEMENT, VIEWS, ProductShape, macs, product_shape
 from compiler.target import Analog, Target
 
 
@@ -289,8 +289,8 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
         return "" if engine.array else "the digital engine has no multipliers for matrix products"
     if node.op in (*VIEWS, *MOVEMENT):
         return ""
-    if node.op in ("QuantizeLinear", "DequantizeLinear"):
-        return "the digital engine has no floating-point arithmetic"
+    if node.op in FORMATS:
+        return _why_not_format(node, graph, engine)
     name = VECTOR_NAMES.get(node.op, node.op)
     if name == "IntegerTable":
         name = node.text("of")
@@ -299,6 +299,25 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
             return f"{name} multiplies two activations, and the array needs constant weights"
         return f"the vector unit has no {name}" if engine.vector else "there is no vector unit"
     return _why_not_vector(node, graph)
+
+
+def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:
+    """A change between floats and integers is the engine's where it holds the floats as integers anyway: inside of what it computes."""
+    to_floats = node.op == "DequantizeLinear"
+    floats, integers = node.outputs[0], node.inputs[0]
+    if not to_floats:
+        floats, integers = integers, floats
+    quant = graph.types[integers].quant
+    if quant is None or len(quant.scale) != 1 or quant.bits > 8:
+        return "the digital engine has no floating-point arithmetic"
+    made = graph.producer.get(floats)
+    around = graph.consumers.get(floats, ()) if to_floats else (made,) if made else ()
+    inside = [n for n in around if n.op not in FORMATS and not why_not_digital(n, graph, engine)]
+    if floats in graph.outputs or floats in graph.inputs or not inside:
+        return "the digital engine has no floating-point arithmetic"
+    if not to_floats and "Requantize" not in engine.vector_operations:
+        return "the vector unit has no Requantize"
+    return ""
 
 
 VECTOR_NAMES = {

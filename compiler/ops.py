@@ -43,6 +43,8 @@ OWN = (
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 # Elements move, none is computed: any engine with a path to the memory can do it, on any element type.
 MOVEMENT = ("Transpose", "Slice", "Concat", "Pad", "Split", "DepthToSpace", "SpaceToDepth")
+# Between floats and the integers that stand for them: on an engine, which has the integers only, a view, or a change of scale.
+FORMATS = ("QuantizeLinear", "DequantizeLinear")
 # One float value in, one out: in integers a table of 256 entries.
 UNARY = (
     "Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu", "Gelu",

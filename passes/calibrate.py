@@ -16,13 +16,14 @@ from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
 from compiler.mapping import why_not_analog, why_not_digital
 from compiler.numerics import Floats
-from compiler.ops import MOVEMENT, VIEWS, macs
+from compiler.ops import FORMATS, MOVEMENT, VIEWS, macs
 from compiler.slices import useful_digits
 from compiler.target import Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
+from passes.given_formats import given_format
 from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.walk import Walk
 
@@ -97,7 +98,7 @@ class _Calibrator:
     def _formats(self, node: Node) -> list[str]:
         """The number formats a node could be given by an engine of the target."""
         graph, formats = self.graph, []
-        if node.op in (*VIEWS, *MOVEMENT, "MaxPool") or not node.outputs[0]:
+        if node.op in (*VIEWS, *MOVEMENT, *FORMATS, "MaxPool") or not node.outputs[0]:
             return []
         digital, analog = self.target.digital, self.target.analog
         is_float = graph.types[node.outputs[0]].quant is None
@@ -246,7 +247,9 @@ class _Calibrator:
 
     def _output_quant(self, value: str) -> Quant | None:
         found = self.ranges.get(value)
-        return numerics.asymmetric(8, *found) if found else None
+        return given_format(value, self.graph) or (
+            numerics.asymmetric(8, *found) if found else None
+        )
 
     def _divergence(self, results: dict[str, Array]) -> float:
         assert self.reference is not None

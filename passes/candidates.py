@@ -29,7 +29,7 @@ from compiler.mapping import (
     unroll_of,
     why_not,
 )
-from compiler.ops import MOVEMENT, VIEWS, product_shape
+from compiler.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target
 
 Weights = Literal["auto", "resident", "reload"]
@@ -215,7 +215,7 @@ def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Hos
             return f"{value!r} is {kind.dtype}, and the engine's formats are fitted to float32"
         if kind.dtype == "float32" and value not in graph.calibration.ranges:
             return f"calibration found no range for {value!r}"
-    if node.op in ("Product",) or node.op not in (*VIEWS, *MOVEMENT, "MaxPool"):
+    if node.op not in (*VIEWS, *MOVEMENT, *FORMATS, "MaxPool"):
         known = graph.calibration.divergence.get(node.name)
         native = graph.types[node.outputs[0]].quant is not None
         if known is None and not (native and isinstance(engine, Digital)):

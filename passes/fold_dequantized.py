@@ -19,7 +19,7 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class FoldDequantized(Pass):
-    """A DequantizeLinear of constants that a matrix product reads is worked out, so that the product can be fitted to an engine's format.
+    """A DequantizeLinear of constants that a matrix product or a batch norm reads is worked out, so that the product can be fitted to an engine's format.
 
     What nothing but the host reads keeps its few bits.
     """
@@ -28,11 +28,12 @@ class FoldDequantized(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph whose products have constant weights and biases."""
+        """The graph whose products and batch norms have constant weights."""
         wanted = {
             name
             for node in graph
-            if node.op in PRODUCTS and not why_not_product(node, graph)
+            if node.op == "BatchNormalization"
+            or (node.op in PRODUCTS and not why_not_product(node, graph))
             for name in node.inputs[1:]
         }
         rewriter = Rewriter(graph, fate="folded")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, Literal
 
@@ -11,12 +11,15 @@ import numpy as np
 from compiler.ir import Array, Attribute, Graph, Node, Rewriter, TensorType
 from compiler.target import Target
 from passes.base import Pass
+from passes.fold_batchnorm import affine_of
 from passes.products import matrices, why_not_product
 
 
 @dataclass(frozen=True)
 class LowerConvolution(Pass):
     """Conv, ConvTranspose, Gemm and MatMul become `Product`: weights [groups, rows, columns], rows the flattened patch.
+
+    So does a BatchNormalization that no product could take over: a depthwise product of one weight a channel.
 
     A transposed convolution becomes a convolution of its input with zeros between the values (Dumoulin and Visin, arXiv 1603.07285,
     section 4); the products with those zeros are counted as MACs, as a dense array would execute them.
@@ -29,6 +32,8 @@ class LowerConvolution(Pass):
         """The graph with its products in one form."""
         rewriter = Rewriter(graph)
         for node in graph:
+            if node.op == "BatchNormalization" and _lower_scaling(rewriter, graph, node):
+                continue
             if not _is_float_product(node, graph) or why_not_product(node, graph):
                 rewriter.keep(node)
             elif node.op == "ConvTranspose":
@@ -71,6 +76,29 @@ def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
             origin=node.origin, source=node.source,
         )
     )  # fmt: skip
+
+
+def _lower_scaling(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
+    """A scale and shift of each channel as a depthwise product; False for one that is computed, or has no axis behind the channels."""
+    kind = graph.types[node.inputs[0]]
+    if kind.dtype != "float32" or not kind.is_static or len(kind.sizes) < 3 or not kind.elements:
+        return False
+    channels, rank = kind.sizes[1], len(kind.sizes) - 2
+    affine = affine_of(node, node, graph, channels)
+    if affine is None:
+        return False
+    scale, shift = (values.astype(np.float32) for values in affine)
+    weights = rewriter.constant(f"{node.name}.weights", scale.reshape(channels, 1, 1))
+    inputs = (node.inputs[0], weights, rewriter.constant(f"{node.name}.bias", shift))
+    ones = (1,) * rank
+    attrs: dict[str, Attribute] = {
+        "kernel": ones,
+        "strides": ones,
+        "pads": (0,) * 2 * rank,
+        "dilations": ones,
+    }
+    rewriter.add(replace(node, op="Product", inputs=inputs, outputs=node.outputs[:1], attrs=attrs))
+    return True
 
 
 def _bias(rewriter: Rewriter, graph: Graph, node: Node, beta: float = 1.0) -> str:

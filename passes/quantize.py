@@ -14,12 +14,13 @@ from compiler.cost.node import conversion_cost, requantize_cost, requantizing_en
 from compiler.cost.step import StepCost
 from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, Rewriter, TensorType
 from compiler.numerics import Floats
-from compiler.ops import MOVEMENT, OWN, UNARY, VIEWS
+from compiler.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
 from compiler.target import Analog, Host, Target
 from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import analog_layer, fit_analog, fit_integer
+from passes.given_formats import given_format
 from passes.integer_forms import pool_window, table_of
 from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
 from passes.walk import Walk, run_nodes
@@ -102,6 +103,10 @@ class _Quantizer:
         return self.rewriter.type_of(name).quant if name else None
 
     def _range_quant(self, value: str) -> Quant:
+        """The format of a value's integers: the model's own, else int8 over its calibrated range."""
+        given = given_format(value, self.graph)
+        if given is not None:
+            return given
         assert self.graph.calibration is not None
         return numerics.asymmetric(8, *self.graph.calibration.ranges[value])
 
@@ -185,6 +190,8 @@ class _Quantizer:
                 self._add(node)
         elif node.op in OWN and node.op != "ClippedAdd":
             self._add(node)
+        elif node.op in FORMATS:
+            self._change_format(node)
         elif node.op in (*VIEWS, *MOVEMENT, "MaxPool"):
             self._move(node)
         elif node.op in ("Add", "ClippedAdd", "Mul"):
@@ -216,6 +223,17 @@ class _Quantizer:
         )
         self.integers[value] = name
         return name
+
+    def _change_format(self, node: Node) -> None:
+        """Between a float value, here as integers, and integers of the model's own: nothing, or a change of scale."""
+        source, target = self._integer_of(node.inputs[0]), node.outputs[0]
+        quant = self.graph.types[target].quant
+        if quant is None:  # DequantizeLinear: its floats keep the integers' format
+            quant = self._quant_of(node.inputs[0])
+            assert quant is not None
+            target = self._integer_output(node, quant)
+        op = "Identity" if self._quant_of(node.inputs[0]) == quant else "Requantize"
+        self._add(replace(node, op=op, inputs=(source,), outputs=(target,), attrs={}))
 
     def _table(self, node: Node) -> None:
         source = self._integer_of(node.inputs[0])

@@ -49,9 +49,9 @@ def node_cost(
     memory of values and constants whose place is known; any other is taken to lie as near as its size allows.
     """
     unit = target.chip.engines[engine]
-    if node.op in VIEWS:
-        return NOTHING
     on_host = isinstance(unit, Host)
+    if node.op in VIEWS or (node.op == "DequantizeLinear" and not on_host):
+        return NOTHING
     data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
     sizes_in = {name: value_bytes(graph.types[name], on_host) for name in data}
     sizes_out = {name: value_bytes(graph.types[name], on_host) for name in node.outputs if name}
