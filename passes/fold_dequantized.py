@@ -19,7 +19,7 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class FoldDequantized(Pass):
-    """A DequantizeLinear of constants that a matrix product or a batch norm reads is worked out, so that the product can be fitted to an engine's format.
+    """A DequantizeLinear of constants that a matrix product or batch norm reads is worked out, so that it can be fitted to an engine's format.
 
     What nothing but the host reads keeps its few bits.
     """
