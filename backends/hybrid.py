@@ -151,7 +151,7 @@ def _step(
         utilization=utilization,
         divergence=sum(node.placement.divergence for node in work.nodes if node.placement),
         reason=_reason(work.nodes),
-        source=main.source if main and alone else "",
+        source="; ".join(dict.fromkeys(node.source for node in work.nodes if node.source)),
         not_modelled=next((why for node in work.nodes if (why := unmodelled(node, graph))), ""),
     )
 

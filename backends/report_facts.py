@@ -166,3 +166,10 @@ def hungriest(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
         [step for step in plan.steps if step.index in shown],
         [step for step in plan.steps if step.index not in shown],
     )
+
+
+def short_source(step: Step) -> str:
+    """The user's own lines that a step came from, as FILE:LINE without folders, the first of several."""
+    first, *others = step.source.split("; ") if step.source else [""]
+    name = one_line(first.replace("\\", "/").rpartition("/")[2], 60)
+    return f"{name} + {len(others)} more" if others else name

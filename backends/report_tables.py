@@ -30,12 +30,15 @@ def steps_table(plan: Plan, most: int | None) -> Table:
     shown, rest = facts.hungriest(plan, most)
     joule = energy_scale(plan.energy_pj.total.value)
     second = time_scale(plan.serial_latency_ns)
+    traced = any(step.source for step in shown)
     head = ("#", "step", "operation", "engine", "matrix and arrays", "weights", "MACs",
-            f"energy {joule.unit}", f"time {second.unit}", "divergence", "why here")  # fmt: skip
+            f"energy {joule.unit}", f"time {second.unit}", "divergence", *(["source"] if traced else []),
+            "why here")  # fmt: skip
     rows = [
         (str(step.index), step.name, step.op, step.engine, facts.mapping_of(step),
          facts.weights_of(step), f"{step.macs:,}", joule.show(step.energy_pj.total.value),
-         second.show(step.latency_ns), digits(step.divergence), step.reason)
+         second.show(step.latency_ns), digits(step.divergence),
+         *([facts.short_source(step)] if traced else []), step.reason)
         for step in shown
     ]  # fmt: skip
     if rest:
@@ -44,11 +47,11 @@ def steps_table(plan: Plan, most: int | None) -> Table:
              f"{sum(step.macs for step in rest):,}",
              joule.show(sum(step.energy_pj.total.value for step in rest)),
              second.show(sum(step.latency_ns for step in rest)),
-             digits(sum(step.divergence for step in rest)), "")
+             digits(sum(step.divergence for step in rest)), *([""] if traced else []), "")
         )  # fmt: skip
     total = ("", "sum", "", "", "", "", f"{plan.macs.after:,}",
              joule.show(plan.energy_pj.total.value), second.show(plan.serial_latency_ns),
-             digits(plan.divergence_total), "")  # fmt: skip
+             digits(plan.divergence_total), *([""] if traced else []), "")  # fmt: skip
     return Table(head, tuple(rows), total, (0, 6, 7, 8, 9))
 
 

@@ -63,7 +63,7 @@ def accounting(plan: Plan) -> str:
 def _steps(plan: Plan, most: int | None) -> Iterator[str]:
     table = steps_table(plan, most)
     rows = [
-        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:10], one_line(row[10], REASON_WIDTH))
+        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:-1], one_line(row[-1], REASON_WIDTH))
         for row in table.rows
     ]  # fmt: skip
     yield from aligned([table.head, *rows, table.total], table.right)

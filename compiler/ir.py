@@ -133,7 +133,7 @@ class Node:
     """One operation. `op` is an ONNX operation, `domain::operation`, or one of ours (compiler.ops).
 
     An empty string among `inputs` or `outputs` is an optional one left out. `origin` names the ONNX nodes it came from, the main
-    one first; `source` is the exporter's file:line where the model has it.
+    one first; `source` is the user's own FILE:LINE in SCOPE where the exporter wrote it.
     """
 
     name: str

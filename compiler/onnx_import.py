@@ -19,6 +19,7 @@ from compiler.onnx_lift import demand_types, lift
 from compiler.onnx_load import Loaded, load_model
 from compiler.onnx_segment import is_tensor, keep_whole, subgraphs
 from compiler.onnx_sizes import Sizes, bind_sizes
+from compiler.onnx_source import source_of
 from compiler.onnx_tensors import Limits, dense
 
 
@@ -82,7 +83,7 @@ def _walk(loaded: Loaded, builder: Builder, keep_quantized: bool) -> None:
     folder = Folder(builder)
     kept = {name for name in DIALECTS if keep_quantized and name[0] in ("", MICROSOFT)}
     for node in loaded.model.graph.node:
-        builder.begin(node.name, source_line(node))
+        builder.begin(node.name, source_of(node))
         start = len(builder.nodes)
         _step(node, loaded, builder, folder, kept)
         if len(builder.nodes) == start:
@@ -163,18 +164,6 @@ def constant_data(attribute: onnx.AttributeProto) -> Array:
     if attribute.name.startswith("value_string"):
         return np.asarray(value, object)
     return np.asarray(value, np.float32 if attribute.name.startswith("value_float") else np.int64)
-
-
-def source_line(node: onnx.NodeProto) -> str:
-    """The exporter's own file:line of a node, where its metadata has a stack trace."""
-    import re
-
-    for entry in node.metadata_props:
-        if entry.key == "pkg.torch.onnx.stack_trace":
-            found = re.findall(r'File "([^"]+)", line (\d+)', entry.value)
-            if found:
-                return f"{found[-1][0]}:{found[-1][1]}"
-    return ""
 
 
 def _declared(graph: onnx.GraphProto, sizes: Sizes) -> dict[str, TensorType]:

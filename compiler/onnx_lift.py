@@ -112,7 +112,7 @@ def demand_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Bui
             continue
         formal = schema.inputs[min(position, len(schema.inputs) - 1)]
         found = type_text(builder, value)
-        if found not in formal.types:
+        if found not in formal.types and not _taken_later(proto, position, found):
             wanted = ", ".join(sorted(formal.types))
             raise ModelError(
                 f"{proto.op_type} reads {value!r} as its {formal.name}, which is {found}; it takes {wanted}",
@@ -126,6 +126,14 @@ def demand_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Bui
                 f"{proto.op_type} takes inputs of one type, {other!r} is {other_type} and {value!r} is {found}",
                 code="M004", node=builder.name,
             )  # fmt: skip
+
+
+def _taken_later(proto: onnx.NodeProto, position: int, found: str) -> bool:
+    """Whether the graph's opset lets an operation take bfloat16 that the model's did not yet: torch.onnx exports it all the same."""
+    newer = schema_at(proto.op_type)
+    if found != "tensor(bfloat16)" or newer is None or not newer.inputs:
+        return False
+    return found in newer.inputs[min(position, len(newer.inputs) - 1)].types
 
 
 def attributes(proto: onnx.NodeProto) -> dict[str, Attribute]:

@@ -19,6 +19,7 @@ from passes.normalize_quantization import NormalizeQuantization
 from passes.pad_to_tiles import PadToTiles
 from passes.partition import Partition
 from passes.place_in_float import PlaceInFloat
+from passes.pool_means import PoolMeans
 from passes.prune import Prune
 from passes.quantize import Quantize
 from passes.undo_dynamic_quantization import UndoDynamicQuantization
@@ -39,6 +40,7 @@ def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
             (UndoDynamicQuantization(),) if calibrated else ()
         ),  # leaves floats, for all that follows
         WidenHalf(),  # before anything is folded into weights, so that it is folded in float32
+        PoolMeans(),  # names what engines have, for the passes that look for it
         UnifyFormats(),  # 8 bits are the widest and the only format of activations from here on
         MoveQuantization(),  # what has one format can be moved, and lies at the arithmetic then
         NarrowFormats(),  # needs the weights at their products, to know their columns

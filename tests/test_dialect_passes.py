@@ -6,6 +6,7 @@ from passes.fold_dequantized import FoldDequantized
 from passes.move_quantization import MoveQuantization
 from passes.narrow_formats import NarrowFormats
 from passes.normalize_quantization import NormalizeQuantization
+from passes.pool_means import PoolMeans
 from passes.undo_dynamic_quantization import UndoDynamicQuantization
 from passes.unify_formats import UnifyFormats
 from passes.widen_half import WidenHalf
@@ -331,3 +332,24 @@ d: float32[2, 2] = DequantizeLinear(x, s) axis=0
 y: float32[2, 2] = Transpose(d)
 """
     assert stays(MoveQuantization(), scale_per_axis)
+
+
+def test_a_mean_over_feature_maps_is_a_global_pool() -> None:
+    before = """\
+graph g(x: float32[1, 3, 2, 2]) -> (y, z)
+axes: int64[2] = const [-1, 2]
+last: int64[1] = const [3]
+y: float32[1, 3] = ReduceMean(x, axes) keepdims=0 from (ReduceMean_0)
+z: float32[1, 3, 2, 1] = ReduceMean(x, last) from (ReduceMean_1)
+ledger (ReduceMean_0, ReduceMean_1)
+"""
+    wanted = """\
+graph g(x: float32[1, 3, 2, 2]) -> (y, z)
+ReduceMean_0.shape: int64[2] = const [1, 3]
+last: int64[1] = const [3]
+y.pooled: float32[1, 3, 1, 1] = GlobalAveragePool(x) from (ReduceMean_0)
+y: float32[1, 3] = Reshape(y.pooled, ReduceMean_0.shape) named ReduceMean_0.flat from (ReduceMean_0)
+z: float32[1, 3, 2, 1] = ReduceMean(x, last) from (ReduceMean_1)
+ledger (ReduceMean_0, ReduceMean_1)
+"""
+    assert after(PoolMeans(), before) == wanted
