@@ -160,7 +160,8 @@ def _tops_per_watt(macs: int, energy: Estimate) -> Estimate | None:
 def _analog_format(unit: Analog, digits: int) -> str:
     cells = f"{unit.cell_levels.value}-level cells"
     several = f", up to {digits} a weight" if digits > 1 else ", one a weight"
-    return f"{unit.input_bits.value}-bit inputs, {cells}{several}, {unit.converter_bits.value}-bit converter"
+    serial = f" in {unit.steps} steps" if unit.steps > 1 else ""
+    return f"{unit.input_bits.value}-bit inputs{serial}, {cells}{several}, {unit.converter_bits.value}-bit converter"
 
 
 def _formats(steps: Sequence[Step], target: Target) -> str:

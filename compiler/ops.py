@@ -7,7 +7,7 @@ Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K colum
   tensors it is arithmetic of floats; on quantized ones (`TensorType.quant`) it is an integer product and a requantization.
 - `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog array (see compiler.numerics).
   `weights` is [D,G,R,K], or an image of the tiles [G,row tiles,column tiles,array rows,array columns];
-  `gain` and `digit_weight` are [G,row tiles,D,K].
+  `gain` and `digit_weight` are [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are as in compiler.slices.Cut.
 - `ClippedAdd(a, b)`: an Add whose result is clipped to `minimum` and `maximum`.
 - `Requantize(x)`: integers of one quantization to another. - `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`,
   `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function of one value.

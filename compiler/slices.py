@@ -111,8 +111,10 @@ class Cut:
 
     @staticmethod
     def of(node: Node, inputs: Quant) -> Cut:
-        """The cut in an AnalogProduct's attributes; without them the inputs' bits drive the rows together."""
+        """The cut in an AnalogProduct's attributes; without them the inputs' bits drive the rows together. Raises ValueError for 0 bits."""
         per_step = node.integer("input_bits_per_step", inputs.bits)
+        if per_step < 1:
+            raise ValueError(f"input_bits_per_step is {per_step}, wanted 1 or more")
         slices = input_slices(inputs.bits, inputs.signed, per_step)
         return Cut(slices, node.integer("unsigned_digits", 0))
 

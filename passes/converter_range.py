@@ -131,6 +131,8 @@ def _best_gains(
             np.maximum.at(top[group], tiles.index[sums.digit], reach[group])
     wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
+    if np.all(best == 1.0):  # every sum has a code of its own, whatever is tried
+        return np.asarray(best[:, tiles.index])
     least = np.full(top.shape, np.inf)
     for factor in np.geomspace(1.0, 0.1, 16):
         tried = np.minimum(highest / (top * factor), 1.0)

@@ -18,11 +18,12 @@ import pytest
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph
 from compiler.onnx_import import import_onnx
-from compiler.target import built_in, load_target
+from compiler.target import load_target
 from compiler.text import to_text
 from passes.base import Pass, run_passes
 from passes.calibration_inputs import CalibrationInputs, synthetic_inputs
 from passes.pipeline import clean_passes, compile_passes
+from tests.chips import ALWAYS, on_chips
 
 OURS = Path(__file__).parent.parent / "models"
 BINDS = {
@@ -148,8 +149,7 @@ def test_passes_before_placing(file: str, request: pytest.FixtureRequest) -> Non
         graph = check(current, graph, samples)
 
 
-@pytest.mark.parametrize("target", built_in())
-@pytest.mark.parametrize("file", SMALL[:3])
+@pytest.mark.parametrize(("file", "target"), on_chips(SMALL[:3]))
 def test_placing_passes_on_our_models(
     file: str, target: str, request: pytest.FixtureRequest
 ) -> None:
@@ -162,7 +162,7 @@ def test_placing_passes(file: str, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", built_in())
+@pytest.mark.parametrize("target", ALWAYS)
 @pytest.mark.parametrize("file", LARGE)
 def test_placing_passes_on_large_models(
     file: str, target: str, request: pytest.FixtureRequest

@@ -15,10 +15,11 @@ from compiler.errors import UnsupportedError, UsageError
 from compiler.interpreter import Interpreter
 from compiler.onnx_import import import_onnx
 from compiler.runtime_host import RuntimeModel
-from compiler.target import built_in, load_target
+from compiler.target import load_target
 from compiler.text import to_text
 from passes.base import run_passes
 from passes.pipeline import float_passes
+from tests.chips import on_chips
 
 MODELS = Path(__file__).parent.parent / "models"
 FLOAT = joulec.Options(precision="float")
@@ -28,8 +29,9 @@ def model_of(text: str) -> onnx.ModelProto:
     return parse_model(f'<ir_version: 10, opset_import: ["" : 20]> g {text}')
 
 
-@pytest.mark.parametrize("chip", built_in())
-@pytest.mark.parametrize("file", ["digits_resnet.onnx", "digits_dscnn.onnx", "dim20.onnx"])
+@pytest.mark.parametrize(
+    ("file", "chip"), on_chips(["digits_resnet.onnx", "digits_dscnn.onnx", "dim20.onnx"])
+)
 def test_the_numbers_are_onnx_runtime_s(file: str, chip: str) -> None:
     with np.load(MODELS / f"{file.partition('_')[0].partition('.')[0]}_test.npz") as data:
         images = data[data.files[0]][:3]

@@ -14,7 +14,7 @@ from compiler.cost.step import StepCost
 from compiler.errors import UsageError
 from compiler.ir import Graph
 from compiler.onnx_import import import_onnx
-from compiler.target import built_in, load_target
+from compiler.target import load_target
 from compiler.text import from_text
 from compiler.units import Estimate
 from passes.base import run_passes
@@ -26,6 +26,7 @@ from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.pipeline import clean_passes
 from passes.solve import Objective, Solution, solve, totals, why_infeasible
+from tests.chips import on_chips
 
 OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
 DIANA = load_target("diana")
@@ -328,8 +329,9 @@ def test_a_chip_without_digital_and_analog_runs_all_on_the_host(network: Graph) 
 MODELS = Path(__file__).parent.parent / "models"
 
 
-@pytest.mark.parametrize("target_name", built_in())
-@pytest.mark.parametrize("name", ["digits_resnet", "digits_dscnn", "dim20"])
+@pytest.mark.parametrize(
+    ("name", "target_name"), on_chips(["digits_resnet", "digits_dscnn", "dim20"])
+)
 def test_no_partition_beats_the_lower_bound(name: str, target_name: str) -> None:
     target = load_target(target_name)
     passes = (*clean_passes(), LowerConvolution(), FuseActivations())

@@ -12,7 +12,7 @@ import pytest
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Graph, Placement
 from compiler.onnx_import import import_onnx
-from compiler.target import built_in, load_target
+from compiler.target import load_target
 from compiler.text import from_text
 from compiler.verify import verify
 from passes.base import run_passes
@@ -20,6 +20,7 @@ from passes.calibrate import Calibrate, divergence
 from passes.calibration_inputs import CalibrationInputs, load_inputs, synthetic_inputs
 from passes.pipeline import clean_passes, compile_passes
 from passes.quantize import Quantize
+from tests.chips import on_chips
 
 DIANA = load_target("diana")
 MODELS = Path(__file__).parent.parent / "models"
@@ -242,9 +243,9 @@ def digits() -> Digits:
     return graph, inputs, {**test, "logits": wanted}
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize(("case", "name"), on_chips(["digits_resnet"], others=2))
 def test_a_compiled_network_agrees_with_the_float_one_within_what_is_stated(
-    name: str, digits: Digits
+    case: str, name: str, digits: Digits
 ) -> None:
     """On images it was not calibrated with. Layer by layer errors are corrected, so the sum of the divergences is a fair bound."""
     graph, inputs, test = digits
