@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from backends import float_kernels
 from compiler import numerics
 from compiler.errors import PackageError
 from compiler.ir import Array, Node, Quant, TensorType
@@ -72,6 +73,8 @@ def _view(call: Call, values: Sequence[Array]) -> list[Array]:
 def _product(call: Call, values: Sequence[Array]) -> list[Array]:
     """An integer product: the exact sums, the bias, and the way to the output's integers (or reals)."""
     node, out = call.node, call.out.quant
+    if call.types[node.inputs[0]].quant is None:
+        return _float_product(call, values)
     data_quant, weight_quant = call.quant(node.inputs[0]), call.quant(node.inputs[1])
     window = numerics.Window.of(node)
     data = values[0]
@@ -88,6 +91,23 @@ def _product(call: Call, values: Sequence[Array]) -> list[Array]:
     else:
         result = numerics.requantize(sums, factor, out, numerics.output_bounds(out, node))
     return [result.reshape(data.shape[0], *call.out.sizes)]
+
+
+def _float_product(call: Call, values: Sequence[Array]) -> list[Array]:
+    data = values[0]
+    rows = _merged(data) if call.node.ints("kernel", ()) else data
+    sums = float_kernels.product(call.node, [rows, *values[1:]])
+    return [_bounded(call.node, sums).reshape(data.shape[0], *call.out.sizes)]
+
+
+def _elementwise(call: Call, values: Sequence[Array]) -> list[Array]:
+    found = float_kernels.elementwise(call.node, _aligned(call, values))
+    return [_whole(found, _samples(values))]
+
+
+def _float_average(call: Call, values: Sequence[Array]) -> list[Array]:
+    found = float_kernels.average_pool(call.node, _merged(values[0]))
+    return [found.reshape(values[0].shape[0], *call.out.sizes)]
 
 
 def _columns(values: Array, dimensions: int, window: numerics.Window) -> tuple[int, ...]:
@@ -161,15 +181,21 @@ def _requantize(call: Call, values: Sequence[Array]) -> list[Array]:
     return [numerics.requantize(centered, ratio, out, bounds)]
 
 
-def _aligned(call: Call, values: Sequence[Array]) -> list[npt.NDArray[np.int32]]:
-    """Centered operands with axes of 1 put in behind the sample axis, so that they broadcast as ONNX broadcasts them."""
+def _aligned(call: Call, values: Sequence[Array]) -> list[Array]:
+    """Operands with axes of 1 put in behind the sample axis, so that they broadcast as ONNX broadcasts them."""
     rank = len(call.out.sizes)
-    result = []
-    for name, value in zip(call.node.inputs, values, strict=True):
-        centered = numerics.centered(_integers(value), _behind_samples(call.quant(name)))
-        missing = rank - (value.ndim - 1)
-        result.append(centered.reshape(value.shape[0], *(1,) * missing, *value.shape[1:]))
-    return result
+    return [
+        value.reshape(value.shape[0], *(1,) * (rank - (value.ndim - 1)), *value.shape[1:])
+        for value in values
+    ]
+
+
+def _centered(call: Call, values: Sequence[Array]) -> list[npt.NDArray[np.int32]]:
+    """Aligned operands less their zero points."""
+    return [
+        numerics.centered(_integers(value), _behind_samples(call.quant(name)))
+        for name, value in zip(call.node.inputs, _aligned(call, values), strict=True)
+    ]
 
 
 def _behind_samples(quant: Quant) -> Quant:
@@ -183,7 +209,7 @@ def _add(call: Call, values: Sequence[Array]) -> list[Array]:
     shares = [
         centered.astype(np.float32)
         * (np.float32(call.quant(name).scale[0]) / np.float32(out.scale[0]))
-        for name, centered in zip(call.node.inputs, _aligned(call, values), strict=True)
+        for name, centered in zip(call.node.inputs, _centered(call, values), strict=True)
     ]
     rounded = np.rint(shares[0] + shares[1])
     result = numerics.to_format(rounded, out, numerics.output_bounds(out, call.node))
@@ -193,7 +219,7 @@ def _add(call: Call, values: Sequence[Array]) -> list[Array]:
 def _multiply(call: Call, values: Sequence[Array]) -> list[Array]:
     one, other = (call.quant(name) for name in call.node.inputs)
     out = call.quant(call.node.outputs[0])
-    left, right = _aligned(call, values)
+    left, right = _centered(call, values)
     product = left.astype(np.float32) * right.astype(np.float32)
     ratio = np.float32(one.scale[0]) * np.float32(other.scale[0]) / np.float32(out.scale[0])
     result = numerics.to_format(
@@ -235,7 +261,8 @@ def _max_pool(call: Call, values: Sequence[Array]) -> list[Array]:
         reach = (sizes[axis] - 1) * window.strides[axis] + span
         before = window.pads[axis]
         widths.append((before, max(0, reach - before - data.shape[2 + axis])))
-    lowest = int(np.iinfo(_integers(data).dtype).min)
+    in_floats = data.dtype.kind == "f"
+    lowest = -np.inf if in_floats else int(np.iinfo(_integers(data).dtype).min)
     padded = np.pad(data, ((0, 0), (0, 0), *widths), constant_values=lowest)
     result = np.full((*data.shape[:2], *sizes), lowest, data.dtype)
     for index in np.ndindex(*window.kernel):
@@ -282,7 +309,9 @@ def _pad(call: Call, values: Sequence[Array]) -> list[Array]:
     widths = ((0, 0), *zip(pads[:rank], pads[rank:], strict=True))
     mode = node.text("mode")
     if mode == "constant":
-        return [np.pad(values[0], widths, constant_values=node.integer("value", 0))]
+        in_floats = values[0].dtype.kind == "f"
+        fill = node.number("value", 0.0) if in_floats else node.integer("value", 0)
+        return [np.pad(values[0], widths, constant_values=fill)]
     if mode == "edge":
         return [np.pad(values[0], widths, mode="edge")]
     return [np.pad(values[0], widths, mode="reflect")]
@@ -310,6 +339,8 @@ def _space_to_depth(call: Call, values: Sequence[Array]) -> list[Array]:
 
 
 KERNELS: dict[str, Kernel] = {
+    **dict.fromkeys(float_kernels.ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool"), _float_average),
     "Product": _product,
     "AnalogProduct": _analog_product,
     "Requantize": _requantize,

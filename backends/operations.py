@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compiler.ir import Graph, Node, TensorType
-from compiler.ops import VIEWS
+from compiler.ops import FLOAT_VECTOR, VIEWS
 from compiler.plan import Attribute
 
 NATIVE = frozenset(
@@ -48,7 +48,8 @@ def form_of(node: Node, graph: Graph) -> Form | None:
 
 
 def _integer_product(node: Node, graph: Graph) -> Form | None:
-    if graph.types[node.inputs[0]].quant is None:
+    in_floats = {graph.types[name].dtype for name in node.inputs} == {"float32"}
+    if graph.types[node.inputs[0]].quant is None and not in_floats:
         return None
     return Form(node.inputs, _plain(node))
 
@@ -74,18 +75,43 @@ def _average_pool(node: Node, graph: Graph) -> Form | None:
 def _max_pool(node: Node, graph: Graph) -> Form | None:
     data = graph.types[node.inputs[0]]
     automatic = node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    if len(node.outputs) > 1 or automatic or not data.dtype.endswith("int8"):
+    known = data.dtype.endswith("int8") or data.dtype == "float32"
+    if len(node.outputs) > 1 or automatic or not known or node.integer("ceil_mode", 0):
         return None
+    return Form(node.inputs, _window(node))
+
+
+def _window(node: Node) -> dict[str, Attribute]:
+    """The geometry of a pool, with ONNX's defaults."""
     kernel = node.ints("kernel_shape", ())
     rank = len(kernel)
+    padded = node.text("auto_pad", "NOTSET") == "NOTSET"
+    return {
+        "kernel": kernel,
+        "strides": node.ints("strides", (1,) * rank),
+        "pads": node.ints("pads", (0,) * 2 * rank) if padded else (0,) * 2 * rank,
+        "dilations": node.ints("dilations", (1,) * rank),
+    }
+
+
+def _float_average(node: Node, graph: Graph) -> Form | None:
+    if node.op == "GlobalAveragePool":
+        return Form(node.inputs, {"kernel": graph.types[node.inputs[0]].sizes[2:]})
+    counted = {"count_include_pad": node.integer("count_include_pad", 0)}
+    return Form(node.inputs, {**_window(node), **counted})
+
+
+def _elementwise(node: Node, graph: Graph) -> Form | None:
+    if {graph.types[name].dtype for name in node.inputs if name} != {"float32"}:
+        return None
+    if node.op != "Clip":
+        return Form(node.inputs, _plain(node))
+    bounds = list(zip(("minimum", "maximum"), node.inputs[1:], strict=False))
+    if any(name and name not in graph.constants for _, name in bounds):
+        return None
+    known = {key: float(graph.constants[name].item()) for key, name in bounds if name}
     return Form(
-        node.inputs,
-        {
-            "kernel": kernel,
-            "strides": node.ints("strides", (1,) * rank),
-            "pads": node.ints("pads", (0,) * 2 * rank),
-            "dilations": node.ints("dilations", (1,) * rank),
-        },
+        node.inputs[:1], {key: number for key, number in known.items() if math.isfinite(number)}
     )
 
 
@@ -148,7 +174,11 @@ def _pad(node: Node, graph: Graph) -> Form | None:
     if any(name and value is None for name, value in zip(names, found, strict=True)):
         return None
     amounts, value, given_axes = found
-    if amounts is None or mode not in ("constant", "edge", "reflect") or "float" in data.dtype:
+    if (
+        amounts is None
+        or mode not in ("constant", "edge", "reflect")
+        or data.dtype in ("float16", "float64")
+    ):
         return None
     rank = len(data.sizes)
     axes = range(rank) if given_axes is None else [int(a) % rank for a in given_axes.reshape(-1)]
@@ -162,7 +192,7 @@ def _pad(node: Node, graph: Graph) -> Form | None:
     widest = all(max(pads[a], pads[a + rank]) < max(1, data.sizes[a]) for a in range(rank))
     if mode == "reflect" and not widest:
         return None
-    fill = 0 if value is None else int(value.reshape(-1)[0])
+    fill = 0 if value is None else value.reshape(-1)[0].item()
     return Form(node.inputs[:1], {"pads": tuple(pads), "mode": mode, "value": fill})
 
 
@@ -174,6 +204,8 @@ def _blocks(node: Node, graph: Graph) -> Form:
 
 
 _FORMS: dict[str, Callable[[Node, Graph], Form | None]] = {
+    **dict.fromkeys(FLOAT_VECTOR, _elementwise),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool"), _float_average),
     "Product": _integer_product,
     "AnalogProduct": _integer,
     "Requantize": _integer,

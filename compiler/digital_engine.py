@@ -8,10 +8,13 @@ from pydantic import model_validator
 
 from compiler.quantity import Quantity, Statement, Strict, Whole
 
+Arithmetic = Literal["int8", "float32"]
+
 
 class MacArray(Strict):
-    """Multipliers for int8: `columns` outputs x neighbouring `positions` x `rows` of the patch, which one step sums (1 where left out).
+    """Multipliers: `columns` outputs x neighbouring `positions` x `rows` of the patch, which one step sums (1 where left out).
 
+    They multiply int8 unless `arithmetic` says otherwise.
     A step takes `cycles_per_step` cycles: more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
     groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital in-memory computing): using a weight costs no
     read, and a layer that stays takes whole arrays of it. Lanes without work are gated unless `charges_idle_lanes`. `accumulate_pj` is
@@ -19,6 +22,7 @@ class MacArray(Strict):
     as ODiMO counts them (compiler.cost.odimo).
     """
 
+    arithmetic: Arithmetic = "int8"
     arrays: Whole | None = None
     rows: Whole | None = None
     columns: Whole
@@ -69,12 +73,17 @@ class MacArray(Strict):
     @property
     def lanes(self) -> int:
         """The multipliers of one array."""
-        return self.array_bytes * self.position_lanes
+        return self.row_lanes * self.columns.value * self.position_lanes
+
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of a weight."""
+        return 4 if self.arithmetic == "float32" else 1
 
     @property
     def array_bytes(self) -> int:
-        """The weights that one array uses in one step."""
-        return self.row_lanes * self.columns.value
+        """The bytes of weights that one array uses in one step."""
+        return self.row_lanes * self.columns.value * self.number_bytes
 
     @property
     def array_count(self) -> int:
@@ -95,6 +104,7 @@ class MacArray(Strict):
 class VectorUnit(Strict):
     """What computes element by element: `operations` are ONNX operators, and Requantize."""
 
+    arithmetic: Arithmetic = "int8"
     elements_per_cycle: Whole
     operations: tuple[str, ...]
     operation_pj: Quantity
@@ -112,7 +122,15 @@ class Digital(Strict):
     def _check_units(self) -> Digital:
         if self.array is None and self.vector is None:
             raise ValueError("wanted an array, a vector unit, or both")
+        if self.array and self.vector and self.array.arithmetic != self.vector.arithmetic:
+            raise ValueError("arithmetic: the array and the vector unit have the same")
         return self
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What its units compute in."""
+        unit = self.array or self.vector
+        return unit.arithmetic if unit else "int8"
 
     @property
     def vector_operations(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from math import ceil, prod
 
 from compiler.digital_engine import Digital, MacArray
 from compiler.ir import Graph, Node
-from compiler.ops import FORMATS, MOVEMENT, VIEWS, ProductShape, macs, product_shape
+from compiler.ops import FLOAT_VECTOR, FORMATS, MOVEMENT, VIEWS, ProductShape, macs, product_shape
 from compiler.target import Analog, Target
 
 
@@ -237,8 +237,10 @@ def digital_layout(
         weight_blocks * position_blocks,
         ceil(weight_blocks / array.array_count) * position_blocks,
         row_steps,
-        0 if in_memory else position_blocks * shape.weights,
-        weight_blocks * row_steps * array.array_bytes if in_memory else shape.weights,
+        0 if in_memory else position_blocks * shape.weights * array.number_bytes,
+        weight_blocks * row_steps * array.array_bytes
+        if in_memory
+        else shape.weights * array.number_bytes,
         ceil(shape.columns / array.columns.value) * reuse,
     )
 
@@ -275,8 +277,35 @@ def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
     return ""
 
 
+def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
+    """Why the digital engine cannot compute a node in the model's own floats, or an empty string when it can."""
+    if engine.arithmetic != "float32":
+        return f"the digital engine computes in {engine.arithmetic}"
+    unknown = _why_not_static(node, graph)
+    if unknown:
+        return unknown
+    kinds = {name: graph.types[name].dtype for name in (*node.inputs[:1], *node.outputs) if name}
+    other = next((kind for kind in kinds.values() if kind != "float32"), "")
+    if other or not node.inputs or not node.inputs[0] or not kinds:
+        return f"{other or 'what is no tensor'} is no type of the digital engine"
+    if node.op == "Product":
+        return "" if engine.array else "the digital engine has no multipliers for matrix products"
+    if node.op in (*VIEWS, *MOVEMENT):
+        return ""
+    if node.op not in engine.vector_operations or node.op not in FLOAT_VECTOR:
+        if macs(node, graph):
+            return f"{node.op} multiplies two activations, and the array needs constant weights"
+        return f"the vector unit has no {node.op}" if engine.vector else "there is no vector unit"
+    bounds = node.inputs[1:] if node.op == "Clip" else ()
+    if any(name and name not in graph.constants for name in bounds):
+        return "its bounds are computed"
+    return _why_not_vector(node, graph)
+
+
 def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     """Why the digital engine cannot take a node, or an empty string when it can."""
+    if engine.arithmetic != "int8":
+        return f"the digital engine computes in {engine.arithmetic}, for --precision float"
     unknown = _why_not_static(node, graph)
     if unknown:
         return unknown

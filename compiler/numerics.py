@@ -334,8 +334,8 @@ def analog_product(
     return np.asarray(moved)
 
 
-def average_pool(data: Integers, node: Node) -> Floats:
-    """Sums of centered integers over a window, divided by the count in float32: [N,C,*sizes] -> [N,C,*outputs].
+def average_pool(data: Numbers, node: Node) -> Floats:
+    """Sums of floats or centered integers over a window, divided by the count in float32: [N,C,*sizes] -> [N,C,*outputs].
 
     With `count_include_pad` 0 (ONNX's default) padding does not count.
     """

@@ -51,6 +51,11 @@ UNARY = (
     "Softplus", "Softsign", "Erf", "Exp", "Sqrt", "Abs", "Neg", "Mish", "Celu", "Selu",
     "ThresholdedRelu",
 )  # fmt: skip
+# What a vector unit that computes in floats may have; see backends.float_kernels.
+FLOAT_VECTOR = (
+    "Add", "Sub", "Mul", "Div", "Max", "Min", "Abs", "Neg", "Sqrt", "Exp", "Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh",
+    "HardSigmoid", "HardSwish", "MaxPool", "AveragePool", "GlobalAveragePool",
+)  # fmt: skip
 PRODUCTS = ("Product", "AnalogProduct")
 STANDARD_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 

@@ -23,13 +23,20 @@ class LowerConvolution(Pass):
 
     A transposed convolution becomes a convolution of its input with zeros between the values (Dumoulin and Visin, arXiv 1603.07285,
     section 4); the products with those zeros are counted as MACs, as a dense array would execute them.
+
+    With `in_float` only where an array computes in floats: the host runs products as the model has them.
     """
+
+    in_float: bool = False
 
     name: ClassVar[str] = "lower_convolution"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph with its products in one form."""
+        array = target.digital[1].array if target.digital else None
+        if self.in_float and (array is None or array.arithmetic != "float32"):
+            return graph
         rewriter = Rewriter(graph)
         for node in graph:
             if node.op == "BatchNormalization" and _lower_scaling(rewriter, graph, node):

@@ -81,5 +81,8 @@ def float_passes() -> tuple[Pass, ...]:
     """Everything that a compilation runs in which nothing is quantized; the result is the model's own, so no sum is rewritten."""
     return (
         EliminateDead(),  # first: nothing is spent on what nobody reads
+        LowerConvolution(
+            in_float=True
+        ),  # one form meets an array that computes in floats, where there is one
         PlaceInFloat(),  # last: no format has to be chosen, so nothing has to be measured
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from compiler import mapping
 from compiler.cost.node import node_cost
 from compiler.digital_engine import Digital
 from compiler.errors import CapacityError, UnsupportedError
 from compiler.ir import Alternative, Graph, Node, Placement
-from compiler.target import Analog, Host, Target
+from compiler.ops import product_shape
+from compiler.target import Host, Target
 from passes.base import Pass
 
 
@@ -22,37 +24,42 @@ class PlaceInFloat(Pass):
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph, placed."""
-        host = target.host[0]
-        refusals = tuple(
-            (name, reason)
-            for name, engine in target.chip.engines.items()
-            if (reason := why_not_float(name, engine))
-        )
-        reason = "; ".join(reason for _, reason in refusals) or "the only engine there is"
-        others = tuple(Alternative(name, "", None, None, None, why) for name, why in refusals)
-        nodes = []
-        for node in graph:
-            _demand_numbers(node)
-            try:
-                cost = node_cost(node, graph, host, target)
-            except CapacityError as error:
-                what = f"{node.op}: {error.message}"
-                raise CapacityError(
-                    what, code=error.code, node=node.name, hint=error.hint
-                ) from error
-            placement = Placement(
-                host, "", 1, True, reason, cost.energy_pj.value, cost.latency_ns, 0.0, "", others
-            )
-            nodes.append(replace(node, placement=placement))
-        if tuple(nodes) == graph.nodes:
-            return graph
-        return replace(graph, nodes=tuple(nodes))
+        nodes = tuple(_placed(node, graph, target) for node in graph)
+        return graph if nodes == graph.nodes else replace(graph, nodes=nodes)
 
 
-def why_not_float(name: str, engine: Analog | Digital | Host) -> str:
-    """Why an engine cannot compute in the model's own floats, or an empty string when it can."""
+def _placed(node: Node, graph: Graph, target: Target) -> Node:
+    """A node on the first engine that can compute it, the host last."""
+    _demand_numbers(node)
+    refusals: list[Alternative] = []
+    for name in sorted(target.chip.engines, key=lambda name: name == target.host[0]):
+        why = why_not_float(name, node, graph, target)
+        if not why:
+            break
+        refusals.append(Alternative(name, "", None, None, None, why))
+    else:
+        raise AssertionError("the host takes any node")
+    reason = "; ".join(other.reason for other in refusals) or "it computes in the model's floats"
+    try:
+        cost = node_cost(node, graph, name, target)
+    except CapacityError as error:
+        what = f"{node.op}: {error.message}"
+        raise CapacityError(what, code=error.code, node=node.name, hint=error.hint) from error
+    energy_pj, latency_ns = cost.energy_pj.value, cost.latency_ns
+    resident = name == target.host[0] or product_shape(node, graph) is None
+    placement = Placement(
+        name, "", 1, resident, reason, energy_pj, latency_ns, 0.0, "", tuple(refusals)
+    )
+    return replace(node, placement=placement)
+
+
+def why_not_float(name: str, node: Node, graph: Graph, target: Target) -> str:
+    """Why an engine cannot compute a node in the model's own floats, or an empty string when it can."""
+    engine = target.chip.engines[name]
     if isinstance(engine, Host):
         return ""
+    if isinstance(engine, Digital) and engine.arithmetic == "float32":
+        return mapping.why_not_float(node, graph, engine)
     computes = "in int8" if isinstance(engine, Digital) else "on digits of weights in cells"
     return f"the {name} engine computes {computes}, and nothing is quantized (--precision float)"
 

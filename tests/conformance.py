@@ -1,82 +1,77 @@
 """Counts how many of ONNX's own backend tests the compiler passes: compiled with --precision float, packaged, simulated.
 
 `make conformance` runs all of them. A test passes when every output has the wanted type, shape and values (by the rules of
-onnx.backend.test.runner); it is refused when the compiler says in one line which operation or value it cannot take; anything else fails.
+onnx.backend.test.runner); it is refused when the compiler says in one line which operation or value it cannot take; anything else fails,
+a process that dies, takes too long or too much memory too. On a chip whose engine computes in floats the tests are counted apart whose
+work was done by our own kernels and not by ONNX Runtime; `--constants` makes the models' inputs constants where there are several, so
+that weights are weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import resource
+import signal
 import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnx.backend.test
-from onnx.backend.test.loader import load_model_tests
 
 import joulec
 from compiler.errors import CompileError
+from compiler.ops import VIEWS
+from tests.onnx_cases import Case, load, names, plain, tier
 
-KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "light")
-# Tier 1: fixed sizes, no sub-graph, plain element types, only what edge devices are asked for. Tier 2: with any operation of ONNX.
-_EDGE = """
-    Abs Add And ArgMax ArgMin Attention AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv
-    ConvInteger ConvTranspose Cos DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand
-    Flatten Floor GRU Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid
-    HardSwish Hardmax Identity InstanceNormalization LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
-    LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mul Neg Not Or PRelu Pad Pow
-    QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
-    ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Shrink Sigmoid Sign
-    Sin Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tanh ThresholdedRelu Tile TopK
-    Transpose Unsqueeze Upsample Where Xor
-"""
-EDGE = frozenset(_EDGE.split())
-PLAIN = ("FLOAT", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "BOOL")
 Verdict = Literal["passed", "refused", "failed"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One of ONNX's tests: a model, and pairs of inputs and outputs by position."""
-
-    name: str
-    kind: str
-    model: onnx.ModelProto
-    data: Sequence[tuple[list[Any], list[Any]]]
-    rtol: float
-    atol: float
+FLOAT_CHIP = str(Path(__file__).parent / "chips" / "float_digital.toml")
+TIME_S = 120  # for one test; the slowest takes ten
+MEMORY_BYTES = 8 << 30
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a test, and why where it did not pass."""
+    """What became of a test, and why where it did not pass.
+
+    `own` are the operations that our own kernels computed, `macs` how many multiplications were among them; `ulps` is how far the floats of
+    the outputs are from the wanted ones, in units of the last place.
+    """
 
     name: str
     tier: int
     verdict: Verdict
     why: str = ""
+    own: tuple[str, ...] = ()
+    macs: int = 0
+    ulps: int = 0
+
+
+@dataclass(frozen=True)
+class Way:
+    """How tests are run: on a chip, and with all inputs but the first made constants or not."""
+
+    target: str = "diana_digital"
+    constants: bool = False
 
 
 def compile_and_run(
-    model: onnx.ModelProto, inputs: Mapping[str, Any], target: str = "diana_digital"
-) -> list[Any]:
+    model: onnx.ModelProto, inputs: Mapping[str, Any], target: str
+) -> tuple[list[Any], joulec.Compiled]:
     """The outputs of a model: compiled to a package in a folder, and run from there. Free sizes are those of the inputs."""
     options = joulec.Options(precision="float", bind=_sizes(model, inputs))
     with tempfile.TemporaryDirectory() as folder:
         joulec.compile(model, target, options=options, output=Path(folder) / "package")
-        return joulec.run(Path(folder) / "package", inputs)
+        package = joulec.load(Path(folder) / "package")
+        return joulec.run(package, inputs), package
 
 
 def _sizes(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, int]:
@@ -90,123 +85,75 @@ def _sizes(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-# -- the tests
-
-
-def names(kinds: Sequence[str] = KINDS) -> list[tuple[str, str]]:
-    """(kind, name) of every test."""
-    return [(kind, name) for kind in kinds for name in _index(kind)]
-
-
-def load(kind: str, name: str) -> Case:
-    """A test by its name."""
-    found = _index(kind)[name]
-    if kind == "light":
-        return _light(Path(found))
-    if not found.model_dir:
-        return Case(name, kind, found.model, found.data_sets, found.rtol, found.atol)
-    folder = Path(found.model_dir)
-    model = onnx.load(folder / "model.onnx")
-    data = [
-        (_files(one, "input", model.graph.input), _files(one, "output", model.graph.output))
-        for one in sorted(folder.glob("test_data_set*"))
-    ]
-    return Case(name, kind, model, data, found.rtol, found.atol)
-
-
-@cache
-def _index(kind: str) -> dict[str, Any]:
-    if kind == "light":
-        folder = Path(onnx.backend.test.__file__).parent / "data" / "light"
-        return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # the tests' own arithmetic overflows on purpose
-        return {
-            case.name: case for case in sorted(load_model_tests(kind=kind), key=lambda c: c.name)
-        }
-
-
-def _light(path: Path) -> Case:
-    """One of the nine graphs of well-known networks, with the output that onnx ships for inputs made by a rule."""
-    model = onnx.load(path)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = []
-    for value in model.graph.input:
-        if value.name not in weights:
-            dims = value.type.tensor_type.shape.dim
-            shape = tuple(dim.dim_value if dim.HasField("dim_value") else 1 for dim in dims)
-            count = int(np.prod(shape))
-            inputs.append((np.arange(count).reshape(shape) / count).astype(np.float32))
-    outputs = []
-    for index in range(len(model.graph.output)):
-        data = path.with_name(f"{path.stem}_output_{index}.pb").read_bytes()
-        outputs.append(onnx.numpy_helper.to_array(onnx.TensorProto.FromString(data)))
-    return Case(path.stem, "light", model, [(inputs, outputs)], 1e-3, 1e-7)
-
-
-def _files(folder: Path, which: str, values: Sequence[onnx.ValueInfoProto]) -> list[Any]:
-    count = len(list(folder.glob(f"{which}_*.pb")))
-    return [_value((folder / f"{which}_{i}.pb").read_bytes(), values[i].type) for i in range(count)]
-
-
-def _value(data: bytes, kind: onnx.TypeProto) -> Any:
-    if kind.HasField("sequence_type"):
-        return onnx.numpy_helper.to_list(onnx.SequenceProto.FromString(data))
-    if kind.HasField("optional_type"):
-        return onnx.numpy_helper.to_optional(onnx.OptionalProto.FromString(data))
-    return onnx.numpy_helper.to_array(onnx.TensorProto.FromString(data))
-
-
-def tier(model: onnx.ModelProto) -> int:
-    """1, 2, or 3: free sizes, sub-graphs, other element types or domains."""
-    for value in [*model.graph.input, *model.graph.output]:
-        tensor = value.type.tensor_type
-        plain = onnx.TensorProto.DataType.Name(tensor.elem_type) in PLAIN
-        if not plain or not all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-            return 3
-    for node in model.graph.node:
-        graphs = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
-        if graphs or node.domain not in ("", "ai.onnx"):
-            return 3
-    return 1 if all(node.op_type in EDGE for node in model.graph.node) else 2
+def with_constants(
+    model: onnx.ModelProto, inputs: Mapping[str, Any]
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The model with all inputs but the first made constants, as far as they are tensors of numbers, and what is left to hand in."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    changed.ir_version = max(changed.ir_version, 4)
+    left = dict(inputs)
+    for value in list(changed.graph.input)[1:]:
+        data = left.get(value.name)
+        if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
+            changed.graph.initializer.append(onnx.numpy_helper.from_array(data, value.name))
+            changed.graph.input.remove(value)
+            del left[value.name]
+    return changed, left
 
 
 # -- judging
 
 
-def judge(case: Case, target: str = "diana_digital") -> Result:
+def judge(case: Case, way: Way = Way()) -> Result:
     """Compiles and runs a test, and compares."""
     level = tier(case.model) if case.kind == "node" else 4
     weights = {tensor.name for tensor in case.model.graph.initializer}
     slots = [value.name for value in case.model.graph.input]
     free = [name for name in slots if name not in weights]
+    own: dict[str, int] = {}
+    furthest = 0
     try:
-        for inputs, wanted in case.data:
-            given = [_plain(item) for item in inputs]
+        for inputs, outputs in case.data:
+            given = [plain(item) for item in inputs]
             feed = dict(zip(slots if len(given) == len(slots) else free, given, strict=False))
-            found = compile_and_run(case.model, feed, target)
-            why = difference([_plain(item) for item in wanted], found, case)
+            model = case.model
+            if way.constants:
+                model, feed = with_constants(model, feed)
+            found, package = compile_and_run(model, feed, way.target)
+            wanted = [plain(item) for item in outputs]
+            why = difference(wanted, found, case)
             if why:
                 return Result(case.name, level, "failed", why)
+            own.update(own_work(package))
+            furthest = max(furthest, ulps(wanted, found))
     except CompileError as error:
         clean = error.code != "P002"  # what compiled has to run
         return Result(case.name, level, "refused" if clean else "failed", error.line())
     except Exception as error:  # any kind: it is a traceback that a user would see
         return Result(case.name, level, "failed", f"{type(error).__name__}: {error}")
-    return Result(case.name, level, "passed")
+    return Result(case.name, level, "passed", "", tuple(own), sum(own.values()), furthest)
 
 
-def _plain(value: Any) -> Any:
-    """A value of a test as users hand it in."""
-    if isinstance(value, onnx.TensorProto):
-        return onnx.numpy_helper.to_array(value)
-    if isinstance(value, onnx.SequenceProto):
-        return onnx.numpy_helper.to_list(value)
-    if isinstance(value, onnx.OptionalProto):
-        return onnx.numpy_helper.to_optional(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return np.asarray(value) if isinstance(value, np.generic) else value
+def own_work(package: joulec.Compiled) -> dict[str, int]:
+    """The operations of a plan that our kernels compute, with their MACs; what only looks at data in another shape is none."""
+    own: dict[str, int] = {}
+    for step in package.plan.steps:
+        if not step.payload and step.op not in VIEWS:
+            own[step.op] = own.get(step.op, 0) + step.macs
+    return own
+
+
+def ulps(wanted: Any, found: Any) -> int:
+    """The largest distance between float32 numbers, in units of the last place of the wanted; beside zeros not counted."""
+    if isinstance(wanted, list):
+        return max((ulps(w, f) for w, f in zip(wanted, found, strict=True)), default=0)
+    wanted, found = np.asarray(wanted), np.asarray(found)
+    if wanted.dtype != np.float32 or not wanted.size:
+        return 0
+    with np.errstate(all="ignore"):
+        steps = np.abs(found.astype(np.float64) - wanted) / np.spacing(np.abs(wanted))
+    return int(np.nan_to_num(steps[np.isfinite(wanted) & (np.abs(wanted) > 1e-3)]).max(initial=0))
 
 
 def difference(wanted: Any, found: Any, case: Case, where: str = "outputs") -> str:
@@ -240,35 +187,71 @@ def difference(wanted: Any, found: Any, case: Case, where: str = "outputs") -> s
 # -- the run
 
 
-def _judge_named(item: tuple[str, str, str]) -> Result:
-    kind, name, target = item
+def _begin() -> None:
+    """In each worker: no test may take all memory."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def _judge_named(item: tuple[str, str, Way]) -> Result:
+    kind, name, way = item
+    signal.alarm(TIME_S)  # which ends the process
     with np.errstate(all="ignore"):
-        return judge(load(kind, name), target)
+        result = judge(load(kind, name), way)
+    signal.alarm(0)
+    return result
 
 
-def run(items: Sequence[tuple[str, str]], target: str, jobs: int) -> Iterator[Result]:
+def run(items: Sequence[tuple[str, str]], way: Way, jobs: int) -> Iterator[Result]:
     """Judges tests in processes of their own, in order. One that kills its process fails alone."""
     position = 0
     while position < len(items):
         try:
-            for result in _judged(items[position:], target, jobs):
+            for result in _judged(items[position:], way, jobs):
                 yield result
                 position += 1
         except BrokenProcessPool:  # by the next test, or by one that ran beside it
-            yield _judged_alone(items[position], target)
+            yield _judged_alone(items[position], way)
             position += 1
 
 
-def _judged(items: Sequence[tuple[str, str]], target: str, jobs: int) -> Iterator[Result]:
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from pool.map(_judge_named, [(*item, target) for item in items])
+def _judged(items: Sequence[tuple[str, str]], way: Way, jobs: int) -> Iterator[Result]:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _begin) as pool:
+        yield from pool.map(_judge_named, [(*item, way) for item in items])
 
 
-def _judged_alone(item: tuple[str, str], target: str) -> Result:
+def _judged_alone(item: tuple[str, str], way: Way) -> Result:
     try:
-        return next(_judged([item], target, 1))
+        return next(_judged([item], way, 1))
     except BrokenProcessPool:
-        return Result(item[1], 4, "failed", "its process died")
+        return Result(item[1], 4, "failed", f"its process died, or took more than {TIME_S} s")
+
+
+def report(results: Sequence[Result]) -> list[str]:
+    """The count by tier, what our own kernels computed, and the results farthest off."""
+    counts: dict[int, Counter[str]] = {level: Counter() for level in (1, 2, 3, 4)}
+    for result in results:
+        counts[result.tier][result.verdict] += 1
+    lines = []
+    total: Counter[str] = Counter()
+    said = ("edge operations, fixed sizes", "any operation, fixed sizes", "all node tests", "all")
+    for level, what in zip((1, 2, 3, 4), said, strict=True):
+        total += counts[level]
+        lines.append(
+            f"tier {level} ({what}): {total['passed']} of {total.total()}, {total['refused']} refused"
+        )
+    own = [result for result in results if result.own and result.verdict == "passed"]
+    if own:
+        operations = Counter(op for result in own for op in set(result.own))
+        lines.append(
+            f"computed by our own kernels: work of {len(own)} of the tests that passed, "
+            f"MACs of {sum(result.macs > 0 for result in own)}: "
+            + ", ".join(f"{op} {count}" for op, count in operations.most_common())
+        )
+    farthest = sorted(results, key=lambda result: -result.ulps)[:3]
+    told = ", ".join(f"{result.name} {result.ulps}" for result in farthest)
+    lines.append(f"farthest off, in units of the last place of float32: {told}")
+    failed, refused = total["failed"], total["refused"]
+    return [*lines, f"{total['passed']} passed, {failed} failed, {refused} skipped"]
 
 
 def main() -> int:
@@ -276,31 +259,26 @@ def main() -> int:
     from importlib.metadata import version
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", default="diana_digital")
+    parser.add_argument("--target", default="diana_digital", help="a chip; `float` is the test chip that computes in floats")  # fmt: skip
+    parser.add_argument("--constants", action="store_true", help="all inputs but the first are constants")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="a part of the tests' names")
     asked = parser.parse_args()
+    way = Way(FLOAT_CHIP if asked.target == "float" else asked.target, asked.constants)
     items = [item for item in names() if asked.only in item[1]]
-    counts: dict[int, Counter[str]] = {level: Counter() for level in (1, 2, 3, 4)}
-    for position, result in enumerate(run(items, asked.target, asked.jobs), 1):
-        counts[result.tier][result.verdict] += 1
+    results = []
+    for result in run(items, way, asked.jobs):
+        results.append(result)
         if result.verdict != "passed":
             print(f"{result.verdict}: {result.name}: {result.why[:400]}", flush=True)
         if sys.stderr.isatty():
-            print(f"\r{position}/{len(items)}", end="", file=sys.stderr)
+            print(f"\r{len(results)}/{len(items)}", end="", file=sys.stderr)
     print(
-        f"ONNX backend tests on {asked.target}, --precision float; onnx {version('onnx')}, "
-        f"onnxruntime {version('onnxruntime')}, numpy {version('numpy')}; {datetime.date.today()}"
+        f"ONNX backend tests on {asked.target}, --precision float{', inputs as constants' if asked.constants else ''}; "
+        f"onnx {version('onnx')}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}; {datetime.date.today()}"
     )
-    total: Counter[str] = Counter()
-    said = ("edge operations, fixed sizes", "any operation, fixed sizes", "all node tests", "all")
-    for level, what in zip((1, 2, 3, 4), said, strict=True):
-        total += counts[level]
-        print(
-            f"tier {level} ({what}): {total['passed']} of {total.total()}, {total['refused']} refused"
-        )
-    print(f"{total['passed']} passed, {total['failed']} failed, {total['refused']} skipped")
-    return 1 if total["failed"] else 0
+    print("\n".join(report(results)))
+    return 1 if any(result.verdict == "failed" for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.conformance import KINDS, Case, difference, judge, load, names, run
+from tests.conformance import FLOAT_CHIP, Way, difference, judge, run
+from tests.onnx_cases import KINDS, Case, load, names
 
 SAMPLE = 150
 # Tests whose models were once refused or misread, and one of each kind of value that is no tensor of numbers.
@@ -42,9 +43,22 @@ def test_a_sample_of_onnx_s_own_tests() -> None:
     assert len(refused) <= 4, refused
 
 
+@pytest.mark.parametrize("constants", [False, True])
+def test_a_sample_on_our_own_kernels(constants: bool) -> None:
+    """What ONNX Runtime computes elsewhere, the test chip that computes in floats gives to our kernels; 1 test in 12 of those it could take."""
+    words = ("conv", "gemm", "matmul", "pool", "Conv", "Linear", "Pool", "add", "mul", "relu", "clip", "hardswish", "sigmoid")  # fmt: skip
+    could = [item for item in names(KINDS[:-1]) if any(word in item[1] for word in words)]
+    way = Way(FLOAT_CHIP, constants)
+    results = [judge(load(kind, name), way) for kind, name in could[:: 6 if constants else 12]]
+    assert not [result for result in results if result.verdict == "failed"]
+    own = [result for result in results if result.own]
+    assert len(own) > len(results) // 4
+    assert sum(result.macs > 0 for result in own) >= (5 if constants else 1)
+
+
 @pytest.mark.slow
 def test_all_of_onnx_s_own_tests() -> None:
-    results = list(run(names(), "diana_digital", 2))
+    results = list(run(names(), Way(), 2))
     assert [result for result in results if result.verdict == "failed"] == []
     passed = {level: sum(r.tier <= level for r in results if r.verdict == "passed") for level in (1, 2, 4)}  # fmt: skip
     assert passed[1] == 927

@@ -72,7 +72,11 @@ def test_the_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "W001" not in err
     plan = joulec.load(tmp_path / "out").plan
     assert plan.notes[-1].startswith("nothing is quantized (--precision float): ")
-    assert [name.partition("(")[0] for name in plan.pipeline] == ["EliminateDead", "PlaceInFloat"]
+    assert [name.partition("(")[0] for name in plan.pipeline] == [
+        "EliminateDead",
+        "LowerConvolution",
+        "PlaceInFloat",
+    ]
     assert plan.divergence_total == 0
 
 

@@ -16,7 +16,8 @@ from compiler.interpreter import Interpreter, Model
 from compiler.onnx_import import import_onnx
 from compiler.reference_host import why_not_exchanged, why_reference
 from compiler.runtime_host import RuntimeModel
-from tests.conformance import Case, difference, load
+from tests.conformance import difference
+from tests.onnx_cases import Case, load
 
 
 def feed_of(case: Case) -> Mapping[str, Any]:

@@ -53,8 +53,9 @@ def node_cost(
     if node.op in VIEWS or (node.op == "DequantizeLinear" and not on_host):
         return NOTHING
     data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
-    sizes_in = {name: value_bytes(graph.types[name], on_host) for name in data}
-    sizes_out = {name: value_bytes(graph.types[name], on_host) for name in node.outputs if name}
+    in_floats = on_host or (isinstance(unit, Digital) and unit.arithmetic == "float32")
+    sizes_in = {name: value_bytes(graph.types[name], in_floats) for name in data}
+    sizes_out = {name: value_bytes(graph.types[name], in_floats) for name in node.outputs if name}
     bytes_in, bytes_out = sum(sizes_in.values()), sum(sizes_out.values())
     home_in, home_out = (_home(sizes, homes or {}, target) for sizes in (sizes_in, sizes_out))
     shape = product_shape(node, graph)
@@ -130,7 +131,8 @@ def weight_load_cost(
             return _powered(StepCost(odimo.load_ns(shape, unit), cost.parts), unit, target)
     elif isinstance(unit, Digital):
         assert unit.array is not None
-        cost = digital.load_cost(shape.weights, weight_home, unit.array, target)
+        size_bytes = shape.weights * unit.array.number_bytes
+        cost = digital.load_cost(size_bytes, weight_home, unit.array, target)
         if unit.array.odimo is not None and unit.array.odimo.value:
             return StepCost(0.0, cost.parts)
     else:
