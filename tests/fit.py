@@ -1,4 +1,4 @@
-"""Remakes the fitted constants, the table of constants in docs/energy.md, and the scatter plot docs/validation.svg.
+"""Remakes the fitted constants, their page docs/formulas/constants.md, and the scatter plot docs/validation.svg.
 
 Run by `make fit`. The silicon is ../shared/silicon/shown.csv, or what JOULEC_SILICON names.
 """
@@ -16,10 +16,18 @@ from compiler.cost.parts.constants import Components, constants_table, load_comp
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTANTS = ROOT / "compiler" / "components" / "constants.toml"
-PAGE = ROOT / "docs" / "energy.md"
+CONSTANTS_PAGE = ROOT / "docs" / "formulas" / "constants.md"
 PICTURE = ROOT / "docs" / "validation.svg"
 TITLE = "Efficiency of published macros, each chip left out of the fit"
-MARKS = ("<!-- constants: make fit -->\n", "<!-- end of constants -->\n")
+HEAD = """\
+# Constants
+
+Printed by `make fit` from `compiler/components/constants.toml`. The ending of a name is its unit: _ff femtofarad, _ua microampere, _pw picowatt,
+_ns nanosecond, _pj_per_bit picojoule a bit, _ff_per_um femtofarad a micrometre; shares and factors have none. Capacitances are those at
+the node given. The interval of a fitted constant is two standard deviations of the fit with its prior. A chip file may put its own in
+their place (`[components]`); defaults stand in for what a table of macros leaves out.
+
+"""
 
 
 def silicon() -> Path:
@@ -38,11 +46,9 @@ def refitted(text: str, components: Components) -> str:
     return text
 
 
-def with_table(page: str, components: Components) -> str:
-    """The page with the table of constants between its marks replaced."""
-    before, rest = page.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}{constants_table(components)}{MARKS[1]}{after}"
+def constants_page(components: Components) -> str:
+    """The page of all constants."""
+    return HEAD + constants_table(components)
 
 
 def picture(rows: list[Row], components: Components) -> str:
@@ -55,7 +61,7 @@ def main() -> None:
     rows, shipped = read_table(silicon()), load_components()
     components = fit(rows, shipped)
     CONSTANTS.write_text(refitted(CONSTANTS.read_text(encoding="utf-8"), components), "utf-8")
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), components), "utf-8")
+    CONSTANTS_PAGE.write_text(constants_page(components), "utf-8")
     PICTURE.write_text(picture(rows, components), "utf-8")
 
 

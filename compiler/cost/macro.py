@@ -36,7 +36,7 @@ from compiler.cost.parts.adders import (
 from compiler.cost.parts.array import bias_fj, bitlines_fj, cells_fj, latches_fj, leakage_fj, row_fj
 from compiler.cost.parts.constants import Components
 from compiler.cost.parts.converter import conversion_fj
-from compiler.cost.parts.silicon import Silicon, over_intervals
+from compiler.cost.parts.silicon import Silicon, over_intervals, silicon_at
 from compiler.units import Estimate
 
 # Where the adders, or the converter and its cells, are.
@@ -155,9 +155,7 @@ def energy_fj(macro: Macro, silicon: Silicon) -> dict[str, float]:
 
 def silicon_of(macro: Macro, components: Components) -> Silicon:
     """The conditions of a macro, with the constants at their values."""
-    return Silicon(
-        components.values, components.scale(macro.node_nm), macro.supply_v, macro.node_nm
-    )
+    return silicon_at(components, macro.node_nm, macro.supply_v)
 
 
 def one_bit_mac(macro: Macro, components: Components) -> dict[str, Estimate]:

@@ -124,7 +124,7 @@ def load_components() -> Components:
 
 
 def constants_table(components: Components) -> str:
-    """The constants as the table that docs/energy.md shows."""
+    """The constants as the table that docs/formulas/constants.md shows."""
     lines = ["| constant | value | low | high | node (nm) | supply (V) | source |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name, constant in {**components.constants, **components.defaults}.items():

@@ -61,6 +61,11 @@ class Silicon:
         return self.values["activity"] if self.input_toggle is None else self.input_toggle
 
 
+def silicon_at(components: Components, node_nm: float, supply_v: float) -> Silicon:
+    """The conditions at a node and supply, with the constants at their values."""
+    return Silicon(components.values, components.scale(node_nm), supply_v, node_nm)
+
+
 Formula = Callable[[Silicon], Mapping[str, float]]
 
 

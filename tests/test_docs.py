@@ -1,0 +1,97 @@
+"""The pages of formulas: every worked example gives what the page says, and every formula and component has its page."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.cost.node import node_cost
+from compiler.cost.parts import adders, array, assembled, converter, delay, memory, transport
+from compiler.cost.parts.constants import load_components
+from compiler.cost.parts.library import COMPONENTS
+from compiler.cost.parts.silicon import silicon_at
+from compiler.target import load_target
+from compiler.text import from_text
+from tests.fit import CONSTANTS_PAGE, constants_page
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted((DOCS / "formulas").glob("*.md"))
+FAMILIES = [page for page in PAGES if page.name not in ("README.md", "constants.md")]
+SECTIONS = ["Equation", "Symbols", "Source", "Left out", "Worked example"]
+MODULES = (adders, array, assembled, converter, delay, memory, transport)
+
+
+def names() -> dict[str, Any]:
+    """What the examples may use without importing it: the formulas, and how to come by silicon, a chip and a layer."""
+    found: dict[str, Any] = {
+        "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at, "replace": replace,
+        "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
+    }  # fmt: skip
+    for module in MODULES:
+        found |= {name: item for name, item in vars(module).items() if not name.startswith("_")}
+    return found
+
+
+def examples(page: Path) -> str:
+    """The interpreter's lines of a page."""
+    blocks = re.findall(r"(?ms)^```pycon\n(.*?)^```$", page.read_text(encoding="utf-8"))
+    return "\n".join(blocks)
+
+
+@pytest.mark.parametrize("page", [*FAMILIES, DOCS / "formulas" / "README.md"], ids=lambda p: p.stem)
+def test_the_worked_examples(page: Path) -> None:
+    test = doctest.DocTestParser().get_doctest(examples(page), names(), page.name, str(page), 0)
+    assert test.examples, "no worked example"
+    told: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(test, out=told.append)
+    assert result.failed == 0, "".join(told)
+
+
+@pytest.mark.parametrize("page", FAMILIES, ids=lambda page: page.stem)
+def test_each_page_has_its_parts(page: Path) -> None:
+    assert re.findall(r"(?m)^## (.*)$", page.read_text(encoding="utf-8")) == SECTIONS
+
+
+def test_every_module_and_component_has_its_page() -> None:
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in FAMILIES}
+    everything = "\n".join(pages.values())
+    for module in (*MODULES, "analog", "digital", "host"):
+        name = module if isinstance(module, str) else module.__name__.rsplit(".", 1)[-1]
+        assert f"{name}.py`" in everything, name
+    index = (DOCS / "formulas" / "README.md").read_text(encoding="utf-8")
+    for component in COMPONENTS:
+        assert f"`{component}`" in index, component
+        assert f"`{component}`" in everything, component
+
+
+def test_every_constant_that_a_formula_reads_is_in_the_library() -> None:
+    known = load_components().constants
+    for module in MODULES:
+        tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        read = {
+            node.slice.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.slice, ast.Constant)
+            and ast.unparse(node.value).endswith("values")
+        }
+        assert read <= set(known), module.__name__
+
+
+def test_the_page_of_constants_is_the_file_s() -> None:
+    assert CONSTANTS_PAGE.read_text(encoding="utf-8") == constants_page(load_components()), (
+        "make fit"
+    )
+
+
+def test_links_between_the_pages_hold() -> None:
+    for page in [*PAGES, *DOCS.glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
