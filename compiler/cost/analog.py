@@ -19,7 +19,7 @@ copies.
 
 from __future__ import annotations
 
-from compiler.cost.memory import read_energy, transfer_ns, write_energy
+from compiler.cost.memory import product_transfers, read_energy, transfer_ns
 from compiler.cost.step import StepCost
 from compiler.mapping import AnalogLayout
 from compiler.target import Analog, Target
@@ -47,15 +47,12 @@ def product_cost(
     recombination = engine.recombine_pj.estimate.times(conversions)
     cells = outputs * layout.unroll.rows
     compute = _cells(engine, cells, drivers, conversions) + recombination
-    memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
-        output_bytes, output_home, target
+    moved = product_transfers(
+        input_bytes, layout.input_reads, input_home, output_bytes, output_home, target
     )
     steps_ns = layout.unroll.activations * layout.rounds * layout.steps * engine.step_ns.value
-    transfers_ns = transfer_ns(input_bytes * layout.input_reads, input_home, target) + transfer_ns(
-        output_bytes, output_home, target
-    )
-    latency_ns = max(steps_ns, transfers_ns)
-    return StepCost(latency_ns, {"compute": compute, "conversion": conversion, "memory": memory})
+    parts = {"compute": compute, "conversion": conversion, **moved.parts}
+    return StepCost(max(steps_ns, moved.latency_ns), parts)
 
 
 def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from compiler.cost.memory import read_energy, transfer_ns, write_energy
+from compiler.cost.memory import product_transfers, read_energy, transfer_ns, write_energy
 from compiler.cost.step import StepCost
 from compiler.digital_engine import MacArray, VectorUnit
 from compiler.mapping import DigitalLayout
@@ -34,15 +34,13 @@ def product_cost(
 ) -> StepCost:
     """One layer on the array, without its weight load and without static power."""
     compute = _compute(layout, array)
-    memory = read_energy(input_bytes * layout.input_reads, input_home, target) + write_energy(
-        output_bytes, output_home, target
+    moved = product_transfers(
+        input_bytes, layout.input_reads, input_home, output_bytes, output_home, target
     )
     cycles = layout.rounds * (layout.row_steps * array.step_cycles + array.overhead_cycles)
     cycles += ceil((input_bytes + output_bytes) / array.activation_bytes_per_cycle.value)
     latency_ns = cycles * target.cycle_ns
-    transfers_ns = transfer_ns(input_bytes * layout.input_reads, input_home, target)
-    transfers_ns += transfer_ns(output_bytes, output_home, target)
-    return StepCost(max(latency_ns, transfers_ns), {"compute": compute, "memory": memory})
+    return StepCost(max(latency_ns, moved.latency_ns), {"compute": compute, **moved.parts})
 
 
 def _compute(layout: DigitalLayout, array: MacArray) -> Estimate:

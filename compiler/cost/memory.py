@@ -99,3 +99,32 @@ def move(
     )
     energy = read_energy(read_bytes, source, target) + write_energy(written_bytes, sink, target)
     return StepCost(latency_ns, {"memory": energy})
+
+
+def product_transfers(
+    input_bytes: float,
+    reads: float,
+    input_home: str,
+    output_bytes: float,
+    output_home: str,
+    target: Target,
+) -> StepCost:
+    """What a matrix product reads and writes: its input `reads` times over, its output once; each memory's port sets its own pace.
+
+    An input that lies farther out is brought into the nearest memory, line by line, and read again from there, where that takes less.
+    """
+    near = next(iter(target.memories))
+    energy = read_energy(input_bytes * reads, input_home, target)
+    ports = {input_home: transfer_ns(input_bytes * reads, input_home, target)}
+    staged = read_energy(input_bytes, input_home, target) + write_energy(input_bytes, near, target)
+    staged += read_energy(input_bytes * reads, near, target)
+    if input_home != near and staged.value < energy.value:
+        energy = staged
+        ports = {
+            input_home: transfer_ns(input_bytes, input_home, target),
+            near: transfer_ns(input_bytes * (1 + reads), near, target),
+        }
+    out_ns = transfer_ns(output_bytes, output_home, target)
+    ports[output_home] = ports.get(output_home, 0.0) + out_ns
+    energy += write_energy(output_bytes, output_home, target)
+    return StepCost(max(ports.values()), {"memory": energy})
