@@ -270,12 +270,12 @@ def test_changes_of_form() -> None:
 
 
 def test_a_value_lies_as_near_as_its_size_allows() -> None:
-    sizes = {262144: "l1", 262145: "l2", 524288: "l2", 524289: "off_chip", 268435456: "off_chip"}
+    sizes = {262144: "l1", 262145: "l2", 524288: "l2", 524289: "off_chip", 4294967296: "off_chip"}
     assert {size: home_of(size, DIANA) for size in sizes} == sizes
     with pytest.raises(CapacityError) as caught:
-        home_of(268435457, DIANA)
+        home_of(4294967297, DIANA)
     assert caught.value.line() == (
-        "error[C001]: a value of 268,435,457 bytes fits no memory of diana; its largest holds 268,435,456 bytes; "
+        "error[C001]: a value of 4,294,967,297 bytes fits no memory of diana; its largest holds 4,294,967,296 bytes; "
         "take a chip with more memory, or a smaller input"
     )
 
