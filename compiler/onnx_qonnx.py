@@ -1,7 +1,8 @@
 """Rewrites QONNX (Brevitas, QKeras, FINN): Quant, BipolarQuant and Trunc become QuantizeLinear, Clip and DequantizeLinear.
 
 The meaning is that of the qonnx package's own executor (Pappalardo et al., "QONNX: Representing Arbitrary-Precision Quantized Neural
-Networks", 2022): y = (round(clip(x / scale + zero point)) - zero point) * scale, with bounds that follow from the bit width.
+Networks", 2022): y = (round(clip(x / scale + zero point)) - zero point) * scale, with bounds that follow from the bit width. QuantizeLinear
+rounds before it adds the zero point, so that an activation halfway between two steps goes to the other one where the zero point is odd.
 """
 
 from __future__ import annotations

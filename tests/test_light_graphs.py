@@ -33,8 +33,9 @@ def test_a_light_graph_gives_what_onnx_runtime_gives(name: str, tmp_path: Path) 
     options = joulec.Options(precision="float")
     joulec.compile(path, "diana", output=tmp_path / "p", options=options)
     package = joulec.load(tmp_path / "p")
+    inputs: Any = package.plan.inputs
     random = np.random.default_rng(0)
-    feed = {p.name: random.random(p.shape, np.float32) for p in package.plan.inputs}
+    feed = {port.name: random.random(port.shape, np.float32) for port in inputs}
     session = onnxruntime.InferenceSession(
         path, session_options(), providers=["CPUExecutionProvider"]
     )
