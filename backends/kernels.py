@@ -19,9 +19,8 @@ from compiler import numerics
 from compiler.errors import PackageError
 from compiler.ir import Array, Node, Quant, TensorType
 from compiler.numerics import Floats, Integers
-from compiler.onnx_export import digits_of_tiles
 from compiler.ops import VIEWS
-from compiler.slices import Cut
+from compiler.slices import Cut, digits_of_tiles
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,18 @@ def unsigned_digits(levels: int, digits: int) -> int:
     return digits if levels == 2 else digits - 1
 
 
+def digits_of_tiles(
+    tiles: npt.NDArray[np.generic], rows: int, groups: int, count: int, columns: int
+) -> npt.NDArray[np.int8]:
+    """The inverse of passes.pad_to_tiles: [G,row tiles,column tiles,rows,columns] -> [D,G,R,K]."""
+    _, row_count, column_count, array_rows, array_columns = tiles.shape
+    flat = tiles.transpose(0, 1, 3, 2, 4).reshape(
+        groups, row_count * array_rows, column_count * array_columns
+    )
+    digits = flat[:, :rows, : count * columns].reshape(groups, rows, count, columns)
+    return np.ascontiguousarray(digits.transpose(2, 0, 1, 3)).astype(np.int8)
+
+
 # -- inputs
 
 

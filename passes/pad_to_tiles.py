@@ -52,7 +52,7 @@ def _tile_columns(digits: Array, engine: Analog) -> int:
 
 
 def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:
-    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns]; the inverse is compiler.onnx_export.digits_of_tiles."""
+    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns]; the inverse is compiler.slices.digits_of_tiles."""
     count, groups, rows, columns = digits.shape
     row_tiles, column_tiles = (
         ceil(rows / array_rows),

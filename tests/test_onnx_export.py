@@ -15,9 +15,9 @@ from compiler.errors import UnsupportedError
 from compiler.interpreter import Model
 from compiler.ir import Graph, Node, Quant
 from compiler.numerics import Converter, Window
-from compiler.onnx_export import digits_of_tiles, export_onnx
+from compiler.onnx_export import export_onnx
 from compiler.ops import OWN
-from compiler.slices import Cut
+from compiler.slices import Cut, digits_of_tiles
 from compiler.text import from_text
 from compiler.text_stand_ins import random_array
 from compiler.verify import verify
