@@ -17,7 +17,7 @@ class MacArray(Strict):
     They multiply int8 unless `arithmetic` says otherwise.
     A step takes `cycles_per_step` cycles: more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
     groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital in-memory computing): using a weight costs no
-    read, and a layer that stays takes whole arrays of it. Lanes without work are gated unless `charges_idle_lanes`. `accumulate_pj` is
+    read, and a layer that stays takes whole arrays of it. Lanes without work are gated, or take `idle_lane_pj` in each step. `accumulate_pj` is
     what a step costs for each output beside its multiplications, where `mac_pj` does not include it. With `odimo` the cycles are counted
     as ODiMO counts them (compiler.cost.odimo).
     """
@@ -29,7 +29,6 @@ class MacArray(Strict):
     positions: Whole | None = None
     cycles_per_step: Whole | None = None
     holds_weights: Statement | None = None
-    charges_idle_lanes: Statement | None = None
     weight_memory_bytes: Whole
     weight_load_bytes_per_cycle: Whole
     activation_bytes_per_cycle: Whole
@@ -37,6 +36,7 @@ class MacArray(Strict):
     odimo: Statement | None = None
     mac_pj: Quantity
     accumulate_pj: Quantity | None = None
+    idle_lane_pj: Quantity | None = None
     weight_read_pj_per_byte: Quantity | None = None
     weight_write_pj_per_byte: Quantity
 
@@ -54,11 +54,6 @@ class MacArray(Strict):
     def is_in_memory(self) -> bool:
         """Whether the multipliers lie in the weights' memory."""
         return self.holds_weights is not None and self.holds_weights.value
-
-    @property
-    def is_ungated(self) -> bool:
-        """Whether lanes without work cost as much as others."""
-        return self.charges_idle_lanes is not None and self.charges_idle_lanes.value
 
     @property
     def row_lanes(self) -> int:

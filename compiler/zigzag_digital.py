@@ -63,11 +63,6 @@ def _steps_lines(source: Source) -> Iterator[str]:
             steps,
             f"operational_array.bit_serial_precision {source.array.bit_serial_precision:g} of {source.array.input_precision[0]}",
         )
-    yield source.statement(
-        "charges_idle_lanes",
-        True,
-        "operational_array.is_imc: ZigZag charges the multipliers of the whole macro",
-    )
 
 
 def _weight_memory(source: Source) -> tuple[str, Memory] | None:
@@ -148,11 +143,14 @@ def _mac_energy(source: Source, roles: Roles, reads_registers: bool) -> Iterator
     """The multiplier with the reads of its operands' registers; outputs' registers are told apart."""
     if source.array.is_imc:
         inputs, weights = source.array.input_precision
-        step = step_bits(source)
-        yield (
-            f'mac_pj = {{ component = "digital_array_mac", rows = {roles.rows}, outputs = {roles.columns}, weight_bits = {weights}, '
-            f"input_bits = {inputs}, input_bits_per_step = {step:g}, source = {toml_text(source.key('operational_array'))} }}"
-        )
+        bits = f"weight_bits = {weights}, input_bits = {inputs}"
+        step = f"input_bits_per_step = {step_bits(source):g}"
+        origin = f"source = {toml_text(source.key('operational_array'))}"
+        size = f"rows = {roles.rows}, outputs = {roles.columns}"
+        yield f'mac_pj = {{ component = "digital_array_mac", {size}, {bits}, {origin} }}'
+        component = f'component = "digital_array_accumulate", rows = {roles.rows}, {bits}, {step}'
+        yield f"accumulate_pj = {{ {component}, {origin} }}"
+        yield f'idle_lane_pj = {{ component = "digital_array_idle_lane", {bits}, {origin} }}'
         return
     unit = source.array.unit_energy or 0.0
     read = {"I1": source.registers("I1"), "I2": source.registers("I2") if reads_registers else {}}

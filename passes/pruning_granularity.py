@@ -55,7 +55,7 @@ def _array_that_whole_tiles_save(target: Target) -> tuple[int, int] | None:
         engine = target.analog[1]
         return engine.rows.value, engine.columns.value
     array = target.digital[1].array if target.digital else None
-    if array is not None and (array.is_in_memory or array.is_ungated):
+    if array is not None and (array.is_in_memory or array.idle_lane_pj is not None):
         return array.row_lanes, array.columns.value
     return None
 

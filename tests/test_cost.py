@@ -165,18 +165,20 @@ def test_an_array_that_sums_rows_charges_its_steps() -> None:
     assert found.latency_ns == (5 * 3 * 2 + 40 / 4) * 10
 
 
-def test_an_ungated_array_charges_every_lane_and_one_in_memory_no_read() -> None:
-    """5 blocks x 3 steps of 8 x 4 x 4 lanes."""
+def test_idle_lanes_take_what_the_chip_says_and_one_in_memory_reads_no_weight() -> None:
+    """5 blocks x 3 steps of 8 x 4 x 4 lanes do 400 MACs; the sums of 20 columns are accumulated in each step."""
     array = {
         "rows": {"value": 8, "source": "a test"},
         "holds_weights": {"value": True, "source": "a test"},
-        "charges_idle_lanes": {"value": True, "source": "a test"},
+        "idle_lane_pj": {"value": 0.05, "source": "a test"},
         "accumulate_pj": {"value": 0.1, "source": "a test"},
         "weight_read_pj_per_byte": None,
     }
     found = cost(DENSE, "digital", with_array(array))
-    lanes = 5 * 3 * 8 * 4 * 4
-    assert found.parts["compute"].value == pytest.approx(lanes * 0.25 + lanes / 8 * 0.1, rel=1e-12)
+    idle = 5 * 3 * 8 * 4 * 4 - 400
+    assert found.parts["compute"].value == pytest.approx(
+        400 * 0.25 + idle * 0.05 + 20 * 3 * 0.1, rel=1e-12
+    )
 
 
 def with_array(entries: dict[str, Any]) -> Target:

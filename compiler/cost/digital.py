@@ -4,10 +4,12 @@ An array computes a block of `columns` output channels x `positions` neighbourin
 
     steps   = blocks * ceil(patch rows / rows),  blocks = groups * ceil(K / columns) * blocks of positions
     cycles  = steps of the busiest array * cycles a step + its blocks * overhead + (input + output bytes) / port width
-    compute = MACs * E_mac + outputs * ceil(patch rows / rows) * E_accumulate + weight bytes read * E_weight
+    compute = MACs * E_mac + idle lanes * E_idle + outputs * ceil(patch rows / rows) * E_accumulate + weight bytes read * E_weight
 
-with as many weight bytes read as each block of positions needs, and none where the array holds the weights. Where idle lanes are charged,
-MACs and outputs are those of all lanes in all steps. With one row, one array and one cycle a step the cycles are those of DIANA's model
+with as many weight bytes read as each block of positions needs, and none where the array holds the weights. Idle lanes are those of all
+steps that have no MAC to do; where the chip does not tell what they take, they are gated.
+
+With one row, one array and one cycle a step the cycles are those of DIANA's model
 in ODiMO (hw_models.py).
 """
 
@@ -46,12 +48,13 @@ def product_cost(
 def _compute(layout: DigitalLayout, array: MacArray) -> Estimate:
     """The multiplications, what adds up their sums where that is told apart, and the weights read for them."""
     shape = layout.shape
-    macs = layout.lane_steps(array) if array.is_ungated else shape.macs
-    energy = array.mac_pj.estimate.times(macs)
+    energy = array.mac_pj.estimate.times(shape.macs)
+    if array.idle_lane_pj is not None:
+        idle = layout.lane_steps(array) - shape.macs
+        energy += array.idle_lane_pj.estimate.times(idle)
     if array.accumulate_pj is not None:
         used = shape.positions * shape.columns * shape.groups * ceil(shape.rows / array.row_lanes)
-        outputs = macs // array.row_lanes if array.is_ungated else used
-        energy += array.accumulate_pj.estimate.times(outputs)
+        energy += array.accumulate_pj.estimate.times(used)
     if array.weight_read_pj_per_byte is not None:
         energy += array.weight_read_pj_per_byte.estimate.times(layout.weight_bytes_read)
     return energy

@@ -67,29 +67,37 @@ def recombination(
 
 
 def digital_array_mac(
-    silicon: Silicon,
-    rows: float,
-    outputs: float,
-    weight_bits: float,
-    input_bits: float,
-    input_bits_per_step: float,
+    silicon: Silicon, rows: float, outputs: float, weight_bits: float, input_bits: float
 ) -> Parts:
-    """One MAC of a digital in-memory array over all steps of its input: its products and its shares of tree and accumulator."""
-    steps = input_bits / input_bits_per_step
+    """One MAC of a digital in-memory array over all steps of its input: its products, and its shares of latch and adder tree."""
     products = input_bits * weight_bits
-    width = weight_bits + log2(rows)
     tree = input_bits * adders.tree_adders(rows, weight_bits)
-    places = steps * adders.place_value_adders(input_bits_per_step, width)
     parts = {
         "driver": products * silicon.activity * silicon.fj(silicon.values["wordline_ff"]),
         "latch": latches_fj(silicon, input_bits) / outputs,
         "multiplier": adders.multipliers_fj(silicon, products),
         "adder_tree": adders.adders_fj(silicon, tree) / rows,
-        "place_value": adders.adders_fj(silicon, places) / rows,
     }
-    if steps > 1:
-        parts["accumulator"] = steps * adders.accumulator_fj(silicon, input_bits + width) / rows
     return with_control(silicon, parts)
+
+
+def digital_array_accumulate(
+    silicon: Silicon, rows: float, weight_bits: float, input_bits: float, input_bits_per_step: float
+) -> Parts:
+    """One output of a digital in-memory array over all steps of its inputs: its sums at place values, added up over the steps."""
+    steps = input_bits / input_bits_per_step
+    width = weight_bits + log2(rows)
+    places = steps * adders.place_value_adders(input_bits_per_step, width)
+    parts = {"place_value": adders.adders_fj(silicon, places)}
+    if steps > 1:
+        parts["accumulator"] = steps * adders.accumulator_fj(silicon, input_bits + width)
+    return with_control(silicon, parts)
+
+
+def digital_array_idle_lane(silicon: Silicon, weight_bits: float, input_bits: float) -> Parts:
+    """A lane without a weight whose products switch all the same, over all steps of its input."""
+    products = adders.multipliers_fj(silicon, input_bits * weight_bits)
+    return with_control(silicon, {"multiplier": products})
 
 
 def multiply_accumulate(silicon: Silicon, input_bits: float, weight_bits: float) -> Parts:

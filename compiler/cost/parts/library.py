@@ -88,17 +88,25 @@ COMPONENTS: dict[str, Component] = {
     ),
     "digital_array_mac": Component(
         "pj",
-        {
-            "rows": COUNT,
-            "outputs": COUNT,
-            "weight_bits": BITS,
-            "input_bits": BITS,
-            "input_bits_per_step": BITS,
-        },
+        {"rows": COUNT, "outputs": COUNT, "weight_bits": BITS, "input_bits": BITS},
         lambda s, g: assembled.digital_array_mac(
-            s, *_all_of(g, "rows", "outputs", "weight_bits", "input_bits", "input_bits_per_step")
+            s, *_all_of(g, "rows", "outputs", "weight_bits", "input_bits")
         ),
         "one MAC of a digital in-memory array over all steps of its input",
+    ),
+    "digital_array_accumulate": Component(
+        "pj",
+        {"rows": COUNT, "weight_bits": BITS, "input_bits": BITS, "input_bits_per_step": BITS},
+        lambda s, g: assembled.digital_array_accumulate(
+            s, *_all_of(g, "rows", "weight_bits", "input_bits", "input_bits_per_step")
+        ),
+        "one output of a digital in-memory array, added up over all steps of its inputs",
+    ),
+    "digital_array_idle_lane": Component(
+        "pj",
+        {"weight_bits": BITS, "input_bits": BITS},
+        lambda s, g: assembled.digital_array_idle_lane(s, *_all_of(g, "weight_bits", "input_bits")),
+        "a lane of a digital in-memory array without work, whose products switch all the same",
     ),
     "digital_array_step": Component(
         "ns",
