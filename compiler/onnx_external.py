@@ -2,69 +2,81 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import onnx
 
 from compiler.errors import ModelError
+from compiler.mapped import Bytes, file_of, hash_of, map_file
+
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
 
 
 class External:
-    """The files beside a model. `folder` is None for a model that came without one: then external data is refused."""
+    """The files beside a model. `folder` is None for a model that came without one: then external data is refused.
+
+    Their bytes are mapped, so they take no memory of the process's own and are read when they are looked at.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.files: list[Path] = []
-        self._sizes: dict[str, int] = {}
+        self._files: dict[str, Bytes] = {}
 
-    def read(self, tensor: onnx.TensorProto, size_bytes: int) -> bytes:
+    @property
+    def files(self) -> list[Path]:
+        """What was opened, in order of first use."""
+        folder = self.folder or Path()
+        return [folder / location for location in self._files]
+
+    def bytes_of(self, tensor: onnx.TensorProto, size_bytes: int) -> Bytes:
         """The bytes of a tensor; ModelError M006 when its entry is not one whole piece of a plain file inside the folder."""
         entries = [(entry.key, entry.value) for entry in tensor.external_data]
         fields = dict(entries)
-        if len(fields) != len(entries) or not fields.get("location"):
+        location = fields.get("location", "")
+        if len(fields) != len(entries) or not location:
             raise _refused(tensor, "it must have one location, and each key once")
-        path = self._path(tensor, fields["location"])
+        data = self._file(tensor, location)
         offset = _number(tensor, "offset", fields.get("offset", "0"))
         length = _number(tensor, "length", fields.get("length", str(size_bytes)))
         if length != size_bytes:
             raise _refused(tensor, f"its length is {length} bytes, the tensor has {size_bytes}")
-        if offset + length > self._sizes[fields["location"]]:
+        if offset + length > data.size:
             raise _refused(
                 tensor,
-                f"bytes {offset} to {offset + length} lie beyond the end of {path.name!r}, which has {self._sizes[fields['location']]}",
+                f"bytes {offset} to {offset + length} lie beyond the end of {location!r}, which has {data.size}",
             )
-        with _open(tensor, path) as file:
-            file.seek(offset)
-            return file.read(length)
+        return data[offset : offset + length]
 
     def digests(self) -> list[bytes]:
-        """The hash of each file that was read, in order of first use."""
-        found = []
-        for path in self.files:
-            with path.open("rb") as file:
-                found.append(hashlib.file_digest(file, "sha256").digest())
+        """The hash of each file that was opened, in order of first use. ModelError M006 for one that changed meanwhile."""
+        found = [hash_of(data) for data in self._files.values()]
+        for location, data in self._files.items():
+            file = file_of(data)
+            if file is not None and not file.is_unchanged():
+                raise ModelError(
+                    f"external data {location!r} changed while it was read", code="M006"
+                )
         return found
 
-    def _path(self, tensor: onnx.TensorProto, location: str) -> Path:
+    def _file(self, tensor: onnx.TensorProto, location: str) -> Bytes:
         if self.folder is None:
             raise _refused(
                 tensor,
                 "the model was handed in without its folder",
                 hint="hand in the path of its file",
             )
-        path = self.folder / location
-        if location not in self._sizes:
-            self._sizes[location] = _size_of(tensor, self.folder, location)
-            self.files.append(path)
-        return path
+        if location not in self._files:
+            try:
+                self._files[location] = map_file(_open(tensor, self.folder, location))
+            except OSError as error:
+                raise _refused(tensor, f"{location!r} cannot be read: {error.strerror}") from error
+        return self._files[location]
 
 
-def _size_of(tensor: onnx.TensorProto, folder: Path, location: str) -> int:
-    """The size of the file at a location, after all that could lead elsewhere is ruled out."""
+def _open(tensor: onnx.TensorProto, folder: Path, location: str) -> int:
+    """A handle of the plain file at a location, reached folder by folder so that nothing on the way can lead elsewhere."""
     parts = PurePosixPath(location).parts
     if (
         PurePosixPath(location).is_absolute()
@@ -73,28 +85,36 @@ def _size_of(tensor: onnx.TensorProto, folder: Path, location: str) -> int:
         or "\0" in location
     ):
         raise _refused(tensor, f"location {location!r} must lie inside the model's folder")
-    here = folder
-    for part in parts:
-        here = here / part
-        try:
-            found = os.lstat(here)
-        except OSError as error:
-            raise _refused(tensor, f"there is no file {location!r} beside the model") from error
-        if stat.S_ISLNK(found.st_mode):
-            raise _refused(tensor, f"location {location!r} leads through a symbolic link")
-    if not parts or not stat.S_ISREG(found.st_mode):
-        raise _refused(tensor, f"location {location!r} is not a regular file")
-    if found.st_nlink != 1:
-        raise _refused(tensor, f"{location!r} is a hard link to a file that has other names")
-    return found.st_size
-
-
-def _open(tensor: onnx.TensorProto, path: Path) -> BinaryIO:
-    """Opens a file that must still be no symbolic link."""
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+        for position, part in enumerate(parts, 1):
+            try:
+                is_link = stat.S_ISLNK(os.lstat(part, dir_fd=here).st_mode)
+            except OSError as error:
+                raise _refused(tensor, f"there is no file {location!r} beside the model") from error
+            if is_link:
+                raise _refused(tensor, f"location {location!r} leads through a symbolic link")
+            inner = _open_part(tensor, location, part, here, position == len(parts))
+            os.close(here)
+            here = inner
+        found = os.fstat(here)
+        if not stat.S_ISREG(found.st_mode):
+            raise _refused(tensor, f"location {location!r} is not a regular file")
+        if found.st_nlink != 1:
+            raise _refused(tensor, f"{location!r} is a hard link to a file that has other names")
+    except BaseException:
+        os.close(here)
+        raise
+    return here
+
+
+def _open_part(
+    tensor: onnx.TensorProto, location: str, part: str, folder: int, is_file: bool
+) -> int:
+    try:
+        return os.open(part, READ if is_file else READ | os.O_DIRECTORY, dir_fd=folder)
     except OSError as error:
-        raise _refused(tensor, f"{path.name!r} cannot be read: {error.strerror}") from error
+        raise _refused(tensor, f"{location!r} cannot be read: {error.strerror}") from error
 
 
 def _number(tensor: onnx.TensorProto, key: str, text: str) -> int:

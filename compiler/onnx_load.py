@@ -92,14 +92,14 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
     model = not_older_than_7(model)
     external = External(path.parent if path else None)
     weights = take_weights(model, limits, external)
-    for location in external.digests():
-        digest.update(location)
     inline_functions(model, limits)
     order = label_nodes(model.graph)
     unsorted = sort_nodes(model.graph, weights)
     check_operations(model)
     check_rules(model, weights)
     check_finite(model.graph, weights)
+    for file in external.digests():
+        digest.update(file)
     name = path.stem if path else model.graph.name or "model"
     files = (path, *external.files) if path else ()
     notes = ("the nodes of the file were not in execution order: sorted",) if unsorted else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -11,6 +11,7 @@ import onnx
 
 from compiler.errors import ModelError
 from compiler.ir import DTYPE_BITS, Array
+from compiler.mapped import blocks
 from compiler.onnx_external import External
 from compiler.ops import dtype_name
 
@@ -38,7 +39,10 @@ class Limits:
     def check_count(self, count: int) -> None:
         """ModelError M008 for too many nodes."""
         if count > self.nodes:
-            raise ModelError(f"the model has {count} nodes, the limit is {self.nodes}", code="M008")
+            raise ModelError(
+                f"the model has {count} nodes, the limit is {self.nodes}",
+                code="M008", hint="--max-nodes allows more",
+            )  # fmt: skip
 
     def check_bytes(self, name: str, total: int) -> None:
         """ModelError M008 for too many bytes in tensors, all counted up to one."""
@@ -46,6 +50,7 @@ class Limits:
             raise ModelError(
                 f"with tensor {name!r} the model's tensors take {total} bytes, the limit is {self.tensor_bytes}",
                 code="M008",
+                hint="--max-tensor-bytes allows more",
             )
 
 
@@ -60,7 +65,9 @@ def take_weights(model: onnx.ModelProto, limits: Limits, external: External) -> 
         limits.check_bytes(sparse.values.name, total)
     weights: dict[str, Array] = {}
     for tensor, is_weight in _tensors(model):
-        data = _fetched(tensor, external)
+        data = _mapped(tensor, external) if is_weight else None
+        if data is None:
+            data = _fetched(tensor, external)
         if is_weight:
             if tensor.name in weights:
                 raise ModelError(f"two initializers are named {tensor.name!r}", code="M007")
@@ -84,7 +91,7 @@ def check_finite(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
         elif attribute.name in ("value_float", "value_floats"):
             constants[node.output[0]] = np.asarray([attribute.f, *attribute.floats], np.float32)
     for name, data in constants.items():
-        if _is_float(data) and np.isnan(data).any():
+        if _is_float(data) and _any(np.isnan, data):
             raise ModelError(
                 f"tensor {name!r} holds NaN", code="M005", hint="train it again or repair it"
             )
@@ -96,7 +103,7 @@ def check_finite(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
             if (
                 data_or_none is not None
                 and _is_float(data_or_none)
-                and np.isinf(data_or_none).any()
+                and _any(np.isinf, data_or_none)
             ):
                 raise ModelError(f"weight {name!r} holds an infinity", code="M005", node=node.name)
 
@@ -189,13 +196,29 @@ def _size_bytes(tensor: onnx.TensorProto) -> int:
     return int(prod(tensor.dims) * DTYPE_BITS.get(dtype, 8) + 7) // 8
 
 
+def _mapped(tensor: onnx.TensorProto, external: External) -> Array | None:
+    """A tensor whose bytes are its elements, as they lie in its file; None for any other, such as one of 4-bit integers."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return None
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if dtype.kind in "Ob" or DTYPE_BITS.get(dtype.name) != 8 * dtype.itemsize:
+        return None
+    data = external.bytes_of(tensor, _size_bytes(tensor)).view(dtype).reshape(tensor.dims)
+    return data if data.flags.aligned else data.copy()
+
+
+def _any(test: Callable[[Array], Array], data: Array) -> bool:
+    """Whether an element passes a test that zero does not."""
+    return any(piece is not None and test(piece).any() for _, piece in blocks(data))
+
+
 def _fetched(tensor: onnx.TensorProto, external: External) -> Array:
     """A tensor's data, from its file where it has one; the tensor itself then holds it."""
     size_bytes = _size_bytes(tensor)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         if tensor.data_type == onnx.TensorProto.STRING:
             raise ModelError(f"tensor {tensor.name!r} keeps texts in external data", code="M006")
-        tensor.raw_data = external.read(tensor, size_bytes)
+        tensor.raw_data = external.bytes_of(tensor, size_bytes).tobytes()
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
     forms = [field.name for field, _ in tensor.ListFields() if field.name.endswith("_data")]

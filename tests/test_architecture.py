@@ -19,6 +19,7 @@ PACKAGES = ("compiler", "passes", "backends")
 FLOORS = (
     ("compiler.errors",),
     ("compiler.units", "compiler.ir"),
+    ("compiler.mapped",),
     ("compiler.quantity", "compiler.cost.parts.*"),
     ("compiler.chip_components",),
     ("compiler.ops", "compiler.digital_engine", "compiler.published", "compiler.target"),
