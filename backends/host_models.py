@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 import onnx
 
 from compiler.errors import PackageError, UnsupportedError, one_line
 from compiler.interpreter import Model
+from compiler.ir import Array
+from compiler.onnx_beside import referred, take_as_inputs
+from compiler.onnx_load import LARGEST_MESSAGE
+from compiler.plan import Step
 from compiler.plan_package import Package, seal
 
 
-def load_host_model(data: bytes, name: str) -> Model:
-    """A model ready to run; PackageError when it is none or would read files beside itself."""
+def load_host_model(package: Package, step: Step) -> Model:
+    """The model of a step, ready to run; PackageError when it is none or would read files that are not its own."""
+    name = step.payload
+    data = package.payload(name)
+    if data.size_bytes > LARGEST_MESSAGE:
+        raise PackageError(f"file {name} is larger than an ONNX file can be", code="P002")
     try:
-        proto = onnx.ModelProto.FromString(data)
-        outside = any(
-            tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(proto)
-        )
+        proto = onnx.ModelProto.FromString(data.tobytes())
+        inner = [
+            tensor
+            for tensor in _tensors(proto)
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+        ]
     except Exception as error:  # protobuf's errors share no base
         raise PackageError(f"file {name} is not an ONNX model", code="P002") from error
-    if outside:
-        raise PackageError(f"file {name} refers to data in other files", code="P002")
     try:
-        return Model(data)
+        weights = _weights(proto, inner, package, step)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise PackageError(f"file {name} {one_line(str(error))}", code="P002") from error
+    try:
+        return Model(proto.SerializeToString() if weights else data.tobytes(), weights)
     except Exception as error:  # nor do ONNX Runtime's
         raise PackageError(
             f"file {name} is refused by ONNX Runtime: {one_line(str(error))}", code="P002"
         ) from error
+
+
+def _weights(
+    proto: onnx.ModelProto, outside: Sequence[onnx.TensorProto], package: Package, step: Step
+) -> dict[str, Array]:
+    """The constants of a model that lie in its file of external data, which become its inputs."""
+    if not outside and not step.payload_weights:
+        return {}
+    data = package.payload(step.payload_weights) if step.payload_weights else None
+    found = referred(proto, data, PurePosixPath(step.payload_weights).name)
+    if len(found) != len(outside):
+        raise ValueError("refers to data in other files")
+    take_as_inputs(proto)
+    return found
 
 
 def with_checked_host(package: Package) -> Package:
@@ -36,13 +63,13 @@ def with_checked_host(package: Package) -> Package:
     for step in package.plan.steps:
         if not step.payload or step.payload in notes:
             continue
-        data = package.payload(step.payload)
         try:
-            why = Model(data).on_reference
-        except Exception as error:  # ONNX Runtime's errors share no base
-            inside = sorted({node.op_type for node in onnx.ModelProto.FromString(data).graph.node})
+            why = load_host_model(package, step).on_reference
+        except PackageError as error:
+            proto = onnx.ModelProto.FromString(package.payload(step.payload).tobytes())
+            inside = sorted({node.op_type for node in proto.graph.node})
             raise UnsupportedError(
-                f"the host has no kernel for {', '.join(inside)}: {one_line(str(error))}",
+                f"the host has no kernel for {', '.join(inside)}: {one_line(str(error.__cause__))}",
                 code="C002",
                 node=step.name,
             ) from error

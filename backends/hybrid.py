@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from pydantic import JsonValue
 
 from backends import accounts
@@ -31,7 +30,8 @@ from compiler.plan import (
     Spill,
     Step,
 )
-from compiler.plan_package import Package, payload_name, seal
+from compiler.plan_package import Package, host_model_name, host_weights_name, seal, weights_name
+from compiler.plan_payload import Payload
 from compiler.target import Target
 
 
@@ -57,9 +57,14 @@ def lower(
     works = cut(graph, target)
     layout = settle(works, graph, target)
     weights, offsets = _weights(works, graph)
-    payloads = {payload_name(work.model, host=True): work.model for work in works if work.model}
-    if weights:
-        payloads[payload_name(weights, host=False)] = weights
+    payloads: dict[str, Payload] = {}
+    for work in works:
+        if work.model:
+            payloads[_model_name(work)] = Payload.of(work.model)
+        if work.weights is not None:
+            payloads[host_weights_name(work.weights)] = work.weights
+    if weights.size_bytes:
+        payloads[weights_name(weights)] = weights
     steps = tuple(
         _step(index, work, graph, target, layout, offsets) for index, work in enumerate(works)
     )
@@ -101,16 +106,15 @@ def lower(
     return seal(plan, payloads)
 
 
-def _weights(works: Sequence[Work], graph: Graph) -> tuple[bytes, dict[str, int]]:
-    """The weights payload, and where in it each constant starts (little-endian, as numpy's rows)."""
-    data = bytearray()
-    offsets: dict[str, int] = {}
-    for name in dict.fromkeys(name for work in works for name in work.stored):
-        data.extend(bytes(-len(data) % ALIGNMENT))
-        offsets[name] = len(data)
-        array = np.asarray(graph.constants[name])
-        data.extend(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    return bytes(data), offsets
+def _weights(works: Sequence[Work], graph: Graph) -> tuple[Payload, dict[str, int]]:
+    """The weights payload, and where in it each constant starts."""
+    names = tuple(dict.fromkeys(name for work in works for name in work.stored))
+    data = Payload.laid_out((graph.constants[name] for name in names), ALIGNMENT)
+    return data, dict(zip(names, (start for start, _ in data.pieces), strict=True))
+
+
+def _model_name(work: Work) -> str:
+    return host_model_name(Payload.of(work.model)) if work.model else ""
 
 
 def _step(
@@ -136,7 +140,8 @@ def _step(
         outputs=work.outputs,
         attributes=_attributes(work, target),
         constants=_constants(work, graph, layout, offsets),
-        payload=payload_name(work.model, host=True) if work.model else "",
+        payload=_model_name(work),
+        payload_weights=host_weights_name(work.weights) if work.weights is not None else "",
         start_ns=layout.times.starts_ns[index],
         end_ns=layout.times.ends_ns[index],
         weight_load_ns=layout.loads[index].latency_ns if pays_load else 0.0,

@@ -16,6 +16,7 @@ from compiler.interpreter import Model
 from compiler.ir import Array, Node, Quant, TensorType
 from compiler.plan import Buffer, Constant, Quantization, Step
 from compiler.plan_package import Package
+from compiler.plan_payload import Payload
 
 # Values of a tensor have a leading sample axis; what has no fixed size, or is no tensor, is a list of samples.
 Value: TypeAlias = "Array | list[Any]"
@@ -34,7 +35,7 @@ class Simulator:
         self.noise_seed = noise_seed
         self._types = {buffer.name: _type(buffer) for buffer in self.plan.buffers}
         weights = next((name for name in self.plan.files if name.startswith("weights.")), "")
-        data = package.payload(weights) if weights else b""
+        data = package.payload(weights) if weights else Payload.of(b"")
         self._constants = [
             {c.name: _constant(c, data) for c in step.constants if c.offset is not None}
             for step in self.plan.steps
@@ -43,7 +44,7 @@ class Simulator:
         models: dict[str, Model] = {}
         for step in self.plan.steps:
             if step.payload and step.payload not in models:
-                models[step.payload] = load_host_model(package.payload(step.payload), step.payload)
+                models[step.payload] = load_host_model(package, step)
         self._models = models
         self._last_use = self._last_uses()
 
@@ -203,12 +204,12 @@ def _quant(quantization: Quantization | None) -> Quant | None:
     return Quant(q.bits, q.signed, q.scale, q.zero_point, q.axis)
 
 
-def _constant(constant: Constant, data: bytes) -> Array:
+def _constant(constant: Constant, data: Payload) -> Array:
     """A constant out of the weights payload; PackageError when it is not all there."""
     try:
         dtype = np.dtype(constant.dtype).newbyteorder("<")
         count = int(np.prod(constant.shape, dtype=object))
-        array = np.frombuffer(data, dtype, count, constant.offset or 0)
+        array = data.view(constant.offset or 0, count * dtype.itemsize).view(dtype)
         return array.astype(dtype.newbyteorder("="), copy=False).reshape(constant.shape)
     except (TypeError, ValueError, OverflowError) as error:
         raise PackageError(

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from backends.operations import form_of
 from compiler.errors import ModelError
 from compiler.host_split import nodes_on_reference
-from compiler.ir import Graph, Node
+from compiler.ir import Array, Graph, Node
+from compiler.onnx_beside import lay_beside, refer
 from compiler.onnx_export import export_nodes
 from compiler.ops import VIEWS
 from compiler.plan import Attribute
+from compiler.plan_package import host_weights_name
+from compiler.plan_payload import Payload
 from compiler.target import Target
 
 HOST_SEGMENT = "HostSegment"
@@ -24,7 +28,8 @@ HOST_SEGMENT = "HostSegment"
 class Work:
     """What becomes a step. `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
 
-    `scratch` are values that only this work makes and reads. A model (of ONNX) takes `inputs` and gives `outputs` by position.
+    `scratch` are values that only this work makes and reads. A model (of ONNX; `weights` are its external data)
+    takes `inputs` and gives `outputs` by position.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Work:
     stored: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
     model: bytes = b""
+    weights: Payload | None = None
     scratch: tuple[str, ...] = ()
 
     @property
@@ -75,8 +81,10 @@ def cut(graph: Graph, target: Target) -> list[Work]:
             works.append(_run_of_host_nodes(nodes, graph, host, reads))
     handed_out = tuple(name for name in dict.fromkeys(graph.outputs) if name in graph.constants)
     if handed_out:
-        model = _bytes(export_nodes(graph, [], [], handed_out))
-        works.append(Work("constants", HOST_SEGMENT, host, (), (), handed_out, model=model))
+        model, weights = _host_model(graph, (), (), handed_out)
+        works.append(
+            Work("constants", HOST_SEGMENT, host, (), (), handed_out, model=model, weights=weights)
+        )
     return _with_own_names(works, graph)
 
 
@@ -158,10 +166,11 @@ def _single(node: Node, graph: Graph) -> Work:
     names = tuple(dict.fromkeys(name for name in node.inputs if name))
     inside = tuple(name for name in names if name in graph.constants)
     inputs = tuple(name for name in names if name not in graph.constants)
-    model = _bytes(export_nodes(graph, [node], inputs, outputs))
+    model, weights = _host_model(graph, (node,), inputs, outputs)
     return Work(
-        node.name, node.op, engine, (node,), inputs, outputs, {}, inside=inside, model=model
-    )
+        node.name, node.op, engine, (node,), inputs, outputs, {}, inside=inside, model=model,
+        weights=weights,
+    )  # fmt: skip
 
 
 def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
@@ -197,6 +206,7 @@ def _run_of_host_nodes(
         name for name in made if any(reader not in own for reader in reads.get(name, ()))
     )
     kept = set(outputs)
+    model, weights = _host_model(graph, nodes, inputs, outputs)
     first, last = nodes[0], nodes[-1]
     return Work(
         first.name if len(nodes) == 1 else f"{first.name}..{last.name}",
@@ -206,9 +216,23 @@ def _run_of_host_nodes(
         inputs,
         outputs,
         inside=inside,
-        model=_bytes(export_nodes(graph, nodes, inputs, outputs)),
+        model=model,
+        weights=weights,
         scratch=tuple(name for name in made if name not in kept),
     )
+
+
+def _host_model(
+    graph: Graph, nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> tuple[bytes, Payload | None]:
+    """Some nodes as a model, and the file of its larger constants where they do not lie inside."""
+    beside: dict[str, Array] = {}
+    model = export_nodes(graph, nodes, inputs, outputs, beside=beside)
+    if not beside:
+        return _bytes(model), None
+    weights = lay_beside(beside)
+    refer(model, beside, weights, PurePosixPath(host_weights_name(weights)).name)
+    return _bytes(model), weights
 
 
 def _bytes(model: object) -> bytes:

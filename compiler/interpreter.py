@@ -10,6 +10,7 @@ import numpy as np
 from compiler.errors import one_line
 from compiler.host_split import nodes_on_reference
 from compiler.ir import Array, Graph, Node
+from compiler.onnx_beside import take_as_inputs
 from compiler.onnx_export import export_nodes
 from compiler.reference_host import ReferenceModel, why_reference
 from compiler.runtime_host import RuntimeModel
@@ -18,16 +19,19 @@ from compiler.runtime_host import RuntimeModel
 class Model:
     """An ONNX model ready to run on the host: by ONNX Runtime, else by onnx's reference evaluator.
 
+    `weights` are inputs that are always the same, handed over without a copy (compiler.onnx_beside).
     `on_reference` says why ONNX Runtime does not run it, or is an empty string. Raises ONNX Runtime's error for a model that neither takes.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, weights: Mapping[str, Array] | None = None) -> None:
         self._runner, self.on_reference = _runner(model)
-        self.inputs, self.outputs = self._runner.inputs, self._runner.outputs
+        self._weights = weights or {}
+        self.inputs = tuple(name for name in self._runner.inputs if name not in self._weights)
+        self.outputs = self._runner.outputs
 
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """One inference: values by name in, outputs by name out."""
-        return self._runner.run(values)
+        return self._runner.run({**self._weights, **values})
 
 
 def _runner(model: bytes) -> tuple[RuntimeModel | ReferenceModel, str]:
@@ -139,9 +143,12 @@ class Interpreter:
         outputs = [name for name in made if name in later]
         if nodes[0].op == "Segment":
             return self._segment(nodes[0])
-        model = export_nodes(self.graph, nodes, inputs, outputs)
+        weights: dict[str, Array] = {}
+        model = export_nodes(self.graph, nodes, inputs, outputs, beside=weights)
+        if weights:
+            take_as_inputs(model)
         names = ({name: name for name in inputs}, {name: name for name in outputs})
-        return Model(model.SerializeToString()), names
+        return Model(model.SerializeToString(), weights), names
 
     def _segment(self, node: Node) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
         data = node.attrs["model"]

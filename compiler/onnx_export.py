@@ -9,7 +9,8 @@ import numpy as np
 
 from compiler import numerics
 from compiler.errors import UnsupportedError
-from compiler.ir import OPSET, Graph, Node
+from compiler.ir import OPSET, Array, Graph, Node
+from compiler.onnx_beside import is_large
 from compiler.onnx_products import write_product
 from compiler.onnx_writer import Writer, quant_of, write_bounds
 from compiler.ops import PRODUCTS, type_proto
@@ -41,13 +42,22 @@ def export_nodes(
     outputs: Iterable[str],
     *,
     annotate: bool = False,
+    beside: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
-    """Some nodes of a graph, in execution order, as a model with the given inputs and outputs."""
+    """Some nodes of a graph, in execution order, as a model with the given inputs and outputs.
+
+    Where `beside` is given and the constants are large in all (compiler.onnx_beside), the larger ones are put there and have a stand-in
+    in the model.
+    """
     import onnx
     from onnx import helper
 
-    writer = Writer(graph)
-    inputs, outputs = tuple(inputs), tuple(outputs)
+    nodes, inputs, outputs = tuple(nodes), tuple(inputs), tuple(outputs)
+    if beside is not None:
+        read = dict.fromkeys(name for node in nodes for name in node.inputs)
+        constants = (graph.constants[name] for name in read if name in graph.constants)
+        beside = beside if is_large(constants) else None
+    writer = Writer(graph, beside)
     for node in nodes:
         start = len(writer.protos)
         _write(writer, node)

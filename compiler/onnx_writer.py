@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from compiler import numerics
 from compiler.ir import Array, Graph, Node, Quant, TensorType
+from compiler.onnx_beside import may_lie_beside, stand_in
 from compiler.ops import attribute_protos, split_op
 
 if TYPE_CHECKING:
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Collects the ONNX nodes and initializers of a model, with fresh names for what lies in between."""
+    """Collects the ONNX nodes and initializers of a model, with fresh names for what lies in between.
 
-    def __init__(self, graph: Graph) -> None:
+    Large constants go to `beside`, where there is one, and have a stand-in among the initializers (compiler.onnx_beside).
+    """
+
+    def __init__(self, graph: Graph, beside: dict[str, Array] | None = None) -> None:
         self.graph = graph
+        self.beside = beside
         self.protos: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._count = 0
@@ -39,11 +44,18 @@ class Writer:
 
     def use(self, name: str) -> None:
         """Makes a constant of the graph an initializer, if it is one."""
-        import onnx
-
         data = self.graph.constants.get(name)
         if data is not None and name not in self.initializers:
-            self.initializers[name] = onnx.numpy_helper.from_array(np.asarray(data), name)
+            self._initialize(name, np.asarray(data))
+
+    def _initialize(self, name: str, data: Array) -> None:
+        import onnx
+
+        if self.beside is not None and may_lie_beside(data):
+            self.beside[name] = np.ascontiguousarray(data)
+            self.initializers[name] = stand_in(name, data)
+        else:
+            self.initializers[name] = onnx.numpy_helper.from_array(data, name)
 
     def fresh(self) -> str:
         """A name nothing else has."""
@@ -55,10 +67,8 @@ class Writer:
 
     def const(self, data: Any, dtype: Any) -> str:
         """A new initializer."""
-        import onnx
-
         name = self.fresh()
-        self.initializers[name] = onnx.numpy_helper.from_array(np.array(data, dtype), name)
+        self._initialize(name, np.asarray(data, dtype))
         return name
 
     def emit(self, op: str, *inputs: str, out: str = "", **attrs: Any) -> str:

@@ -23,7 +23,7 @@ Whole: TypeAlias = Annotated[int, Field(ge=0, le=1 << 62)]
 Amount: TypeAlias = Annotated[float, Field(ge=0)]
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PayloadName: TypeAlias = Annotated[
-    str, Field(pattern=r"^(weights\.[0-9a-f]{16}\.bin|host/[0-9a-f]{16}\.onnx)$")
+    str, Field(pattern=r"^(weights\.[0-9a-f]{16}\.bin|host/[0-9a-f]{16}\.(onnx|bin))$")
 ]
 Shape: TypeAlias = tuple[Whole, ...]
 Attribute: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
@@ -131,8 +131,9 @@ class Step(_Record):
     """One piece of work on one engine.
 
     `inputs` name buffers or constants ("" is an optional one left out). A step with a `payload` runs that ONNX model on its inputs, by
-    position; any other is the operation `op` of compiler.ops with `attributes`. `operations` are the operations inside, `nodes` the nodes
-    of the ONNX file it came from (main one first). `not_modelled` says why its energy is not all counted, or is "".
+    position (`payload_weights` holds its external data, "" where it has none); any other is the operation `op` of compiler.ops with
+    `attributes`. `operations` are the operations inside, `nodes` the nodes of the ONNX file it came from (main one first).
+    `not_modelled` says why its energy is not all counted, or is "".
     """
 
     index: Whole
@@ -144,6 +145,7 @@ class Step(_Record):
     attributes: dict[str, Attribute]
     constants: tuple[Constant, ...]
     payload: PayloadName | Literal[""]
+    payload_weights: PayloadName | Literal[""] = ""
     start_ns: Amount
     end_ns: Amount
     weight_load_ns: Amount

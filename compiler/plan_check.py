@@ -115,7 +115,8 @@ def _check_times(plan: Plan) -> None:
 
 def _check_files(plan: Plan) -> None:
     """Every file is used, every file used is there."""
-    used = {step.payload for step in plan.steps if step.payload}
+    used = {step.payload for step in plan.steps} | {step.payload_weights for step in plan.steps}
+    used.discard("")
     stored = [c for step in plan.steps for c in step.constants if c.offset is not None]
     weights = [name for name in plan.files if name.startswith("weights.")]
     _demand(len(weights) == (1 if stored else 0), "there is not one weights file")

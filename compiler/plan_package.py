@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compiler.errors import PackageError, UsageError, one_line
+from compiler.errors import ModelError, PackageError, UsageError, one_line
+from compiler.mapped import map_file
 from compiler.plan import MAX_PLAN_BYTES, File, Plan, parse_plan, render_plan, sealed
+from compiler.plan_payload import Payload
 
 PLAN_FILE = "plan.json"
 HOST_FOLDER = "host"
 WEIGHTS_NAME = re.compile(r"weights\.[0-9a-f]{16}\.bin")
-HOST_NAME = re.compile(r"[0-9a-f]{16}\.onnx")
+HOST_NAME = re.compile(r"[0-9a-f]{16}\.(onnx|bin)")
 TEMPORARY_NAME = re.compile(r"\.joulec-[0-9]+-[0-9]+\.tmp")
-MAX_PAYLOAD_BYTES = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -27,47 +27,61 @@ class Package:
     """A plan and access to its payloads: from memory when just made, else from `folder`."""
 
     plan: Plan
-    payloads: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    payloads: Mapping[str, Payload] = field(default_factory=dict, repr=False)
     folder: Path | None = None
+    _verified: dict[str, Payload] = field(default_factory=dict, repr=False, compare=False)
 
-    def payload(self, name: str) -> bytes:
-        """The bytes of a payload; PackageError unless they are what the plan says."""
+    def payload(self, name: str) -> Payload:
+        """A payload, mapped where it lies in the folder; PackageError unless its bytes are what the plan says."""
+        if name in self._verified:
+            return self._verified[name]
         stated = self.plan.files.get(name)
         if stated is None:
             raise PackageError(f"the plan names no file {one_line(name)!r}")
         if name in self.payloads:
             data = self.payloads[name]
         elif self.folder is not None:
-            data = _read(self.folder, name, stated.size_bytes)
+            data = _mapped(self.folder, name, stated.size_bytes)
         else:
             raise PackageError(f"file {name} is missing")
-        if len(data) != stated.size_bytes or hashlib.sha256(data).hexdigest() != stated.sha256:
+        if data.size_bytes != stated.size_bytes or data.sha256 != stated.sha256:
             raise PackageError(f"file {name} was changed: its hash is not what the plan says")
+        self._verified[name] = data
         return data
 
 
-def payload_name(data: bytes, *, host: bool) -> str:
-    """The name of a payload, which carries its hash."""
-    digest = hashlib.sha256(data).hexdigest()[:16]
-    return f"{HOST_FOLDER}/{digest}.onnx" if host else f"weights.{digest}.bin"
+def weights_name(data: Payload) -> str:
+    """The name of the payload that holds the weights of all engines but the host."""
+    return f"weights.{data.sha256[:16]}.bin"
 
 
-def file_of(data: bytes) -> File:
-    """What the plan says of a payload."""
-    return File(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+def host_model_name(data: Payload) -> str:
+    """The name of a model for the host."""
+    return f"{HOST_FOLDER}/{data.sha256[:16]}.onnx"
 
 
-def seal(plan: Plan, payloads: Mapping[str, bytes]) -> Package:
+def host_weights_name(data: Payload) -> str:
+    """The name of the weights of a model for the host that are too large to lie inside it."""
+    return f"{HOST_FOLDER}/{data.sha256[:16]}.bin"
+
+
+def seal(plan: Plan, payloads: Mapping[str, Payload]) -> Package:
     """A package of a plan that still lacks its files and its own hash."""
-    files = {name: file_of(data) for name, data in payloads.items()}
+    files = {
+        name: File(sha256=data.sha256, size_bytes=data.size_bytes)
+        for name, data in payloads.items()
+    }
     return Package(sealed(plan.model_copy(update={"files": files})), dict(payloads))
 
 
-def write_package(package: Package, folder: str | Path) -> None:
+def write_package(
+    package: Package, folder: str | Path, progress: Callable[[str, int], None] = lambda *_: None
+) -> None:
     """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names and what a killed run left.
 
     Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError (U007) when the folder holds anything else
-    than a package, or cannot be written. A second writer of the same folder waits for the first.
+    than a package, or cannot be written. A second writer of the same folder waits for the first. `progress` is told the name and the bytes of
+    each payload as it is written.
     """
     folder = Path(folder)
     try:
@@ -78,9 +92,11 @@ def write_package(package: Package, folder: str | Path) -> None:
                 data = package.payload(name)
                 target = folder / name
                 target.parent.mkdir(exist_ok=True)
-                if not _holds(target, data):
+                if not _holds(folder, name, data):
+                    progress(name, data.size_bytes)
                     _replace(target, data)
-            _replace(folder / PLAN_FILE, render_plan(package.plan))
+                    _demand_unchanged(name, data)
+            _replace(folder / PLAN_FILE, Payload.of(render_plan(package.plan)))
             for path in _our_files(folder):
                 if path.relative_to(folder).as_posix() not in package.plan.files:
                     path.unlink()
@@ -171,13 +187,23 @@ def _our_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _holds(path: Path, data: bytes) -> bool:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != len(data):
+def _holds(folder: Path, name: str, data: Payload) -> bool:
+    """Whether a payload is there already."""
+    try:
+        return _mapped(folder, name, data.size_bytes).sha256 == data.sha256
+    except PackageError:
         return False
-    return path.read_bytes() == data
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _demand_unchanged(name: str, data: Payload) -> None:
+    if not data.is_unchanged():
+        raise ModelError(
+            f"the model's external data changed while {name} was made of them", code="M006",
+            hint="compile again when they are complete",
+        )  # fmt: skip
+
+
+def _replace(path: Path, data: Payload) -> None:
     """Puts a file in place at once: readers see the old bytes or the new, never a part."""
     for attempt in range(1000):
         temporary = path.parent / f".joulec-{os.getpid()}-{attempt}.tmp"
@@ -189,10 +215,11 @@ def _replace(path: Path, data: bytes) -> None:
     else:
         raise OSError("too many temporary files")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            data.write(handle)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -219,20 +246,35 @@ def read_package(folder: str | Path) -> Package:
 
 
 def _read(folder: Path, name: str, limit: int) -> bytes:
-    """A plain file of a package, of at most `limit` bytes; links and devices are refused."""
+    """The bytes of a plain file of a package, of at most `limit`."""
+    with _opened(folder, name, limit) as handle, os.fdopen(os.dup(handle), "rb") as stream:
+        found = os.fstat(handle)
+        return stream.read(found.st_size + 1)  # not `limit`: it is a stranger's number
+
+
+def _mapped(folder: Path, name: str, limit: int) -> Payload:
+    """A plain file of a package, of at most `limit` bytes, mapped."""
+    with _opened(folder, name, limit) as handle:
+        return Payload.of(map_file(os.dup(handle)))
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, name: str, limit: int) -> Iterator[int]:
+    """A handle of a plain file of a package, of at most `limit` bytes; PackageError for links, devices and what cannot be read."""
     if name.startswith(f"{HOST_FOLDER}/") and (folder / HOST_FOLDER).is_symlink():
         raise PackageError(f"folder {HOST_FOLDER} is a link")
-    limit = min(limit, MAX_PAYLOAD_BYTES)
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         handle = os.open(folder / name, flags | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as stream:
-            found = os.fstat(stream.fileno())
+        try:
+            found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise PackageError(f"file {name} is no plain file")
             if found.st_size > limit:
                 raise PackageError(f"file {name} is larger than {limit:,} bytes")
-            return stream.read(found.st_size + 1)  # not `limit`: it is a stranger's number
+            yield handle
+        finally:
+            os.close(handle)
     except FileNotFoundError as error:
         hint = "this is no package folder" if name == PLAN_FILE else "the package is incomplete"
         raise PackageError(f"file {name} is missing; {hint}") from error

@@ -102,7 +102,9 @@ def test_a_package_comes_back_from_its_folder(package: Package, tmp_path: Path) 
     read = read_package(tmp_path / "out" / "net")
     check_package(read)
     assert read.plan == package.plan
-    assert {name: read.payload(name) for name in read.plan.files} == package.payloads
+    assert {name: read.payload(name).tobytes() for name in read.plan.files} == {
+        name: data.tobytes() for name, data in package.payloads.items()
+    }
     found = {p.relative_to(tmp_path / "out/net").as_posix() for p in files_of(tmp_path)}
     assert found == {"plan.json", *package.plan.files}
     assert any(re.fullmatch(r"host/[0-9a-f]{16}\.onnx", name) for name in found)

@@ -16,7 +16,8 @@ from compiler.errors import PackageError, UsageError
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Attribute, Graph, Quant, TensorType
 from compiler.plan_check import check_package
-from compiler.plan_package import Package, payload_name, seal
+from compiler.plan_package import Package, host_model_name, seal
+from compiler.plan_payload import Payload
 from compiler.target import Target, load_target
 from tests.placed_graphs import INT7, INT8, INT8_SHIFTED, UINT8, Build, classifier
 
@@ -359,16 +360,16 @@ def test_wider_floats_and_small_integers_are_taken() -> None:
 def with_payload(package: Package, model: bytes) -> Package:
     """The package with another model in its first host step, under fresh hashes."""
     first = package.plan.steps[0]
-    name = payload_name(model, host=True)
+    name = host_model_name(Payload.of(model))
     step = first.model_copy(update={"payload": name})
     plan = package.plan.model_copy(update={"steps": (step, *package.plan.steps[1:])})
     payloads = {key: data for key, data in package.payloads.items() if key != first.payload}
-    return seal(plan, {**payloads, name: model})
+    return seal(plan, {**payloads, name: Payload.of(model)})
 
 
 def test_a_host_model_that_reads_other_files_is_refused() -> None:
     package = package_of(classifier(), DIANA)
-    model = onnx.ModelProto.FromString(package.payload(package.plan.steps[0].payload))
+    model = onnx.ModelProto.FromString(package.payload(package.plan.steps[0].payload).tobytes())
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
