@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compiler.cost.node import node_cost
@@ -16,6 +17,8 @@ from compiler.cost.parts import adders, array, assembled, converter, delay, memo
 from compiler.cost.parts.constants import load_components
 from compiler.cost.parts.library import COMPONENTS
 from compiler.cost.parts.silicon import silicon_at
+from compiler.cost.peak import peak
+from compiler.slices import input_slices, weight_digits
 from compiler.target import load_target
 from compiler.text import from_text
 from tests.fit import CONSTANTS_PAGE, constants_page
@@ -32,6 +35,7 @@ def names() -> dict[str, Any]:
     """What the examples may use without importing it: the formulas, and how to come by silicon, a chip and a layer."""
     found: dict[str, Any] = {
         "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at, "replace": replace,
+        "np": np, "weight_digits": weight_digits, "input_slices": input_slices, "peak": peak,
         "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
     }  # fmt: skip
     for module in MODULES:

@@ -3,9 +3,9 @@
 One activation of an analog array of R x K cells, with weights of d digits (d from the bits of a weight and the levels of a cell) and
 inputs in s steps, computes M = R floor(K / d) MACs; one step of a digital array computes M = all its lanes. By scope the energy covers
 
-    array    analog: s (R E_driver + K E_converter + R K E_cell);  digital: M E_mac + outputs E_accumulate
+    array    analog: s (R E_driver + K E_converter + R K (E_cell + E_bitline));  digital: M E_mac + outputs E_accumulate
     engine   the array, and recombination s K E_recombine or the weights read for a step, the inputs read from the nearest memory, the
-             outputs written to it, and a vector operation an output
+             outputs written to it, a vector operation an output, and the power that the engine takes while it works
     chip     the engine, and the chip's common power over the time
 
     TOPS = 2 M arrays / time,  time = s t_step or cycles a step;   TOPS/W = 2 M arrays / energy in pJ
@@ -95,6 +95,8 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
     energy = work.array_pj
     if published.scope != "array":
         energy += work.rest_pj
+        if unit.active_mw is not None:
+            energy += _product(unit.active_mw.estimate, work.time_ns)
     if published.scope == "chip":
         energy += _product(target.chip.static_mw.estimate, work.time_ns)
     operations = 2 * work.macs
