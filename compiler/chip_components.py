@@ -103,11 +103,13 @@ class _Resolver:
                 self.faults.append(f"{where}.{key}: {one_line(str(value), 60)}: {why}")
             else:
                 given[key] = value
+        others = DATA if COMPONENTS[name].takes_data else ()
         for key, value in entry.items():
             if key in ("component", "source") or key in parameters:
                 continue
-            if key not in DATA:
-                hint = nearest(key, [*parameters, *DATA]) or f"{name} takes {', '.join(parameters) or 'none'}"  # fmt: skip
+            if key not in others:
+                known = [*parameters, *others]
+                hint = nearest(key, known) or f"{name} takes {', '.join(known) or 'none'}"
                 self.faults.append(f"{where}.{key}: no parameter of {name}; {hint}")
             elif why := SHARE.why_not(value):
                 self.faults.append(f"{where}.{key}: {one_line(str(value), 60)}: {why}")

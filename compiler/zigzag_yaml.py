@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from compiler.errors import TargetError, UsageError, one_line
 
-MAX_FILE_BYTES = 1 << 18
+MAX_FILE_BYTES = 1 << 16
 MAX_DEPTH = 20
 MAX_MEMORIES = 64
 

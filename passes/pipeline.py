@@ -27,7 +27,7 @@ from passes.unify_formats import UnifyFormats
 from passes.widen_half import WidenHalf
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
-# 0.02 to 0.04 about 2 (facts/numerics.md 5.4).
+# 0.02 to 0.04 about 2.
 MAX_DIVERGENCE = 0.02
 
 

@@ -2,7 +2,7 @@
 
 For each layer, with X what it now receives, Y = V X + b what it gives and T what it gave before (both on the calibration inputs), the error
 T - Y is regressed on X: dV = cov(T - Y, X) (cov(X, X) + lambda I)^-1, and the means are matched by the bias. Errors of earlier layers are thereby
-corrected, not added up (facts/numerics.md 5.1, "sequential refit"). There are no labels, no gradients and no retraining.
+corrected, not added up ("sequential refit"). There are no labels, no gradients and no retraining.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def resnet() -> tuple[Graph, CalibrationInputs, Calibration]:
 
 
 def test_divergences_roughly_add_up(resnet: tuple[Graph, CalibrationInputs, Calibration]) -> None:
-    """All layers rounded to int8 at once diverge about as much as the sum of each alone (facts/numerics.md 5.4).
+    """All layers rounded to int8 at once diverge about as much as the sum of each alone.
 
     Values are rounded in the float network here, which is what int8 does to it.
     """

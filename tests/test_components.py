@@ -188,6 +188,8 @@ def test_a_millimetre_of_wire_and_a_router() -> None:
     """8 bits, half of which change, over 200 fF; 8 bits through two routers."""
     found = parts("link", length_mm=1, hops=2)
     assert found == pytest.approx({"wire": 8 * 0.5 * 200, "routers": 8 * 2 * 80})
+    busy = parts("link", length_mm=1, hops=2, input_toggle=1.0)
+    assert busy["wire"] == 2 * found["wire"]
 
 
 # -- memories
@@ -323,7 +325,8 @@ def test_a_chip_s_own_constants_take_the_library_s_place() -> None:
         ('{ component = "dram", kind = "core" }', "kind: core: wanted one of lpddr4, lpddr, "),
         ('{ component = "register", size_bite = 3 }', "size_bite: no parameter of register; register takes none"),
         ('{ component = "sram_read", size_bytes = 1024, port_bits = 8, portbits = 3 }', "portbits: no parameter of sram_read; did you mean "),
-        ('{ component = "register", input_toggle = 2 }', "input_toggle: 2: wanted a number from 0 to 1"),
+        ('{ component = "link", length_mm = 1, input_toggle = 2 }', "input_toggle: 2: wanted a number from 0 to 1"),
+        ('{ component = "register", input_toggle = 1 }', "input_toggle: no parameter of register; register takes none"),
         ('{ component = "register", source = 2 }', "source: Input should be a valid string"),
     ],
 )  # fmt: skip

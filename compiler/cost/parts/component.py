@@ -55,6 +55,8 @@ class Component:
     formula: Callable[[Silicon, Given], Mapping[str, float]]
     says: str
     cites_sram_table: bool = False
+    # Whether it may be told input_toggle and weight_density: what the data are like enters what it takes.
+    takes_data: bool = False
 
     def why_not(self, given: Given) -> str:
         """Why parameters that are right each alone do not go together, or an empty string."""

@@ -30,6 +30,7 @@ COMPONENTS: dict[str, Component] = {
         {"columns": COUNT, "input_bits": BITS},
         lambda s, g: assembled.row_driver(s, *_all_of(g, "columns", "input_bits")),
         "driving one row of `columns` cells with `input_bits` at once",
+        takes_data=True,
     ),
     "analog_cell": Component(
         "pj",
@@ -42,9 +43,14 @@ COMPONENTS: dict[str, Component] = {
             s, g["has_capacitor"] is True, _real(g, "current_ns"), g["has_bitline"] is True
         ),
         "one cell in one step; `current_ns` where it draws a current; without its piece of bitline where the chip has bitline_pj",
+        takes_data=True,
     ),
     "analog_bitline": Component(
-        "pj", {}, lambda s, g: assembled.analog_bitline(s), "a cell's piece of bitline in one step"
+        "pj",
+        {},
+        lambda s, g: assembled.analog_bitline(s),
+        "a cell's piece of bitline in one step",
+        takes_data=True,
     ),
     "converter": Component(
         "pj",
@@ -71,6 +77,7 @@ COMPONENTS: dict[str, Component] = {
             s, *_all_of(g, "slices", "converter_bits", "input_bits", "input_bits_per_step")
         ),
         "a conversion's share of adding up `slices` columns a weight and the steps of an input",
+        takes_data=True,
     ),
     "analog_step": Component(
         "ns",
@@ -93,6 +100,7 @@ COMPONENTS: dict[str, Component] = {
             s, *_all_of(g, "rows", "outputs", "weight_bits", "input_bits")
         ),
         "one MAC of a digital in-memory array over all steps of its input",
+        takes_data=True,
     ),
     "digital_array_accumulate": Component(
         "pj",
@@ -101,12 +109,14 @@ COMPONENTS: dict[str, Component] = {
             s, *_all_of(g, "rows", "weight_bits", "input_bits", "input_bits_per_step")
         ),
         "one output of a digital in-memory array, added up over all steps of its inputs",
+        takes_data=True,
     ),
     "digital_array_idle_lane": Component(
         "pj",
         {"weight_bits": BITS, "input_bits": BITS},
         lambda s, g: assembled.digital_array_idle_lane(s, *_all_of(g, "weight_bits", "input_bits")),
         "a lane of a digital in-memory array without work, whose products switch all the same",
+        takes_data=True,
     ),
     "digital_array_step": Component(
         "ns",
@@ -121,12 +131,14 @@ COMPONENTS: dict[str, Component] = {
         {"input_bits": BITS, "weight_bits": BITS},
         lambda s, g: assembled.multiply_accumulate(s, *_all_of(g, "input_bits", "weight_bits")),
         "one MAC of a unit with its accumulator and operand registers",
+        takes_data=True,
     ),
     "vector_operation": Component(
         "pj",
         {"bits": BITS},
         lambda s, g: assembled.vector_operation(s, _real(g, "bits")),
         "one value on a vector lane: scaled, added to and held",
+        takes_data=True,
     ),
     "host_cycle": Component(
         "pj", {}, lambda s, g: assembled.host_cycle(s), "a cycle of a 32-bit in-order core"
@@ -182,5 +194,6 @@ COMPONENTS: dict[str, Component] = {
             "routers": transport.router_fj(s, 8, _real(g, "hops")),
         },
         "a byte over wires of that length and through `hops` routers",
+        takes_data=True,
     ),
 }

@@ -82,7 +82,7 @@ def component_schemas() -> list[dict[str, object]]:
                 "component": {"const": name},
                 "source": {"type": "string"},
                 **{key: parameter.schema for key, parameter in component.parameters.items()},
-                **dict.fromkeys(DATA, SHARE.schema),
+                **dict.fromkeys(DATA if component.takes_data else (), SHARE.schema),
             },
             "required": [
                 "component",

@@ -13,7 +13,9 @@ UM_PER_MM = 1000.0
 
 def link_fj(silicon: Silicon, bits: float, length_mm: float) -> float:
     """So many bits over a wire; wires of any node have the same capacitance a length."""
-    toggle = silicon.values["link_toggle"]
+    toggle = silicon.input_toggle
+    if toggle is None:
+        toggle = silicon.values["link_toggle"]
     capacitance = silicon.values["wire_ff_per_um"] * length_mm * UM_PER_MM
     return bits * toggle * silicon.metal_fj(capacitance)
 
