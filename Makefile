@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all readme fit conformance check format lint types wheel bench fuzz clean
+.PHONY: demo test test-all readme fit conformance check format lint types wheel bench fuzz random clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -55,6 +55,11 @@ bench: $(VENV)/.installed-dev
 # Mutated models, packages, data and chips, for a minute; see tests/fuzz.py.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz 1000000 $(SEED) --seconds 60
+
+# Random models, each compiled for CHIPS (all: every shipped one, which takes a night) and held to ONNX Runtime; see tests/random_check.py.
+CHIPS := one-each
+random: $(VENV)/.installed-dev
+	$(BIN)/python -W ignore -m tests.random_check 0:2000 --targets $(CHIPS)
 
 # Runs the README's commands and pastes what they print.
 readme: $(VENV)/.installed-dev
