@@ -38,12 +38,13 @@ def without_assumptions(target: Target) -> Target:
 
 
 def _blank(part: Part) -> Part:
-    """A part of the chip with its own assumed energies at 0."""
-    nothing = {
-        key: Quantity(value=0, low=0, high=0, source=quantity.source)
-        for key in type(part).model_fields
-        if key.endswith(ENERGY_KEYS)
-        and isinstance(quantity := getattr(part, key), Quantity)
-        and quantity.is_assumption
-    }
-    return part.model_copy(update=nothing)
+    """A part of the chip with its own assumed energies at 0, and those of the parts inside."""
+    update: dict[str, BaseModel] = {}
+    for key in type(part).model_fields:
+        inside = getattr(part, key)
+        if isinstance(inside, Quantity):
+            if key.endswith(ENERGY_KEYS) and inside.is_assumption:
+                update[key] = Quantity(value=0, low=0, high=0, source=inside.source)
+        elif isinstance(inside, BaseModel):
+            update[key] = _blank(inside)
+    return part.model_copy(update=update)

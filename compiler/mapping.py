@@ -83,11 +83,11 @@ class AnalogLayout:
         groups = f"{shape.groups} x " if shape.groups > 1 else ""
         digits = f" x {self.digits} digits" if self.digits > 1 else ""
         steps = f" in {self.steps} steps" if self.steps > 1 else ""
-        steps += f", {self.unroll.pixels} pixels at a time" if self.unroll.pixels > 1 else ""
+        pixels = f", {self.unroll.pixels} pixels at a time" if self.unroll.pixels > 1 else ""
         plural = "s" if self.tiles > 1 else ""
         return (
             f"{groups}{shape.rows}x{shape.columns}{digits}{steps}: {self.tiles} tile{plural} of "
-            f"{self.array_rows}x{self.array_columns}, {100 * self.utilization:.0f} % used"
+            f"{self.array_rows}x{self.array_columns}, {100 * self.utilization:.0f} % used{pixels}"
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import joulec
-from backends.assumptions import without_assumptions
+from backends.assumptions import ENERGY_KEYS, without_assumptions
 from backends.compare import comparison, comparison_text, parse_condition
 from backends.evaluate import accuracy, predictions
 from backends.explain import explain, explanation_text
@@ -24,7 +24,7 @@ from backends.report_numbers import aligned, clipped, digits, energy, energy_sca
 from backends.report_text import text
 from compiler.errors import UsageError
 from compiler.plan import Plan
-from compiler.target import load_target
+from compiler.target import built_in, load_target
 
 MODELS = Path(__file__).parent.parent / "models"
 PRUNE = 0.3
@@ -153,6 +153,18 @@ def test_only_assumed_energies_are_taken_away() -> None:
     assert bare.memories["off_chip"].bytes_per_cycle == chip.memories["off_chip"].bytes_per_cycle
     assert bare.memories["l1"] == chip.memories["l1"]
     assert bare.chip.static_mw == chip.chip.static_mw
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_no_assumed_energy_is_left_however_deep_it_stands(name: str) -> None:
+    def assumed(table: object, key: str = "") -> float:
+        if not isinstance(table, dict):
+            return 0.0
+        told = str(table.get("source", "")).startswith("assumption")
+        own = table["value"] if told and key.endswith(ENERGY_KEYS) else 0.0
+        return own + sum(assumed(inside, name) for name, inside in table.items())
+
+    assert assumed(without_assumptions(load_target(name)).chip.model_dump()) == 0
 
 
 @pytest.mark.parametrize("form", FORMS)
