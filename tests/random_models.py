@@ -73,12 +73,15 @@ class _Growing:
 
     def finish(self) -> None:
         """A dense layer at the end, more often than not."""
+        if self.random.random() < 0.3:
+            return
         name, shape = self.values[-1]
-        if self.random.random() < 0.7:
-            size = int(np.prod(shape))
-            self.add("Flatten", [name], [1, size])
-            columns = self.pick(1, 10, 100)
-            self.add("Gemm", [self.values[-1][0], self.constant(size, columns)], [1, columns])
+        if np.prod(shape) > 600:  # a dense layer of many rows is slow to fit and nothing new
+            self.add("GlobalAveragePool", [name], [*shape[:2], 1, 1])
+            name, shape = self.values[-1]
+        size, columns = int(np.prod(shape)), self.pick(1, 10, 100)
+        self.add("Flatten", [name], [1, size])
+        self.add("Gemm", [self.values[-1][0], self.constant(size, columns)], [1, columns])
 
     def model(self) -> onnx.ModelProto:
         name, shape = self.values[-1]
