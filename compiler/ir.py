@@ -260,6 +260,11 @@ class PartitionSummary:
     gap: float
 
 
+def _is_frozen(data: Array) -> bool:
+    """Whether an array is a constant already, or a view of one: then it is shared, as large ones are mapped from files."""
+    return data.flags.c_contiguous and not data.flags.writeable
+
+
 class Rewriter:
     """Builds the graph that follows from a walk over an old one: keep, replace, forward, drop.
 
@@ -331,7 +336,7 @@ class Rewriter:
 
     def set_constant(self, name: str, data: Array, quant: Quant | None = None) -> None:
         """Gives a name the data of a constant, new or changed."""
-        stored = np.array(data, order="C")
+        stored = data if _is_frozen(data) else np.array(data, order="C")
         stored.setflags(write=False)
         self._constants[name] = stored
         self._types[name] = TensorType(stored.dtype.name, stored.shape, quant)

@@ -24,13 +24,13 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
 from passes.given_formats import given_format
-from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
+from passes.layer_data import LayerData, layer_outputs, layer_patches
 from passes.walk import Walk
 
 WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
 FEWEST, MOST = 4, 128
 # Beyond this much work not every node's error is followed to the outputs (see `_Calibrator._measure`).
-MOST_WORK = 4e12  # multiply-accumulates: minutes of a core
+MOST_WORK = 1e12  # multiply-accumulates: a minute of a core
 MOST_RUNS = 50_000  # of nodes, however small: seconds
 
 
@@ -202,9 +202,9 @@ class _Calibrator:
     def _layer(self, node: Node, walk: Walk) -> tuple[LayerData, Floats]:
         """What a product sees and gives, which is the same for every format; and its whole input as reals."""
         seen = numerics.reals(walk.values[node.inputs[0]], self.graph.types[node.inputs[0]].quant)
-        weights, bias = real_weights(node, self.graph)
-        patches = layer_patches(seen, node, weights.shape[0])
-        return LayerData(patches, outputs_of(patches, weights, bias)), seen
+        groups = self.graph.types[node.inputs[1]].sizes[0]
+        patches = layer_patches(seen, node, groups)
+        return LayerData(patches, layer_outputs(patches, node, self.graph)), seen
 
     def _in_format(
         self,

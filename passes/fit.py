@@ -26,9 +26,30 @@ class IntegerWeights:
     bias: npt.NDArray[np.int32]
 
 
+FIT_WEIGHTS = (
+    1 << 24
+)  # of a layer that are fitted at once: in float64, a few times over, they take a gigabyte
+
+
 def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> IntegerWeights:
-    """Int8 weights with one scale a column."""
-    original, _ = real_weights(node, graph)
+    """Int8 weights with one scale a column. The columns of a large layer are fitted one block after the other."""
+    groups, rows, columns = graph.types[node.inputs[1]].sizes
+    width = max(1, FIT_WEIGHTS // (groups * rows))
+    if columns <= width:
+        return _fit_columns(data, real_weights(node, graph), inputs)
+    parts = []
+    for start in range(0, columns, width):
+        block = slice(start, start + width)
+        seen = LayerData(data.patches, data.targets[..., block])
+        parts.append(_fit_columns(seen, real_weights(node, graph, block), inputs))
+    return IntegerWeights(
+        np.concatenate([part.weights for part in parts], axis=2),
+        np.concatenate([part.scale.reshape(groups, -1) for part in parts], axis=1).reshape(-1),
+        np.concatenate([part.bias.reshape(groups, -1) for part in parts], axis=1).reshape(-1),
+    )
+
+
+def _fit_columns(data: LayerData, original: Doubles, inputs: Quant) -> IntegerWeights:
     moments = Moments.of(data, original)
     scale = best_scale(moments.weights, moments.power, 127).astype(np.float32).astype(np.float64)
     # A column that is (nearly) zero still needs a scale its bias can be told in.
@@ -105,7 +126,7 @@ def analog_layer(
     data: LayerData, values: npt.NDArray[np.floating], node: Node, graph: Graph, engine: Analog
 ) -> AnalogLayer:
     """`values` are the layer's whole inputs (real numbers), `data` the patches of them that are fitted."""
-    original, _ = real_weights(node, graph)
+    original = real_weights(node, graph)
     plain = analog_input(values, engine.input_bits.value)
     rounded = numerics.dequantize(numerics.quantize(data.patches, plain), plain)
     return AnalogLayer(data, plain, Moments.of(LayerData(rounded, data.targets), original))

@@ -15,6 +15,7 @@ from compiler.numerics import Floats, Window
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
+ALL = slice(None)
 MOST_PATCHES = 16384
 MOST_ELEMENTS = 40_000_000  # patches * rows * groups kept for one layer
 
@@ -34,19 +35,32 @@ class LayerData:
         return LayerData(self.patches[:, ::every], self.targets[:, ::every])
 
 
-def real_weights(node: Node, graph: Graph) -> tuple[Doubles, Doubles]:
-    """A Product's weights [G,R,K] and bias [G*K] as real numbers (zeros where it has none)."""
-    stored = np.asarray(graph.constants[node.inputs[1]], np.float64)
-    groups, _, columns = stored.shape
-    bias = np.zeros(groups * columns)
-    if len(node.inputs) > 2:
-        bias = np.asarray(graph.constants[node.inputs[2]], np.float64).reshape(-1)
+def real_weights(node: Node, graph: Graph, columns: slice = ALL) -> Doubles:
+    """A Product's weights [G,R,K], or some columns of each group, as real numbers."""
+    stored = graph.constants[node.inputs[1]]
+    taken = np.asarray(stored[..., columns], np.float64)
+    scale = _weight_scale(node, graph)
+    return taken if scale is None else taken * scale[:, None, columns]
+
+
+def real_bias(node: Node, graph: Graph) -> Doubles:
+    """A Product's bias [G*K] as real numbers, zeros where it has none."""
+    groups, _, columns = graph.constants[node.inputs[1]].shape
+    if len(node.inputs) < 3:
+        return np.zeros(groups * columns)
+    bias = np.asarray(graph.constants[node.inputs[2]], np.float64).reshape(-1)
+    scale, data = _weight_scale(node, graph), graph.types[node.inputs[0]].quant
+    return bias if scale is None or data is None else bias * scale.reshape(-1) * data.scale[0]
+
+
+def _weight_scale(node: Node, graph: Graph) -> Doubles | None:
+    """The scale of each column [G,K], None where the weights are real numbers themselves."""
     quant = graph.types[node.inputs[1]].quant
-    data = graph.types[node.inputs[0]].quant
-    if quant is None or data is None:
-        return stored, bias
-    scale = np.broadcast_to(np.asarray(quant.scale), (groups * columns,))
-    return stored * scale.reshape(groups, 1, columns), bias * scale * data.scale[0]
+    if quant is None or graph.types[node.inputs[0]].quant is None:
+        return None
+    groups, _, columns = graph.constants[node.inputs[1]].shape
+    scale = np.broadcast_to(np.asarray(quant.scale, np.float64), (groups * columns,))
+    return scale.reshape(groups, columns)
 
 
 def layer_patches(values: npt.NDArray[np.floating], node: Node, groups: int) -> Floats:
@@ -88,8 +102,12 @@ def _thinned(count: int, width: int) -> npt.NDArray[np.int64]:
     return (np.arange(most) * (count / most)).astype(np.int64)
 
 
-def outputs_of(patches: Floats, weights: Doubles, bias: Doubles) -> Floats:
-    """Targets [G,M,K]: patches times weights plus bias."""
-    groups, _, columns = weights.shape
-    product = np.matmul(patches, weights.astype(np.float32))
-    return np.asarray(product + bias.reshape(groups, 1, columns).astype(np.float32), np.float32)
+def layer_outputs(patches: Floats, node: Node, graph: Graph) -> Floats:
+    """Targets [G,M,K] of a Product: patches times weights plus bias."""
+    stored = graph.constants[node.inputs[1]]
+    groups, _, columns = stored.shape
+    is_real = stored.dtype == np.float32  # then it is no copy: large weights lie in a file
+    weights = stored if is_real else real_weights(node, graph).astype(np.float32)
+    product = np.matmul(patches, weights)
+    bias = real_bias(node, graph).reshape(groups, 1, columns)
+    return np.asarray(product + bias.astype(np.float32), np.float32)

@@ -67,14 +67,13 @@ def _is_float_product(node: Node, graph: Graph) -> bool:
 
 def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
     form = matrices(node, graph, graph.constants[node.inputs[1]])
-    weights = np.asarray(form.weights, np.float64)
+    weights = np.asarray(form.weights, np.float32)
     alpha, beta = (
         (node.number("alpha", 1.0), node.number("beta", 1.0)) if node.op == "Gemm" else (1.0, 1.0)
     )
-    inputs = [
-        node.inputs[0],
-        rewriter.constant(f"{node.name}.weights", (weights * alpha).astype(np.float32)),
-    ]
+    if alpha != 1.0:
+        weights = (weights.astype(np.float64) * alpha).astype(np.float32)
+    inputs = [node.inputs[0], rewriter.constant(f"{node.name}.weights", weights)]
     if form.has_bias:
         inputs.append(_bias(rewriter, graph, node, beta))
     rewriter.add(

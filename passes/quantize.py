@@ -22,7 +22,7 @@ from passes.engine_nodes import Named, analog_constants, analog_node, integer_co
 from passes.fit import analog_layer, fit_analog, fit_integer
 from passes.given_formats import given_format
 from passes.integer_forms import pool_window, table_of
-from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
+from passes.layer_data import LayerData, layer_outputs, layer_patches
 from passes.walk import Walk, run_nodes
 
 FLOATS = ("float32",)
@@ -320,9 +320,8 @@ class _Quantizer:
         seen_name = self.integers.get(node.inputs[0], node.inputs[0])
         seen = numerics.reals(self.live[seen_name], self.rewriter.type_of(seen_name).quant)
         dense = numerics.reals(self.dense.values[node.inputs[0]], kind.quant)
-        weights, bias = real_weights(node, self.graph)
-        groups = weights.shape[0]
-        targets = outputs_of(layer_patches(dense, node, groups), weights, bias)
+        groups = self.graph.types[node.inputs[1]].sizes[0]
+        targets = layer_outputs(layer_patches(dense, node, groups), node, self.graph)
         return LayerData(layer_patches(seen, node, groups), targets), seen
 
     def _integer_product(self, node: Node) -> None:

@@ -15,9 +15,10 @@ from compiler.ir import Graph, Quant, TensorType
 from compiler.slices import digit_factors
 from compiler.target import Analog, load_target
 from compiler.text import from_text
+from passes import fit
 from passes.engine_nodes import analog_constants, analog_node, integer_constants
 from passes.fit import AnalogWeights, analog_input, analog_layer, fit_analog, fit_integer
-from passes.layer_data import LayerData, layer_patches, outputs_of, real_weights
+from passes.layer_data import LayerData, layer_outputs, layer_patches, real_bias, real_weights
 from passes.rounding import Moments, best_scale, coarse_integers, sweep
 
 Doubles = npt.NDArray[np.float64]
@@ -41,7 +42,7 @@ def layer(
     mixed = random.standard_normal((samples, rows)) @ random.standard_normal((rows, rows))
     values = np.maximum(mixed, 0).astype(np.float32).reshape(samples, 1, rows)
     patches = layer_patches(values, graph.nodes[0], 1)
-    return values, LayerData(patches, outputs_of(patches, *real_weights(graph.nodes[0], graph)))
+    return values, LayerData(patches, layer_outputs(patches, graph.nodes[0], graph))
 
 
 def fitted_to(
@@ -72,7 +73,7 @@ w: int8[1, 2, 2]{scale=[0.25, 2.0], axis=2} = const [1, 2, 3, 4]
 b: int32[2] = const [8, -1]
 y: int8[1, 2]{scale=1.0} = Product(x, w, b)
 """)
-    weights, bias = real_weights(graph.nodes[0], graph)
+    weights, bias = (part(graph.nodes[0], graph) for part in (real_weights, real_bias))
     assert weights.tolist() == [[[0.25, 4.0], [0.75, 8.0]]]
     assert bias.tolist() == [8 * 0.25 * 0.5, -1 * 2.0 * 0.5]
 
@@ -86,9 +87,7 @@ y: float32[1, 6, 3, 2] = Product(x, w, b) dilations=[1, 2] kernel=[3, 3] pads=[1
 """)
     random = np.random.default_rng(0)
     values = random.standard_normal((3, 1, 4, 5, 5)).astype(np.float32)
-    found = outputs_of(
-        layer_patches(values, graph.nodes[0], 2), *real_weights(graph.nodes[0], graph)
-    )
+    found = layer_outputs(layer_patches(values, graph.nodes[0], 2), graph.nodes[0], graph)
     wanted = Interpreter(graph).run_all({"x": values})["y"]  # [samples, 1, 2 groups * 3, 3, 2]
     moved = wanted.reshape(3, 2, 3, 6).transpose(1, 0, 3, 2).reshape(2, 18, 3)
     assert np.abs(found - moved.astype(np.float32)).max() < 1e-5
@@ -101,7 +100,7 @@ def test_the_moments_give_the_weights_back() -> None:
     """Without noise the refit finds the weights that made the targets, even where the inputs do not determine them."""
     graph = dense(6, 4)
     _, data = layer(graph)
-    original, _ = real_weights(graph.nodes[0], graph)
+    original = real_weights(graph.nodes[0], graph)
     np.testing.assert_allclose(Moments.of(data, original).weights, original, atol=1e-4)
     blind = LayerData(np.zeros_like(data.patches), np.zeros_like(data.targets))
     np.testing.assert_allclose(Moments.of(blind, original).weights, original)
@@ -112,7 +111,7 @@ def test_the_moments_give_the_weights_back() -> None:
 def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
     graph = dense(24, 8)
     _, data = layer(graph, seed=seed)
-    moments = Moments.of(data, real_weights(graph.nodes[0], graph)[0])
+    moments = Moments.of(data, real_weights(graph.nodes[0], graph))
     scale = best_scale(moments.weights, moments.power, reach)
     swept = output_error(moments, sweep(moments, scale, reach), scale).sum()
     plain = output_error(moments, nearest(moments, scale, reach), scale).sum()
@@ -134,7 +133,7 @@ def test_few_levels_come_near_the_best_of_all_assignments(seed: int) -> None:
     """
     graph = dense(5, 6)
     _, data = layer(graph, seed=seed)
-    moments = Moments.of(data, real_weights(graph.nodes[0], graph)[0])
+    moments = Moments.of(data, real_weights(graph.nodes[0], graph))
 
     def error(integers: npt.NDArray[np.int8]) -> Doubles:
         mapped = np.matmul(moments.gram, integers.astype(float))
@@ -324,3 +323,15 @@ def test_fitting_is_repeatable() -> None:
     one, other = (fitted_to(data, values, graph, 2, engine_of("diana")) for _ in "ab")
     for key, value in vars(one).items():
         assert np.array_equal(value, getattr(other, key)), key
+
+
+def test_a_large_layer_is_fitted_in_blocks_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = dense(24, 10)
+    _, data = layer(graph)
+    inputs = numerics.asymmetric(8, 0.0, 10.0)
+    whole = fit_integer(data, graph.nodes[0], graph, inputs)
+    monkeypatch.setattr(fit, "FIT_WEIGHTS", 24 * 4)
+    parts = fit_integer(data, graph.nodes[0], graph, inputs)
+    np.testing.assert_array_equal(parts.weights, whole.weights)
+    np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-6)
+    np.testing.assert_allclose(parts.bias, whole.bias, atol=1)
