@@ -285,7 +285,9 @@ def faults(error: ValidationError) -> list[str]:
             del where[2:3]  # pydantic puts the kind of an engine behind its name
         path = ".".join(where)
         message = item["msg"].removeprefix("Value error, ")
-        lines.append(one_line(f"{path}: {message}" if path else message))
+        # A table's own check may name one of its keys first.
+        joint = "." if re.match(r"[a-z_]+: ", message) else ": "
+        lines.append(one_line(f"{path}{joint}{message}" if path else message))
     return lines
 
 

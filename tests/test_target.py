@@ -170,10 +170,31 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
         ("[memories.sram]", '[memories."a b"]', "memories.a b.[key]: String should match pattern"),
         ("[engines.host]", '[engines."\\u001b[31m"]', "engines.\\x1b[31m: String should match pattern"),
         ("mac_pj = { value = 0.25, low = 0.1, high = 0.5,", "mac_pj = { value = 1e300,", "engines.digital.array.mac_pj.value: Input should be less"),
+        ("[engines.digital.array]", '[engines.digital.array]\nholds_weights = { value = true, source = "a test" }',
+         "engines.digital.array.weight_read_pj_per_byte: an array that holds its weights reads none"),
+        ("[engines.digital.array]", '[engines.digital.array]\nrows = { value = 0, source = "a test" }',
+         "engines.digital.array.rows.value: Input should be greater"),
+        ("[engines.digital.vector]", "[engines.digital.vectors]", "engines.digital.vectors: Extra inputs are not permitted"),
     ],
 )  # fmt: skip
 def test_each_fault_is_told_by_its_key_path(was: str, now: str, says: str) -> None:
     assert refusal(changed(was, now)).startswith(says) or f"; {says}" in refusal(changed(was, now))
+
+
+def test_a_digital_engine_has_an_array_or_a_vector_unit() -> None:
+    head, rest = TILE16.split("[engines.digital.array]")
+    array, rest = rest.split("[engines.digital.vector]")
+    vector, analog = rest.split("[engines.analog]")
+    neither = f"{head}[engines.analog]{analog}"
+    assert refusal(neither).startswith("engines.digital: wanted an array, a vector unit, or both")
+    for one in (f"[engines.digital.array]{array}", f"[engines.digital.vector]{vector}"):
+        found = parse_target(f"{head}{one}[engines.analog]{analog}".encode(), "mine").digital
+        assert found is not None
+        assert (found[1].array is None) == ("digital.vector" in one)
+    without_reads = "\n".join(line for line in TILE16.splitlines() if "weight_read" not in line)
+    assert refusal(without_reads).startswith(
+        "engines.digital.array.weight_read_pj_per_byte: wanted, as holds_weights is not true"
+    )
 
 
 def test_all_faults_are_told_at_once() -> None:
