@@ -14,7 +14,7 @@ from compiler.slices import Cut
 from compiler.target import Analog
 from passes.converter_range import bitline_sums, choose_gain, clipped_least_squares
 from passes.layer_data import Doubles, LayerData, real_weights
-from passes.rounding import Int8s, Moments, best_scale, coarse_integers, sweep
+from passes.rounding import Int8s, Moments, best_scale, coarse_integers, on_grid, sweep
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,18 @@ def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> Int
 
 
 def _fit_columns(data: LayerData, original: Doubles, inputs: Quant) -> IntegerWeights:
+    """Some columns' weights: the model's own integers where it has such."""
     moments = Moments.of(data, original)
-    scale = best_scale(moments.weights, moments.power, 127).astype(np.float32).astype(np.float64)
+    given = on_grid(original, 127)
+    scale = best_scale(moments.weights, moments.power, 127) if given is None else given[1]
+    scale = scale.astype(np.float32).astype(np.float64)
     # A column that is (nearly) zero still needs a scale its bias can be told in.
     floor = np.abs(moments.mean_out).max(axis=1, keepdims=True) / (inputs.scale[0] * (1 << 30))
-    scale = np.maximum(np.maximum(scale, floor), 1e-20).astype(np.float32).astype(np.float64)
-    integers = sweep(moments, scale, 127)
+    wide = np.maximum(np.maximum(scale, floor), 1e-20).astype(np.float32).astype(np.float64)
+    if given is not None and np.array_equal(wide, scale):
+        integers = given[0]
+    else:
+        scale, integers = wide, sweep(moments, wide, 127)
     real = integers * scale[:, None, :]
     fitted = moments.mean_out - np.einsum("gr,grk->gk", moments.mean_in, real)
     unit = np.float32(inputs.scale[0]) * scale.astype(np.float32).reshape(-1)

@@ -25,7 +25,7 @@ WIDEST = 3072  # rows beyond which a layer's Gram matrix is taken as diagonal: i
 
 @dataclass(frozen=True)
 class Moments:
-    """Centered second moments of a layer: Gram matrices [G,R,R] (damped), the means, and the refitted weights [G,R,K].
+    """Centered second moments of a layer: Gram matrices [G,R,R] (damped), the means, the refitted weights [G,R,K] and those before.
 
     Of a layer with more than WIDEST rows only the diagonals [G,R,1] are known; its weights are rounded one by one.
     """
@@ -34,6 +34,7 @@ class Moments:
     weights: Doubles
     mean_in: Doubles
     mean_out: Doubles
+    original: Doubles
 
     @cached_property
     def upper(self) -> Doubles:
@@ -58,7 +59,8 @@ class Moments:
         # The ridge pulls towards the original weights, not towards zero.
         ridge = RIDGE * mean_power
         refitted = np.linalg.solve(gram + ridge * identity, cross + ridge * original)
-        return Moments(gram + DAMPING * mean_power * identity, refitted, mean_in, mean_out)
+        damped = gram + DAMPING * mean_power * identity
+        return Moments(damped, refitted, mean_in, mean_out, original)
 
     @staticmethod
     def _diagonal(data: LayerData, original: Doubles) -> Moments:
@@ -66,7 +68,7 @@ class Moments:
         power = data.patches.var(axis=1, dtype=np.float64)
         power = power + DAMPING * power.mean(axis=1, keepdims=True) + 1e-12
         mean_out = data.targets.mean(axis=1, dtype=np.float64)
-        return Moments(power[:, :, None], original, mean_in, mean_out)
+        return Moments(power[:, :, None], original, mean_in, mean_out, original)
 
     @property
     def power(self) -> Doubles:
@@ -79,6 +81,34 @@ class Moments:
     def is_diagonal(self) -> bool:
         """Whether only the diagonal is known."""
         return bool(self.gram.shape[2] != self.gram.shape[1])
+
+
+def on_grid(weights: Doubles, reach: int) -> tuple[Int8s, Doubles] | None:
+    """Integers [G,R,K] within +-reach and steps [G,K] that give the weights as they are, or None where a column lies on no such grid.
+
+    So do weights that the model itself stores in few bits, one scale a column, also after a batch norm was folded into them.
+    """
+    groups, rows, columns = weights.shape
+    flat = weights.swapaxes(1, 2).reshape(groups * columns, rows)
+    largest = np.abs(flat).max(axis=1)
+    safe = np.where(largest > 0, largest, 1.0)
+    few = flat[:, :: max(1, rows // 16)] / safe[:, None]  # enough to rule most steps out
+    step = np.full(len(flat), np.inf)
+    for count in range(1, reach + 1):
+        open_columns = np.flatnonzero(np.isinf(step))
+        hits = open_columns[_whole(few[open_columns] * count)]
+        hits = hits[_whole(flat[hits] / safe[hits, None] * count)]
+        step[hits] = safe[hits] / count
+    if np.isinf(step).any():
+        return None
+    integers = np.rint(flat / step[:, None]).astype(np.int8)
+    shaped = integers.reshape(groups, columns, rows).swapaxes(1, 2)
+    return np.ascontiguousarray(shaped), step.reshape(groups, columns)
+
+
+def _whole(numbers: Doubles) -> npt.NDArray[np.bool_]:
+    """Which rows are all integers, but for the rounding of float32."""
+    return np.asarray((np.abs(numbers - np.rint(numbers)) < 1e-4).all(axis=1))
 
 
 def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
@@ -108,6 +138,9 @@ def coarse_integers(moments: Moments, reach: int) -> Int8s:
     Several steps are swept, the best is kept for each column (judged with its output scale fitted), and single weights are changed
     while that lowers the error.
     """
+    given = on_grid(moments.original, reach)
+    if given is not None:
+        return given[0]
     start = best_scale(moments.weights, moments.power, reach)
     if moments.is_diagonal:
         return sweep(moments, start, reach)

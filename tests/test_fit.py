@@ -19,7 +19,7 @@ from passes import fit
 from passes.engine_nodes import analog_constants, analog_node, integer_constants
 from passes.fit import AnalogWeights, analog_input, analog_layer, fit_analog, fit_integer
 from passes.layer_data import LayerData, layer_outputs, layer_patches, real_bias, real_weights
-from passes.rounding import Moments, best_scale, coarse_integers, sweep
+from passes.rounding import Moments, best_scale, coarse_integers, on_grid, sweep
 
 Doubles = npt.NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
 
 def test_on_uncorrelated_inputs_the_sweep_is_rounding_to_the_nearest() -> None:
     weights = np.random.default_rng(0).standard_normal((1, 6, 3))
-    moments = Moments(np.eye(6)[None], weights, np.zeros((1, 6)), np.zeros((1, 3)))
+    moments = Moments(np.eye(6)[None], weights, np.zeros((1, 6)), np.zeros((1, 3)), weights)
     scale = np.full((1, 3), 0.1)
     assert np.array_equal(sweep(moments, scale, 20), nearest(moments, scale, 20))
 
@@ -335,3 +335,22 @@ def test_a_large_layer_is_fitted_in_blocks_of_columns(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(parts.weights, whole.weights)
     np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-6)
     np.testing.assert_allclose(parts.bias, whole.bias, atol=1)
+
+
+def test_weights_that_lie_on_a_grid_keep_it() -> None:
+    """Of 4 bits, with a scale a column that a batch norm may have stretched; float weights lie on none."""
+    random = np.random.default_rng(0)
+    integers = random.integers(-7, 8, (2, 9, 5))
+    integers[:, 0] = 7
+    steps = random.uniform(0.01, 0.5, (2, 5))
+    weights = (integers * steps[:, None, :]).astype(np.float32).astype(np.float64)
+    found = on_grid(weights, 127)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], integers)
+    np.testing.assert_allclose(found[1], steps, rtol=1e-6)
+    assert on_grid(weights, 6) is None
+    assert on_grid(random.standard_normal((1, 9, 5)), 127) is None
+    data = LayerData(
+        random.standard_normal((2, 400, 9)).astype(np.float32), np.zeros((2, 400, 5), np.float32)
+    )
+    assert np.array_equal(coarse_integers(Moments.of(data, weights), 13), integers), "not refitted"
