@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,10 @@ from onnx import helper, numpy_helper
 from onnx import parser as onnx_parser
 
 from compiler import cli
+from tests.mutations import bytes_mutated, graph_mutated, message_mutated
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_S = 40  # for one case; the slowest valid one takes two
-NAMES = ("", "../../x", "$(x)", "a\nb", "<script>", "x" * 3000, "\ud7ff", "é", "0")
-NUMBERS = (0, 1, -1, 2, 7, 255, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 63) - 1)
-REALS = (0.0, -1.0, float("nan"), float("inf"), -float("inf"), 1e38, 1e-45)
 WORDS: tuple[Any, ...] = (
     0,
     1,
@@ -91,79 +89,6 @@ def model_bytes(folder: Path) -> dict[str, bytes]:
     found["outside"] = (folder / "outside.onnx").read_bytes()
     (folder / "outside.onnx").unlink()
     return found
-
-
-def bytes_mutated(data: bytes, chance: random.Random) -> bytes:
-    """A few bytes changed, cut out, doubled or appended."""
-    changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 1, 2, 4, 16))):
-        at = chance.randrange(len(changed) + 1)
-        kind = chance.randrange(5)
-        length = chance.choice((1, 2, 8, 64))
-        if kind == 0 and at < len(changed):
-            changed[at] ^= 1 << chance.randrange(8)
-        elif kind == 1 and at < len(changed):
-            changed[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
-        elif kind == 2:
-            del changed[at : at + length]
-        elif kind == 3:
-            changed[at:at] = changed[at : at + length]
-        elif chance.random() < 0.2:
-            del changed[at:]
-    return bytes(changed)
-
-
-def message_mutated(data: bytes, chance: random.Random) -> bytes:
-    """One to three fields of a model, at any depth, removed, repeated or set to what they should not be."""
-    model = onnx.ModelProto.FromString(data)
-    for _ in range(chance.choice((1, 1, 2, 3))):
-        places = list(_fields(model))
-        weights = [1 / (1 + depth) for _, _, depth in places]
-        if places:
-            message, field, _ = chance.choices(places, weights)[0]
-            _change(message, field, chance, model)
-    return bytes(model.SerializeToString())
-
-
-def _fields(message: Any, depth: int = 0) -> Iterator[tuple[Any, Any, int]]:
-    for field, value in message.ListFields():
-        yield message, field, 0 if depth == 0 else 1
-        if field.type == field.TYPE_MESSAGE:
-            for item in value if hasattr(value, "append") else [value]:
-                yield from _fields(item, depth + 1)
-
-
-def _change(message: Any, field: Any, chance: random.Random, model: onnx.ModelProto) -> None:
-    value = getattr(message, field.name)
-    if hasattr(value, "append") and len(value):
-        index = chance.randrange(len(value))
-        kind = chance.randrange(4)
-        if kind == 0:
-            del value[index]
-        elif kind == 1 and field.type == field.TYPE_MESSAGE:
-            value.add().CopyFrom(value[index])
-        elif field.type == field.TYPE_MESSAGE:
-            value[chance.randrange(len(value))].CopyFrom(value[index])
-        else:
-            value[index] = _strange(value[index], chance, model)
-        return
-    if chance.random() < 0.3 or field.type == field.TYPE_MESSAGE:
-        message.ClearField(field.name)
-        return
-    with contextlib.suppress(ValueError):
-        setattr(message, field.name, _strange(value, chance, model))
-
-
-def _strange(value: Any, chance: random.Random, model: onnx.ModelProto) -> Any:
-    if isinstance(value, str):
-        others = [name for node in model.graph.node for name in [*node.input, *node.output]]
-        return chance.choice([*NAMES, *others[:40]])
-    if isinstance(value, bytes):
-        return bytes_mutated(value, chance)
-    if isinstance(value, float):
-        return chance.choice(REALS)
-    number = chance.choice(NUMBERS)
-    return number if abs(number) < 1 << 31 or abs(value) >= 1 << 31 else chance.randrange(64)
 
 
 def plan_mutated(folder: Path, chance: random.Random) -> None:
@@ -272,7 +197,7 @@ class Lab:
         if name.startswith("digits") and chance.random() < 0.7:
             name = "conv"
         data = self.models[name]
-        changed = (bytes_mutated if chance.random() < 0.4 else message_mutated)(data, chance)
+        changed = chance.choice((bytes_mutated, message_mutated, graph_mutated))(data, chance)
         Path("m.onnx").write_bytes(changed)
         shutil.copy(self.folder / "w.bin", "w.bin")
         target = chance.choice(("tile16", "diana"))
