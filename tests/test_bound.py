@@ -12,7 +12,8 @@ import pytest
 
 import joulec
 from backends.report_facts import bound_of
-from compiler.cost.bound import engines_for, lower_bound
+from compiler.cost.bound import lower_bound
+from compiler.cost.bound_values import engines_for
 from compiler.ir import Alternative, Placement
 from compiler.plan import Plan
 from compiler.target import Target, built_in, load_target
@@ -70,6 +71,16 @@ def test_a_layer_that_only_the_host_can_take_is_charged_the_host() -> None:
     assert found["work_pj"] == 10 * 64 * 20
     assert found["ports_pj"] == 2 * 40 * 1.112
     assert found["latency_ns"] == 10 * 64 * 10
+
+
+def test_floats_at_the_ports_are_changed_by_the_host_unless_it_alone_works_on_them() -> None:
+    """20 elements of 4 cycles, 20 pJ and 10 ns each, at both ends of a layer that the arrays take; nothing is changed for Exp above."""
+    integers = lower_bound(from_text(DENSE), TILE16)
+    floats = lower_bound(
+        from_text(DENSE.replace("int8[1, 20]{scale=1.0}", "float32[1, 20]")), TILE16
+    )
+    assert floats["work_pj"] - integers["work_pj"] == pytest.approx(2 * 20 * 4 * 20)
+    assert floats["latency_ns"] - integers["latency_ns"] == pytest.approx(2 * 20 * 4 * 10)
 
 
 def test_a_grouped_convolution_does_not_count_on_arrays_that_take_none() -> None:
