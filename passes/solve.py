@@ -8,12 +8,15 @@ from math import inf
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from compiler.ir import PartitionSummary
 from passes.candidates import Candidate, Crossing, Problem
 
+Values: TypeAlias = npt.NDArray[np.float64]
 Objective: TypeAlias = Literal["energy", "latency", "edp"]
 MOST_NODES = 20_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
+MANY_NODES = 1000  # beyond which the program is first tried without whole numbers
 MOST_WEIGHTINGS = 40  # solves for the energy-delay product
 
 
@@ -154,9 +157,51 @@ def _least_product(problem: Problem) -> Solution:
 
 def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> Solution:
     """The assignment with the least weighted sum, by HiGHS: one thread, fixed seed, gap 0, costs scaled to about one."""
+    program = _Program(problem, energy_weight, latency_weight)
+    found = _relaxed(program) if len(problem.candidates) > MANY_NODES else None
+    values, lower = found or _searched(program)
+    chosen = program.choices(values)
+    energy, latency, divergence = totals(problem, chosen)
+    objective = energy_weight * energy + latency_weight * latency
+    bound = lower * program.scale
+    gap = max(0.0, (objective - bound) / objective) if objective > 0 else 0.0
+    return Solution(chosen, energy, latency, divergence, bound, gap if gap > 1e-9 else 0.0)
+
+
+def _relaxed(program: _Program) -> tuple[Values, float] | None:
+    """The solution without whole numbers, and its objective, where it happens to be whole: then it is the least of all.
+
+    Where no budget is scarce the program is a minimum cut, whose solutions are whole. An interior-point method and a crossover find one
+    in time proportional to its size, where the simplex method takes its square.
+    """
     import highspy
 
-    program = _Program(problem, energy_weight, latency_weight)
+    solver = highspy.Highs()
+    for option, value in (
+        ("presolve", "off"),
+        ("output_flag", False),
+        ("threads", 1),
+        ("random_seed", 0),
+        ("solver", "ipm"),
+        ("run_crossover", "on"),
+        ("primal_feasibility_tolerance", 1e-9),
+    ):
+        solver.setOptionValue(option, value)
+    solver.passModel(program.lp(whole=False))
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    values = np.asarray(solver.getSolution().col_value)
+    whole = values[: program.integer_count]
+    if np.abs(whole - np.rint(whole)).max(initial=0.0) > 1e-6:
+        return None
+    return values, solver.getInfo().objective_function_value
+
+
+def _searched(program: _Program) -> tuple[Values, float]:
+    """The least whole solution that branch and bound finds, and the bound it proves."""
+    import highspy
+
     solver = highspy.Highs()
     for option, value in (
         # HiGHS 1.14's presolve can call a worse point optimal (ERGO-Code/HiGHS issues 3043, 3073, 3094).
@@ -177,12 +222,7 @@ def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> 
     values = np.asarray(solver.getSolution().col_value)
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         raise RuntimeError(f"the partition program has no solution: {solver.getModelStatus()}")
-    chosen = program.choices(values)
-    energy, latency, divergence = totals(problem, chosen)
-    objective = energy_weight * energy + latency_weight * latency
-    bound = info.mip_dual_bound * program.scale
-    gap = max(0.0, (objective - bound) / objective) if objective > 0 else 0.0
-    return Solution(chosen, energy, latency, divergence, bound, gap if gap > 1e-9 else 0.0)
+    return values, info.mip_dual_bound
 
 
 class _Program:
@@ -253,18 +293,21 @@ class _Program:
             self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
             kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
             sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]
+            # `work` is what the neediest of the others takes, one after the other, beside what is kept.
+            work = len(self.costs)
+            self.costs.append(0.0)
             if kept:
-                self.rows.append((-inf, 1.0, kept, sizes))
+                self._add_row(-inf, 1.0, [*kept, work], [*sizes, 1.0])
             for options, start in zip(problem.candidates, self.first, strict=True):
                 working = [
                     start + i for i, c in enumerate(options) if not c.resident and getattr(c, room)
                 ]
                 if working and kept:
                     needs = [getattr(flat[i], room) / max(capacity, 1) for i in working]
-                    self._add_row(-inf, 1.0, [*kept, *working], [*sizes, *needs])
+                    self._add_row(-inf, 0.0, [*working, work], [*needs, -1.0])
 
-    def lp(self) -> object:
-        """The program as HiGHS takes it."""
+    def lp(self, *, whole: bool = True) -> object:
+        """The program as HiGHS takes it, with or without the demand that the choices are whole."""
         import highspy
 
         lp = highspy.HighsLp()
@@ -282,10 +325,11 @@ class _Program:
         lp.a_matrix_.value_ = np.asarray([v for row in self.rows for v in row[3]], np.float64)
         kinds = [highspy.HighsVarType.kInteger] * self.integer_count
         kinds += [highspy.HighsVarType.kContinuous] * (count - self.integer_count)
-        lp.integrality_ = kinds
+        if whole:
+            lp.integrality_ = kinds
         return lp
 
-    def choices(self, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, ...]:
+    def choices(self, values: Values) -> tuple[int, ...]:
         """The candidate of every node: the largest x, the first of equals."""
         return tuple(
             int(np.argmax(values[start : start + len(options)]))
