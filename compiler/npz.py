@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from compiler.errors import CompileError, ModelError, UsageError, one_line
+from compiler.files import open_regular
 from compiler.ir import Array
 
 MAX_FILE_BYTES = 1 << 34  # uncompressed, over all arrays of a file
@@ -30,7 +31,7 @@ def read_npz(file: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[s
     """
     shown = one_line(str(file))
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
             entries = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
             if sum(item.file_size for item in archive.infolist()) > MAX_FILE_BYTES:
                 raise ValueError(f"it unpacks to more than {MAX_FILE_BYTES:,} bytes")

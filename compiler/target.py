@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from compiler.chip_components import with_components
 from compiler.digital_engine import Digital
 from compiler.errors import TargetError, nearest, one_line
+from compiler.files import open_regular
 from compiler.published import Published
 from compiler.quantity import Quantity, Statement, Strict, Whole
 
@@ -244,7 +245,7 @@ def load_target(name_or_file: str | Path) -> Target:
     if text.endswith(".toml") or "/" in text:
         path = Path(text)
         try:
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 data = stream.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)

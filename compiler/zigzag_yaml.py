@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compiler.errors import TargetError, UsageError, one_line
+from compiler.files import open_regular
 
 MAX_FILE_BYTES = 1 << 16
 MAX_DEPTH = 20
@@ -126,7 +127,7 @@ def read_accelerator(path: Path) -> Accelerator:
     """The accelerator of a file; raises UsageError (U001) where it cannot be read, TargetError naming every fault by key path."""
     shown = one_line(str(path))
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -205,3 +205,26 @@ except Exception as error:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
     )  # fmt: skip
     assert ran.stderr == "it takes more memory than the 67,108,864 bytes of --max-memory\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("compile {gemm} -t {pipe}.toml -o out", "U002"),
+        ("targets check {pipe}.toml", "U002"),
+        ("targets import {pipe}.toml", "U001"),
+        ("validate {pipe}.toml", "U001"),
+        ("compile {gemm} -t tile16 --data {pipe}.toml -o out", "U001"),
+        ("inspect {pipe}.toml", "M001"),
+    ],
+)
+def test_a_pipe_is_not_waited_for(words: str, code: str, tmp_path: Path) -> None:
+    gemm = tmp_path / "gemm.onnx"
+    gemm.write_bytes(hostile_models.model().SerializeToString())
+    os.mkfifo(tmp_path / "pipe.toml")
+    signal.alarm(TIME_S)
+    status, told = call(*words.format(gemm=gemm, pipe=tmp_path / "pipe").split())
+    signal.alarm(0)
+    assert status == STATUS[code[0]]
+    assert told.startswith(f"error[{code}]: ")
+    assert "not a regular file" in told

@@ -18,6 +18,7 @@ from pathlib import Path
 from compiler.cost.macro import Kind, Macro
 from compiler.cost.parts.constants import Components
 from compiler.errors import ModelError, UsageError, one_line
+from compiler.files import open_regular
 
 MAX_FILE_BYTES = 8 << 20
 MAX_ROWS = 100_000
@@ -68,7 +69,7 @@ def read_table(path: Path) -> list[Row]:
     """The rows of a csv file; raises UsageError when it is not there and ModelError when it is no such table."""
     shown = one_line(str(path))
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
