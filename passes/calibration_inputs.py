@@ -13,6 +13,7 @@ import numpy as np
 from compiler.errors import ModelError, UsageError, nearest, one_line
 from compiler.ir import Array, Graph, TensorType
 from compiler.npz import read_npz
+from compiler.ops import VIEWS
 
 LABELS = "y"
 REACH = 3.0  # made-up floats are a standard normal, clipped here
@@ -69,11 +70,28 @@ def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> Calibratio
                 code="U005",
                 hint="bind its sizes with --bind, or hand in samples with --data",
             )
-        arrays[name] = _made_up(name, kind, count, random)
+        arrays[name] = _made_up(name, kind, count, random, _index_limit(name, graph))
     return CalibrationInputs(arrays, synthetic=True)
 
 
-def _made_up(name: str, kind: TensorType, count: int, random: np.random.Generator) -> Array:
+def _index_limit(name: str, graph: Graph) -> int:
+    """What integers of an input stay below: those that index a table (embeddings of words, of segments) must lie in it."""
+    limit, pending, seen = SMALL_INTEGERS, [name], {name}
+    while pending:
+        value = pending.pop()
+        for node in graph.consumers.get(value, ()):
+            table = graph.types[node.inputs[0]]
+            if node.op == "Gather" and node.inputs[1] == value and table.is_static and table.sizes:
+                limit = min(limit, table.sizes[node.integer("axis", 0)])
+            elif node.op in ("Cast", "Segment", *VIEWS):
+                pending += [output for output in node.outputs if output and output not in seen]
+                seen.update(node.outputs)
+    return max(1, limit)
+
+
+def _made_up(
+    name: str, kind: TensorType, count: int, random: np.random.Generator, limit: int
+) -> Array:
     shape = (count, *kind.sizes)
     if kind.quant is not None:
         integers = random.integers(kind.quant.lowest, kind.quant.highest + 1, shape)
@@ -83,7 +101,7 @@ def _made_up(name: str, kind: TensorType, count: int, random: np.random.Generato
     if kind.dtype == "bool":
         return random.integers(0, 2, shape).astype(np.bool_)
     if kind.dtype.startswith(("int", "uint")) and not kind.dtype.endswith("int4"):
-        return random.integers(0, SMALL_INTEGERS, shape).astype(kind.dtype)
+        return random.integers(0, limit, shape).astype(kind.dtype)
     raise UsageError(
         f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, for which no sample can be made up",
         code="U005",

@@ -108,3 +108,18 @@ def test_a_bad_file_is_told(tmp_path: Path) -> None:
         with pytest.raises(CompileError) as caught:
             load_inputs(file, GRAPH)
         assert caught.value.code == code, caught.value.line()
+
+
+def test_made_up_indices_lie_in_the_tables_they_index() -> None:
+    graph = from_text("""\
+graph text(words: int64[1, 6], kinds: int32[1, 6]) -> (y)
+of_words: float32[100, 4] = const random(1)
+of_kinds: float32[2, 4] = const random(2)
+a: float32[1, 6, 4] = Gather(of_words, words)
+long: int64[1, 6] = Cast(kinds) to=7
+b: float32[1, 6, 4] = Gather(of_kinds, long)
+y: float32[1, 6, 4] = Add(a, b)
+""")
+    made = synthetic_inputs(graph, 50).arrays
+    assert made["words"].max() == 7
+    assert made["kinds"].max() == 1
