@@ -15,13 +15,15 @@ from passes.narrow_formats import dequantized
 from passes.products import why_not_product
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+SMALL = 1 << 16  # elements
 
 
 @dataclass(frozen=True)
 class FoldDequantized(Pass):
-    """A DequantizeLinear of constants that a matrix product or batch norm reads is worked out, so that it can be fitted to an engine's format.
+    """A DequantizeLinear of constants is worked out where a matrix product or batch norm reads it, or where it is small.
 
-    What nothing but the host reads keeps its few bits.
+    So they can be fitted to an engine's format, and paddings, bounds and factors are numbers. Large tables that only the host reads keep their
+    few bits.
     """
 
     name: ClassVar[str] = "fold_dequantized"
@@ -38,12 +40,18 @@ class FoldDequantized(Pass):
         }
         rewriter = Rewriter(graph, fate="folded")
         for node in graph:
-            data = _folded(node, graph) if wanted.intersection(node.outputs) else None
+            is_wanted = bool(wanted.intersection(node.outputs)) or _is_small(node, graph)
+            data = _folded(node, graph) if is_wanted else None
             if data is None:
                 rewriter.keep(node)
             else:
                 rewriter.set_constant(node.outputs[0], data)
         return eliminate(rewriter.finish())
+
+
+def _is_small(node: Node, graph: Graph) -> bool:
+    kind = graph.types[node.outputs[0]]
+    return kind.is_static and kind.elements <= SMALL
 
 
 def _folded(node: Node, graph: Graph) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:

@@ -353,3 +353,22 @@ z: float32[1, 3, 2, 1] = ReduceMean(x, last) from (ReduceMean_1)
 ledger (ReduceMean_0, ReduceMean_1)
 """
     assert after(PoolMeans(), before) == wanted
+
+
+def test_small_constants_are_numbers_whoever_reads_them() -> None:
+    """A padding value that the quantizer quantized (it ended in a KeyError when the Pad ran on an engine)."""
+    before = """\
+graph g(x: float32[2]) -> (y)
+c: int8[] = const [4]
+s: float32[] = const [0.5]
+pads: int64[2] = const [1, 0]
+v: float32[] = DequantizeLinear(c, s)
+y: float32[3] = Pad(x, pads, v)
+"""
+    wanted = """\
+graph g(x: float32[2]) -> (y)
+pads: int64[2] = const [1, 0]
+v: float32[] = const [2.0]
+y: float32[3] = Pad(x, pads, v)
+"""
+    assert after(FoldDequantized(), before) == wanted
