@@ -616,3 +616,11 @@ def test_as_a_process(packages: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(b"error[U006]: no node or step 'm\\xf6bius'")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_places_that_make_no_sense(joulec: Shell, tmp_path: Path) -> None:
+    compile_dim20 = ("compile", MODELS / "dim20.onnx", "--target", "tile16", "-o", tmp_path / "p")
+    fails(joulec(*compile_dim20, "--place", "hidden1"), 2, "U004", "wanted PATTERN=ENGINE")
+    fails(joulec(*compile_dim20, "--place", "*=gpu"), 2, "U004", "tile16 has no such engine")
+    both = ("--place", "*=host", "--precision", "float")
+    fails(joulec(*compile_dim20, *both), 2, "U004", "leave one of them out")

@@ -444,6 +444,7 @@ CAPACITIES = [
     ("tile16", "engines.digital.array.columns"), ("tile16", "engines.digital.array.positions"),
     ("tile16", "engines.digital.array.weight_memory_bytes"),
     ("tile16", "memories.sram.capacity_bytes"), ("tile16", "memories.sram.bytes_per_cycle"),
+    ("diana", "engines.analog.rows"), ("diana", "engines.analog.columns"), ("diana", "engines.analog.pixel_unroll.most"),
     ("diana", "memories.l1.capacity_bytes"), ("diana", "memories.l2.capacity_bytes"), ("diana", "engines.digital.array.weight_memory_bytes"),
     ("diana", "engines.digital.array.activation_bytes_per_cycle"), ("diana", "engines.digital.vector.elements_per_cycle"),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from compiler.cost import odimo
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.ops import product_shape
+from compiler.plan import Plan
 from compiler.target import Analog, load_target
 from compiler.text import from_text
 from tests.diana_segment import (
@@ -89,10 +90,18 @@ def test_the_partition_finds_the_optimum_of_odimo_s_model(
     assert found.analog_layers == analog_layers
 
 
-def test_the_measured_segment_of_resnet_18_is_predicted_within_15_percent() -> None:
+@pytest.fixture(scope="module")
+def in_lines_plan() -> Plan:
+    """The measured segment as the chip ran it."""
+    return plan_of(in_lines(load_target("diana")))
+
+
+def test_the_measured_segment_of_resnet_18_is_predicted_within_15_percent(
+    in_lines_plan: Plan,
+) -> None:
     """In a row, overlapped, without changes of format (the SIMD may do them on the way), and with the other public model of conv1."""
     chip = load_target("diana")
-    plan = plan_of(in_lines(chip))
+    plan = in_lines_plan
     engines = {step.name: step.engine for step in chip_steps(plan, chip)}
     assert engines["conv1"] == engines["pool"] == engines["add1"] == engines["add2"] == "digital"
     assert sum(step.op == "AnalogProduct" for step in plan.steps) == 5
@@ -105,13 +114,13 @@ def test_the_measured_segment_of_resnet_18_is_predicted_within_15_percent() -> N
         assert cycles == pytest.approx(MEASURED_CYCLES, rel=0.15)
 
 
-def test_the_layers_of_the_segment_with_a_pencil() -> None:
+def test_the_layers_of_the_segment_with_a_pencil(in_lines_plan: Plan) -> None:
     """conv1: 4 blocks of columns * 7 of a line * 112 lines * 147 rows, bytes in and out at 8 a cycle, and its weights at 16 after 70 of set-up.
 
     conv2_1: 14 * 56 activations of 70 ns, 1,152 rows of 30.77 ns.
     """
     chip = load_target("diana")
-    steps = {step.name: step for step in plan_of(in_lines(chip)).steps}
+    steps = {step.name: step for step in in_lines_plan.steps}
     conv1 = 4 * 7 * 112 * 147 + (3 * 224**2 + 64 * 112**2) / 8 + 70 + 3 * 49 * 64 / 16
     assert steps["conv1"].latency_ns / chip.cycle_ns == pytest.approx(conv1, abs=1)
     conv2 = 14 * 56 * 70 + 1152 * 30.77
