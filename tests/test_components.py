@@ -258,6 +258,32 @@ def test_parts_add_up_and_the_interval_holds_them(name: str, data: st.DataObject
     assert name in found.source
 
 
+# What a part has more of when one of these is more; the others share a part among more.
+GROWING = ("bits", "converter_bits", "input_bits", "weight_bits", "columns", "size_bytes", "length_mm", "hops", "current_ns")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, c in COMPONENTS.items() if set(GROWING) & set(c.parameters)]
+)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_more_never_costs_less(name: str, data: st.DataObject) -> None:
+    """More bits, more cells on a row, a larger memory, a longer wire."""
+    less = data.draw(any_parameters(name))
+    key = data.draw(st.sampled_from([key for key in less if key in GROWING]))
+    parameter = COMPONENTS[name].parameters[key]
+    more = {
+        **less,
+        key: data.draw(st.integers(int(float(less[key])), int(parameter.high)).map(float)),
+    }
+    if "input_bits_per_step" in less:
+        least = min(float(less["input_bits"]), float(less["input_bits_per_step"]))
+        less["input_bits_per_step"] = more["input_bits_per_step"] = least
+    small, large = number(name, SHIPPED, **less).estimate, number(name, SHIPPED, **more).estimate
+    for end in ("low", "value", "high"):
+        assert getattr(small, end) <= getattr(large, end) * (1 + 1e-12)
+
+
 # -- chip files
 
 
