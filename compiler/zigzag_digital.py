@@ -7,7 +7,7 @@ What is left over is columns first; then rows where weights stay at the multipli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import prod
 
 from compiler.zigzag_in_memory import Roles, in_memory_roles, step_bits, step_count
@@ -35,13 +35,17 @@ def digital_lines(source: Source) -> Iterator[str]:
         if size > 1 or key == "columns":
             yield source.whole(key, size, where)
     yield from _steps_lines(source)
+    if is_imc and store is not None:
+        source.note(
+            f"memories.{store[0]}: weights come to the array from the memory after the nearest"
+        )
     if in_memory:
         yield source.statement(
             "holds_weights",
             True,
             f"memories.{next(iter(local), '')}" if local else "operational_array.is_imc",
         )
-    yield from _weights(source, store, local, roles)
+    yield from _weights(source, None if is_imc else store, roles, in_memory)
     _, nearest = source.nearest("I1", "O")
     width = max(1, nearest.port_bits("read") // BITS_PER_BYTE)
     yield source.whole(
@@ -111,10 +115,11 @@ def _roles(source: Source, keeps_weights: bool) -> Roles:
 
 
 def _weights(
-    source: Source, store: tuple[str, Memory] | None, local: Mapping[str, Memory], roles: Roles
+    source: Source, store: tuple[str, Memory] | None, roles: Roles, in_memory: bool
 ) -> Iterator[str]:
     """Where the engine keeps its weights, and what reading and writing them takes."""
-    if store is not None and not source.array.is_imc:
+    local = source.registers("I2")
+    if store is not None:
         name, memory = store
         count = 1
     elif local:
@@ -134,7 +139,7 @@ def _weights(
     yield source.whole(
         "weight_load_bytes_per_cycle", width, f"memories.{name}.ports, {count} of them"
     )
-    if store is not None or not local:
+    if not in_memory:
         yield source.cost("weight_read_pj_per_byte", name, "read")
     yield source.cost("weight_write_pj_per_byte", name, "write")
 
@@ -155,7 +160,7 @@ def _mac_energy(source: Source, roles: Roles, reads_registers: bool) -> Iterator
     unit = source.array.unit_energy or 0.0
     read = {"I1": source.registers("I1"), "I2": source.registers("I2") if reads_registers else {}}
     known = {
-        name: (memory.r_cost or 0.0) * BITS_PER_BYTE / memory.port_bits("read")
+        name: source.access_pj(name, "read") * BITS_PER_BYTE / memory.port_bits("read")
         for group in read.values()
         for name, memory in group.items()
         if not memory.served_dimensions
@@ -174,6 +179,6 @@ def _mac_energy(source: Source, roles: Roles, reads_registers: bool) -> Iterator
     yield f"mac_pj = {{ value = {energy!r}, low = {unit!r}, high = {energy!r}, source = {toml_text(origin)} }}"
     outputs = source.registers("O")
     if outputs:
-        cost = sum((m.r_cost or 0.0) + (m.w_cost or 0.0) for m in outputs.values())
+        cost = sum(source.access_pj(n, "read") + source.access_pj(n, "write") for n in outputs)
         keys = " + ".join(f"memories.{name}.r_cost + w_cost" for name in outputs)
         yield source.number("accumulate_pj", cost, source.key(keys))

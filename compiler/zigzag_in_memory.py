@@ -64,15 +64,9 @@ def analog_lines(source: Source) -> Iterator[str]:
         raise TargetError(f"{source.file}: no memory holds the weights (I2) at the array")
     name, memory = cells
     width = memory.port_bits("write")
-    yield source.number(
-        "write_pj_per_bit",
-        (memory.w_cost or 0.0) / width,
-        source.key(
-            f"memories.{name}.w_cost {memory.w_cost:g} for {width} bits"
-            if memory.w_cost is not None
-            else f"memories.{name}"
-        ),
-    )
+    cost = source.access_pj(name, "write")
+    origin = source.key(f"memories.{name}.w_cost {cost:g} for {width} bits")
+    yield source.number("write_pj_per_bit", cost / width, origin)
     if memory.size > weights:
         source.note(f"memories.{name}.size {memory.size} bits: a cell keeps one weight here")
     yield ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Literal
 
 from compiler.errors import TargetError, one_line
 from compiler.zigzag_yaml import Accelerator, Array, Memory
@@ -48,10 +49,21 @@ class Source:
             if memory.operands == (operand,) and not self.is_shared(memory)
         }
 
-    def cost(self, key: str, name: str, direction: str) -> str:
+    def access_pj(self, name: str, direction: Literal["read", "write"]) -> float:
+        """What one access of a register costs; 0, and told, where ZigZag would ask CACTI."""
+        memory = self.accelerator.memories[name]
+        cost = memory.r_cost if direction == "read" else memory.w_cost
+        if cost is None or memory.auto_cost_extraction:
+            self.note(
+                f"memories.{name}.auto_cost_extraction: a register's {direction} is not charged"
+            )
+            return 0.0
+        return cost
+
+    def cost(self, key: str, name: str, direction: Literal["read", "write"]) -> str:
         """What a byte costs in a memory, or the library's component where ZigZag would ask CACTI."""
         memory = self.accelerator.memories[name]
-        bits = memory.port_bits("read" if direction == "read" else "write")
+        bits = memory.port_bits(direction)
         cost = memory.r_cost if direction == "read" else memory.w_cost
         short = "r_cost" if direction == "read" else "w_cost"
         if cost is None or memory.auto_cost_extraction:

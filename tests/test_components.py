@@ -279,7 +279,8 @@ def test_more_never_costs_less(name: str, data: st.DataObject) -> None:
     if "input_bits_per_step" in less:
         least = min(float(less["input_bits"]), float(less["input_bits_per_step"]))
         less["input_bits_per_step"] = more["input_bits_per_step"] = least
-    small, large = number(name, SHIPPED, **less).estimate, number(name, SHIPPED, **more).estimate
+    small = number(name, SHIPPED, 28, 1.0, **less).estimate
+    large = number(name, SHIPPED, 28, 1.0, **more).estimate
     for end in ("low", "value", "high"):
         assert getattr(small, end) <= getattr(large, end) * (1 + 1e-12)
 

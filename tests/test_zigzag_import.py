@@ -158,6 +158,26 @@ def test_what_zigzag_would_ask_cacti_for_is_the_library_s() -> None:
     )
 
 
+def test_an_in_memory_array_with_a_memory_for_weights_beside_it() -> None:
+    beside = memory("sram_w", "I2", 524288, 512, (26.56, 30.8))
+    chip, found = chip_of(DIGITAL.replace(SRAM, beside + SRAM))
+    assert chip.digital is not None
+    array = chip.digital[1].array
+    assert array is not None
+    assert array.is_in_memory
+    assert array.weight_memory_bytes.value == 128 * 128
+    assert any(note.startswith("memories.sram_w: ") for note in found.notes)
+
+
+def test_a_register_without_a_cost_is_told() -> None:
+    text = STATIONARY.replace(
+        "    r_cost: 0.021\n    w_cost: 0.021\n", "    auto_cost_extraction: true\n"
+    )
+    _, found = chip_of(text)
+    assert "memories.rf_o.auto_cost_extraction: a register's read is not charged" in found.notes
+    assert "memories.rf_o.auto_cost_extraction: a register's write is not charged" in found.notes
+
+
 def test_what_is_lost_is_told_and_stands_in_the_chip_file() -> None:
     was = "    area: 0\n    latency: 1\n    operands: [I1, O]"
     now = "    area: 3\n    latency: 5\n    colour: red\n    operands: [I1, O]"
