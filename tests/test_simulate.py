@@ -109,6 +109,9 @@ def convolutions(draw: st.DrawFn, analog: bool) -> Graph:
     if analog:
         rows = channels // groups * prod(shape)
         array_rows = draw(st.sampled_from([1152, max(1, rows // 2), max(1, rows // 3), 5]))
+        if draw(st.booleans()):
+            attrs["input_bits_per_step"] = draw(st.integers(1, 8))
+            attrs["unsigned_digits"] = draw(st.integers(0, 3))
         build.analog(
             data, columns, shape, groups, out, draw(st.integers(1, 3)), array_rows,
             draw(st.sampled_from([512, 3])), draw(st.booleans()), dtype=dtype, attrs=attrs,
