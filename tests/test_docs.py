@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.cost.macro import Macro, energy_fj, silicon_of
 from compiler.cost.node import node_cost
 from compiler.cost.parts import adders, array, assembled, converter, delay, memory, transport
 from compiler.cost.parts.constants import load_components
@@ -36,7 +37,7 @@ def names() -> dict[str, Any]:
     found: dict[str, Any] = {
         "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at, "replace": replace,
         "np": np, "weight_digits": weight_digits, "input_slices": input_slices, "peak": peak,
-        "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
+        "Macro": Macro, "energy_fj": energy_fj, "silicon_of": silicon_of, "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
     }  # fmt: skip
     for module in MODULES:
         found |= {name: item for name, item in vars(module).items() if not name.startswith("_")}
@@ -49,7 +50,9 @@ def examples(page: Path) -> str:
     return "\n".join(blocks)
 
 
-@pytest.mark.parametrize("page", [*FAMILIES, DOCS / "formulas" / "README.md"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page", [*FAMILIES, DOCS / "formulas" / "README.md", DOCS / "energy.md"], ids=lambda p: p.stem
+)
 def test_the_worked_examples(page: Path) -> None:
     test = doctest.DocTestParser().get_doctest(examples(page), names(), page.name, str(page), 0)
     assert test.examples, "no worked example"
