@@ -13,6 +13,8 @@ from compiler.cli_words import TextOrJson, help_when_bare, say, say_json
 from compiler.errors import one_line
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from compiler.cost.array_step import ArrayStep
     from compiler.cost.peak import Comparison
     from compiler.target import Target
@@ -87,6 +89,7 @@ def show_command(chip: Chip, form: TextOrJson = "text") -> None:
                 "chip": table,
                 "peaks": [_peak_data(item) for item in peaks],
                 "array_steps": [_step_data(step) for step in steps],
+                "components": dict(_components(found.chip)),
             }
         )
         return
@@ -105,6 +108,24 @@ def show_command(chip: Chip, form: TextOrJson = "text") -> None:
             "",
         ]
     say("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
+
+
+def _components(part: BaseModel, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number that a component gave, by key path: which, and the parts that add up to it."""
+    from pydantic import BaseModel
+
+    from compiler.quantity import ComponentQuantity
+
+    for key in type(part).model_fields:
+        value = getattr(part, key)
+        inner = value if isinstance(value, dict) else {"": value}
+        for name, item in inner.items():
+            where = ".".join(word for word in (path, key, name) if word)
+            if isinstance(item, ComponentQuantity):
+                parts = {name: asdict(estimate) for name, estimate in item.parts.items()}
+                yield where, {"component": item.component, "parts": parts}
+            elif isinstance(item, BaseModel):
+                yield from _components(item, where)
 
 
 def _step_rows(step: ArrayStep) -> list[list[str]]:

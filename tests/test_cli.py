@@ -325,6 +325,14 @@ def test_targets(joulec: Shell) -> None:
     assert names == sorted(names)
     assert {"diana", "tile16", "zigzag_aimc"} <= set(names)
     assert "converter.converter" in joulec("targets", "show", "zigzag_aimc").out
+    made = joulec("targets", "show", "tile16", "--format", "json").table["components"]
+    assert made["memories.sram.read_pj_per_byte"]["component"] == "sram_read"
+    assert set(made["engines.digital.vector.operation_pj"]["parts"]) == {
+        "multiplier",
+        "adder",
+        "registers",
+        "control",
+    }
     assert joulec("targets", "show", "diana", "--format", "json").table["chip"]["name"] == "diana"
 
 
