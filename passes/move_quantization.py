@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -41,75 +42,79 @@ class MoveQuantization(Pass):
 
 
 def _move_once(graph: Graph) -> Graph:
+    """One walk, which takes a DequantizeLinear behind all that follows and a QuantizeLinear before all that it can."""
     rewriter = Rewriter(graph)
-    moved: set[str] = set()
+    makers = dict(graph.producer)
     for node in graph:
-        data = graph.producer.get(node.inputs[0]) if node.inputs and node.inputs[0] else None
-        if data is None or data.name in moved:
-            rewriter.keep(node)
-        elif node.op in MOVING and data.op == "DequantizeLinear":
-            if _weights_behind(rewriter, graph, node, data) or _behind(rewriter, graph, node):
-                moved.add(node.name)
-            else:
-                rewriter.keep(node)
-        elif node.op == "QuantizeLinear" and _before(rewriter, graph, node, data):
-            moved.add(node.name)
-        else:
+        data = makers.get(node.inputs[0]) if node.inputs and node.inputs[0] else None
+        done = False
+        if data is not None and node.op in MOVING and data.op == "DequantizeLinear":
+            made = _weights_behind(rewriter, graph, node, data)
+            made = made or _behind(rewriter, makers, graph, node)
+            makers.update({name: maker for maker in made for name in maker.outputs})
+            done = bool(made)
+        elif data is not None and node.op == "QuantizeLinear":
+            done = _before(rewriter, makers, graph, node)
+        if not done:
             rewriter.keep(node)
     return rewriter.finish()
 
 
-def per_tensor(node: Node, graph: Graph) -> bool:
+def per_tensor(node: Node, rewriter: Rewriter) -> bool:
     """Whether a QuantizeLinear or DequantizeLinear has one constant scale (and zero point) for its whole 8-bit tensor."""
     integers = node.inputs[0] if node.op == "DequantizeLinear" else node.outputs[0]
-    constants = [graph.constant(name) for name in node.inputs[1:] if name]
+    constants = [rewriter.constants.get(name) for name in node.inputs[1:] if name]
     return (
-        graph.types[integers].dtype in INT8
+        rewriter.type_of(integers).dtype in INT8
         and not node.integer("block_size", 0)
         and all(data is not None and data.size == 1 for data in constants)
     )
 
 
-def _behind(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
-    """DequantizeLinear, move -> move, DequantizeLinear; False where that is not the same."""
+def _behind(
+    rewriter: Rewriter, producers: Mapping[str, Node], graph: Graph, node: Node
+) -> list[Node]:
+    """DequantizeLinear, move -> move, DequantizeLinear: the latter; nothing where that is not the same."""
     floats = [n for n in node.inputs if n and graph.types[n].dtype.startswith("float")]
     floats = floats[:1] if node.op != "Concat" else floats
-    makers = [graph.producer.get(name) for name in floats]
+    makers = [producers.get(name) for name in floats]
     first = makers[0]
     if first is None or any(
-        maker is None or maker.op != "DequantizeLinear" or not _alike(maker, first, graph)
+        maker is None or maker.op != "DequantizeLinear" or not _alike(maker, first, rewriter)
         for maker in makers
     ):
-        return False
-    if not per_tensor(first, graph) or (node.op == "MaxPool" and "".join(node.outputs[1:])):
-        return False
+        return []
+    if not per_tensor(first, rewriter) or (node.op == "MaxPool" and "".join(node.outputs[1:])):
+        return []
     integers = {n: m.inputs[0] for n, m in zip(floats, makers, strict=True) if m is not None}
     inputs = tuple(integers.get(name, name) for name in node.inputs)
     if node.op == "Pad":
         padded = _pad_value(rewriter, graph, node, first)
         if padded is None:
-            return False
+            return []
         inputs = (*inputs[:2], padded, *inputs[3:])
-    dtype = graph.types[first.inputs[0]].dtype
+    dtype = rewriter.type_of(first.inputs[0]).dtype
     outputs = {name: rewriter.unique(f"{name}.integers") for name in node.outputs if name}
     rewriter.add(
         replace(node, inputs=inputs, outputs=tuple(outputs.get(n, "") for n in node.outputs)),
         {new: TensorType(dtype, graph.types[old].shape) for old, new in outputs.items()},
     )
+    made = []
     for old, new in outputs.items():
         name = rewriter.unique(f"{old}.dequantize")
-        rewriter.add(
+        made.append(
             replace(first, name=name, inputs=(new, *first.inputs[1:]), outputs=(old,), attrs={})
         )
-    return True
+        rewriter.add(made[-1])
+    return made
 
 
-def _alike(one: Node, other: Node, graph: Graph) -> bool:
+def _alike(one: Node, other: Node, rewriter: Rewriter) -> bool:
     """Whether two DequantizeLinear have the same scale, zero point and type."""
-    if graph.types[one.inputs[0]].dtype != graph.types[other.inputs[0]].dtype:
+    if rewriter.type_of(one.inputs[0]).dtype != rewriter.type_of(other.inputs[0]).dtype:
         return False
     parameters = [
-        [graph.constant(name) for name in node.inputs[1:] if name] for node in (one, other)
+        [rewriter.constants.get(name) for name in node.inputs[1:] if name] for node in (one, other)
     ]
     return len(parameters[0]) == len(parameters[1]) and all(
         a is not None and b is not None and np.array_equal(a, b)
@@ -126,69 +131,74 @@ def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -
         if value is None or np.any(np.asarray(value, np.float64)):
             return None
     point = graph.constant(dequantize.inputs[2]) if len(dequantize.inputs) > 2 else None
-    dtype = graph.types[dequantize.inputs[0]].dtype
+    dtype = rewriter.type_of(dequantize.inputs[0]).dtype
     zero = np.zeros((), dtype) if point is None else np.asarray(point, dtype).reshape(())
     return rewriter.constant(f"{node.name}.zero", zero)
 
 
-def _before(rewriter: Rewriter, graph: Graph, node: Node, made: Node) -> bool:
-    """Move, QuantizeLinear -> QuantizeLinear, move; False where that is not the same."""
-    if made.op not in BEFORE_QUANTIZE or "".join(made.outputs[1:]) or not per_tensor(node, graph):
-        return False
-    if graph.only_consumer(made.outputs[0]) is not node or made.inputs[0] in graph.constants:
+def _before(rewriter: Rewriter, makers: Mapping[str, Node], graph: Graph, node: Node) -> bool:
+    """Moves, QuantizeLinear -> QuantizeLinear, moves; False where there are none that this leaves as they are."""
+    moves: list[Node] = []
+    reader, value = node, node.inputs[0]
+    while (made := makers.get(value)) is not None and made.op in BEFORE_QUANTIZE:
+        if "".join(made.outputs[1:]) or made.inputs[0] in graph.constants:
+            break
+        if graph.only_consumer(made.outputs[0]) is not reader:
+            break
+        moves.append(made)
+        reader, value = made, made.inputs[0]
+    if not moves or not per_tensor(node, rewriter):
         return False
     dtype = graph.types[node.outputs[0]].dtype
-    kind = graph.types[made.inputs[0]]
-    middle = rewriter.unique(f"{made.inputs[0]}.integers")
-    quantize = replace(node, inputs=(made.inputs[0], *node.inputs[1:]), outputs=(middle,))
-    rewriter.add(quantize, {middle: TensorType(dtype, kind.shape)})
-    rewriter.add(
-        replace(
-            made,
-            name=rewriter.unique(f"{made.name}.moved"),
-            inputs=(middle, *made.inputs[1:]),
-            outputs=node.outputs,
-        )
-    )
+    integers = rewriter.unique(f"{value}.integers")
+    quantize = replace(node, inputs=(value, *node.inputs[1:]), outputs=(integers,))
+    rewriter.add(quantize, {integers: TensorType(dtype, graph.types[value].shape)})
+    for move in reversed(moves):
+        last = move is moves[0]
+        after = node.outputs[0] if last else rewriter.unique(f"{move.outputs[0]}.integers")
+        name = rewriter.unique(f"{move.name}.moved")
+        inputs = (integers, *move.inputs[1:])
+        kind = TensorType(dtype, graph.types[move.outputs[0]].shape)
+        rewriter.add(replace(move, name=name, inputs=inputs, outputs=(after,)), {after: kind})
+        integers = after
     return True
 
 
-def _weights_behind(rewriter: Rewriter, graph: Graph, node: Node, made: Node) -> bool:
+def _weights_behind(rewriter: Rewriter, graph: Graph, node: Node, made: Node) -> list[Node]:
     """The same for constants, whose integers and scales are moved here and now."""
-    integers = graph.constant(made.inputs[0])
-    parameters = [graph.constant(name) for name in made.inputs[1:] if name]
+    integers = rewriter.constants.get(made.inputs[0])
+    parameters = [rewriter.constants.get(name) for name in made.inputs[1:] if name]
     if integers is None or any(data is None for data in parameters) or node.op not in RESHAPING:
-        return False
-    axis = _axis_behind(node, made, graph)
+        return []
+    axis = _axis_behind(node, made, graph, rewriter)
     if axis is None:
-        return False
+        return []
     moved = _run(node, np.asarray(integers), graph)
     names = [rewriter.constant(f"{made.inputs[0]}.moved", moved)]
     blocked = made.integer("block_size", 0) > 0
     for name in made.inputs[1:]:
-        data = graph.constant(name)
+        data = rewriter.constants.get(name)
         if data is not None and blocked:
             name = rewriter.constant(f"{name}.moved", _run(node, np.asarray(data), graph))
         names.append(name)
     attrs: dict[str, Attribute] = {**made.attrs, "axis": axis}
     origin = tuple(dict.fromkeys((*made.origin, *node.origin)))
-    rewriter.add(
-        replace(
-            made,
-            name=node.name,
-            inputs=tuple(names),
-            outputs=node.outputs[:1],
-            attrs=attrs,
-            origin=origin,
-        )
+    moved_on = replace(
+        made,
+        name=node.name,
+        inputs=tuple(names),
+        outputs=node.outputs[:1],
+        attrs=attrs,
+        origin=origin,
     )
-    return True
+    rewriter.add(moved_on)
+    return [moved_on]
 
 
-def _axis_behind(node: Node, made: Node, graph: Graph) -> int | None:
+def _axis_behind(node: Node, made: Node, graph: Graph, rewriter: Rewriter) -> int | None:
     """The axis along which the scales lie after a move; None where they lie along none."""
     before, after = graph.types[made.outputs[0]].sizes, graph.types[node.outputs[0]].sizes
-    scale = graph.types[made.inputs[1]]
+    scale = rewriter.type_of(made.inputs[1])
     if scale.elements == 1 and not made.integer("block_size", 0):
         return 0
     axis = made.integer("axis", 1) % max(1, len(before))

@@ -43,10 +43,11 @@ class NarrowFormats(Pass):
 def _clip(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
     """A 16-bit pair as the Clip that it also is."""
     quantize = graph.producer.get(node.inputs[0])
-    if (
-        quantize is None
-        or quantize.op != "QuantizeLinear"
-        or quantize.inputs[1:] != node.inputs[1:]
+    if quantize is None or quantize.op != "QuantizeLinear":
+        return False
+    there, back = ([graph.constant(n) for n in made.inputs[1:] if n] for made in (quantize, node))
+    if len(there) != len(back) or any(
+        a is None or b is None or not np.array_equal(a, b) for a, b in zip(there, back, strict=True)
     ):
         return False
     dtype = graph.types[node.inputs[0]].dtype

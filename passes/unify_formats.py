@@ -61,6 +61,8 @@ def _narrow_range(node: Node, graph: Graph) -> _Plan | None:
     if any(data is None or data.size != 1 for data in parameters):
         return None
     dtype = graph.types[node.outputs[0]].dtype
+    if not dtype.startswith(("int", "uint")):
+        return None
     bits, signed = DTYPE_BITS[dtype], dtype.startswith("int")
     low = -(1 << (bits - 1)) if signed else 0
     high = low + (1 << bits) - 1

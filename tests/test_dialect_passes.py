@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from compiler.text import from_text
 from passes.fold_dequantized import FoldDequantized
 from passes.move_quantization import MoveQuantization
 from passes.narrow_formats import NarrowFormats
@@ -10,7 +13,7 @@ from passes.pool_means import PoolMeans
 from passes.undo_dynamic_quantization import UndoDynamicQuantization
 from passes.unify_formats import UnifyFormats
 from passes.widen_half import WidenHalf
-from tests.test_passes import after, stays
+from tests.test_passes import TILE16, after, stays
 
 
 def test_a_dynamically_quantized_layer_is_a_product_of_floats() -> None:
@@ -372,3 +375,33 @@ v: float32[] = const [2.0]
 y: float32[3] = Pad(x, pads, v)
 """
     assert after(FoldDequantized(), before) == wanted
+
+
+def test_a_long_chain_of_moves_is_walked_once() -> None:
+    """3,000 Transposes between a DequantizeLinear and a QuantizeLinear: the integers take the way alone."""
+    steps = [f"v{i + 1}: float32[2, 2] = Transpose(v{i})" for i in range(3000)]
+    text = "\n".join([
+        "graph g(x: int8[2, 2]) -> (y)",
+        "s: float32[] = const [0.5]",
+        "z: int8[] = const [1]",
+        "v0: float32[2, 2] = DequantizeLinear(x, s, z)",
+        *steps,
+        "y: int8[2, 2] = QuantizeLinear(v3000, s, z)",
+        "",
+    ])  # fmt: skip
+    start = time.process_time()
+    result = MoveQuantization()(from_text(text), TILE16)
+    assert time.process_time() - start < 10
+    assert [node.op for node in result][-3:] == ["Transpose", "DequantizeLinear", "QuantizeLinear"]
+
+
+def test_four_bit_floats_are_no_integers() -> None:
+    before = """\
+graph g(x: float32[1, 2]) -> (y)
+s: float32[] = const [0.5]
+z: float4_e2m1fn[] = const [0.0]
+q: float4_e2m1fn[1, 2] = QuantizeLinear(x, s, z)
+y: float32[1, 2] = DequantizeLinear(q, s, z)
+"""
+    graph = from_text(before)
+    assert UnifyFormats()(graph, TILE16) is graph
