@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_published_peak_lies_inside_the_interval(name: str, item: Any) -> None
 )  # fmt: skip
 def test_a_published_chip_lists_its_peak(name: str) -> None:
     assert any(item.unit == "TOPS/W" for item in comparisons(load_target(name)))
+
+
+def test_the_readme_shows_what_is_predicted() -> None:
+    page = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    table = page.split("| published TOPS/W | predicted |")[1].split("\n\n")[0]
+    rows = {row.split("`")[1]: row for row in table.splitlines() if "`" in row}
+    assert len(rows) >= 9
+    for chip, row in rows.items():
+        given = next(item for item in comparisons(load_target(chip)) if item.unit == "TOPS/W")
+        assert float(f"{given.figure:.3g}") == float(row.split("|")[3].split(";")[0])
+        assert f"| {given.predicted.value:.3g} [" in row
 
 
 def figure(engine: str, scope: str, weight_bits: float = 4, input_bits: float = 8) -> Published:
