@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from compiler.ir import DTYPE_BITS, Graph, Node
+from passes.narrow_formats import wide_weights
 
 _DYNAMIC = ("MatMulInteger", "ConvInteger")
 
 
 def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[str, ...]:
-    """Notes on layers that are quantized while they run and on formats wider than 8 bits.
+    """Notes on layers that are quantized while they run, and on formats and weights that 8 bits do not hold.
 
     `given` is the graph as imported, `clean` after the first passes; `has_data` says whether there are real calibration samples.
     """
@@ -28,6 +29,12 @@ def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[str, .
         plural = "s" if wide > 1 else ""
         notes.append(
             f"{wide} value{plural} of more than 8 bits in the model: treated as floats, whose 8-bit formats are measured"
+        )
+    coarse = sum(wide_weights(node, given) for node in given)
+    if coarse:
+        layers, their = _layers(coarse)
+        notes.append(
+            f"{layers} with weights that are no int8 a column: {their} weights are rounded to it"
         )
     return tuple(notes)
 

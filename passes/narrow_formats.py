@@ -35,8 +35,7 @@ class NarrowFormats(Pass):
         for node in graph:
             if node.op == "DequantizeLinear" and _clip(rewriter, graph, node):
                 continue
-            narrowed = _narrowed(rewriter, graph, node) if node.op in PRODUCTS else node
-            rewriter.keep(narrowed)
+            rewriter.keep(_narrowed(rewriter, graph, node))
         return eliminate(rewriter.finish())
 
 
@@ -73,23 +72,28 @@ def _clip(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
     return True
 
 
-def _narrowed(rewriter: Rewriter, graph: Graph, node: Node) -> Node:
-    """A product of 8-bit activations whose weights are int8 with one scale, or one for each column."""
-    made = graph.producer.get(node.inputs[1])
-    data = graph.producer.get(node.inputs[0])
-    if (
-        made is None
-        or made.op != "DequantizeLinear"
-        or data is None
-        or data.op != "DequantizeLinear"
-    ):
-        return node
-    if graph.types[data.inputs[0]].dtype not in ("int8", "uint8") or len(node.inputs) < 2:
-        return node
+def wide_weights(node: Node, graph: Graph) -> bool:
+    """Whether a product of 8-bit activations has constant integer weights that are no int8 with one scale, or one for each column."""
+    if node.op not in PRODUCTS or len(node.inputs) < 2:
+        return False
+    data, made = (graph.producer.get(name) for name in node.inputs[:2])
+    if data is None or made is None or not data.op == made.op == "DequantizeLinear":
+        return False
     axis = weight_axis(node, graph)
-    real = dequantized(made, graph)
-    if real is None or axis is None or fits_int8(made, graph, axis):
+    if axis is None or graph.types[data.inputs[0]].dtype not in ("int8", "uint8"):
+        return False
+    constant = all(not name or name in graph.constants for name in made.inputs)
+    return constant and not fits_int8(made, graph, axis)
+
+
+def _narrowed(rewriter: Rewriter, graph: Graph, node: Node) -> Node:
+    """The product on int8 weights with a scale for each column, where it is not so already."""
+    if not wide_weights(node, graph):
         return node
+    made = graph.producer[node.inputs[1]]
+    axis, real = weight_axis(node, graph), dequantized(made, graph)
+    assert axis is not None
+    assert real is not None
     others = tuple(a for a in range(real.ndim) if a != axis)
     scale = np.maximum(np.abs(real).max(axis=others), 1e-30) / 127
     scale = scale.astype(np.float32).astype(np.float64)

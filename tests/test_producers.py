@@ -67,7 +67,7 @@ PRODUCERS = [
     # The batch norms of these two nets are quantized as layers of their own: 19 = 10 products and 9 scalings of channels.
     Producer("onnxruntime-qdq-s8s8", quantized(RESNET, "QDQ", "QInt8 QInt8"), 19, STEPS),
     Producer("onnxruntime-qdq-u8s8-channel", quantized(RESNET, "QDQ", "QUInt8 QInt8", per_channel=True), 19, STEPS),
-    Producer("onnxruntime-qdq-u8u8", quantized(DSCNN, "QDQ", "QUInt8 QUInt8"), 19, STEPS),
+    Producer("onnxruntime-qdq-u8u8", quantized(DSCNN, "QDQ", "QUInt8 QUInt8"), 19, STEPS, "weights are rounded to it"),
     Producer("onnxruntime-qop-u8s8", quantized(RESNET, "QOperator", "QUInt8 QInt8"), 19, STEPS),
     Producer("onnxruntime-qop-s8s8-channel", quantized(DSCNN, "QOperator", "QInt8 QInt8", per_channel=True), 19, STEPS),
     Producer("onnxruntime-int4", quantized(RESNET, "QDQ", "QUInt8 QInt4"), 19, STEPS),
