@@ -322,7 +322,7 @@ def test_what_are_no_class_scores(scores: object) -> None:
 def test_labels_must_fit() -> None:
     with pytest.raises(UsageError, match="4 labels and 3 predictions"):
         accuracy(np.eye(3), np.arange(4))
-    with pytest.raises(UsageError, match="wanted are class numbers"):
+    with pytest.raises(UsageError, match="are not all class numbers"):
         accuracy(np.eye(3), np.array(["a", "b", "c"]))
 
 
