@@ -11,6 +11,8 @@ from compiler.target import built_in
 
 # An analog array with a digital one, a digital one alone, small arrays of many levels.
 ALWAYS = ("diana", "diana_digital", "tile16")
+# Inputs bit by bit: a layer is many products, so larger models take their time.
+BIT_BY_BIT = ("isaac", "jia2020", "princeton16", "puma")
 OTHERS = tuple(name for name in built_in() if name not in ALWAYS)
 
 
