@@ -242,7 +242,7 @@ def any_parameters(name: str) -> st.SearchStrategy[dict[str, Value]]:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_parts_add_up_and_the_interval_holds_them(name: str, data: st.DataObject) -> None:
     chosen = data.draw(any_parameters(name))
@@ -265,7 +265,7 @@ GROWING = ("bits", "converter_bits", "input_bits", "weight_bits", "columns", "si
 @pytest.mark.parametrize(
     "name", [n for n, c in COMPONENTS.items() if set(GROWING) & set(c.parameters)]
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_more_never_costs_less(name: str, data: st.DataObject) -> None:
     """More bits, more cells on a row, a larger memory, a longer wire."""

@@ -268,7 +268,7 @@ def test_mutated_files_give_a_sound_chip_or_one_line() -> None:
         "99999999999",
     ]
     for text in (ANALOG, DIGITAL, STATIONARY, SHARING):
-        for _ in range(60):
+        for _ in range(25):
             lines = text.splitlines()
             for _ in range(chance.randint(1, 3)):
                 at = chance.randrange(len(lines))
