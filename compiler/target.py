@@ -25,7 +25,11 @@ MAX_FILE_BYTES = 1 << 20
 _TOO_DEEP = re.compile(rb"^[^\"'#=\n]*?(\.[^\"'#=.\n]*){64}", re.MULTILINE)
 # A signed input of one bit has no positive value; the rest keeps powers of these within what numpy computes with.
 CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
-ANALOG_LIMITS = (("input_bits", 2, 16), ("converter_bits", 1, 32), ("max_digits", 1, 32))
+# A whole array is written out cell by cell, a byte each: 256 MiB at most.
+ANALOG_LIMITS = (
+    ("rows", 1, 1 << 14), ("columns", 1, 1 << 14), ("input_bits", 2, 16), ("converter_bits", 1, 32),
+    ("max_digits", 1, 32),
+)  # fmt: skip
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]

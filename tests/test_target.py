@@ -159,6 +159,7 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
         ("input_bits = { value = 8,", "input_bits = { value = 1,", "engines.analog.input_bits: wanted 2 to 16"),
         ("input_bits = { value = 8,", 'input_bits_per_step = { value = 9, source = "a test" }\ninput_bits = { value = 8,',
          "engines.analog.input_bits_per_step: 9 is more than input_bits, 8"),
+        ("\nrows = {", "\nrows = { value = 1125899906842624, source = \"no such array\" }\n# {", "engines.analog.rows: wanted 1 to 16384"),
         ("converter_bits = { value = 8,", "converter_bits = { value = 99000000,", "engines.analog.converter_bits: wanted 1 to 32"),
         ("max_digits = { value = 2,", "max_digits = { value = 99000000,", "engines.analog.max_digits: wanted 1 to 32"),
         ("cell_levels = { value = 15,", "cell_levels = { value = 6,", "engines.analog.cell_levels: wanted a power of two up to 128, or an odd"),
