@@ -47,6 +47,8 @@ wheel: $(VENV)/.installed-dev
 	mkdir -p build/wheel-use
 	cp models/dim20.onnx build/wheel-use/
 	cd build/wheel-use && ../wheel-venv/bin/joulec --version && ../wheel-venv/bin/joulec compile dim20.onnx --target tile16 -o package && ../wheel-venv/bin/joulec check package
+	cd build/wheel-use && PYTHONPATH=$(CURDIR) ../../$(BIN)/python -m compiler.cli compile dim20.onnx --target tile16 -o from-tree
+	diff -r build/wheel-use/package build/wheel-use/from-tree  # the wheel and the tree make the same bytes
 
 # CPU time as a ratio to a fixed piece of numpy work in the same run; see tests/benchmark.py.
 bench: $(VENV)/.installed-dev

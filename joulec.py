@@ -81,7 +81,8 @@ def compile(
 ) -> Compiled:
     """Compiles an ONNX model for a chip (a name of a shipped one, a file, or a Target), and writes the package to `output` if given.
 
-    Raises CompileError, whose `code` says what is wrong.
+    Raises CompileError, whose `code` says what is wrong. Memory and time have no limits here, as such limits hold for a whole process: run
+    the command line, or a process of your own with limits, for models of strangers.
     """
     from compiler.driver import compile_model
     from compiler.target import Target

@@ -161,7 +161,7 @@ def compile_command(
     wants_graphs = dump_passes is not None or annotated is not None
     old = None if force or wants_graphs else kept(output, model, chip, options)
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
-    progress = Progress(0 if old else stages(precision))
+    progress = Progress(stages(precision), form)
     try:
         with limited(max_memory, time_limit):
             made = old or compile_model(model, chip, options, observers, progress)
@@ -183,7 +183,10 @@ def compile_command(
             renew_package(output)
             complain(f"note: nothing has changed: package {str(output)!r} is up to date")
         else:  # last, so that nothing is lacking once plan.json is new
-            write_package(made.package, output)
+            try:
+                write_package(made.package, output, progress.write)
+            finally:
+                progress.clear()
         for path in inside:  # a package is only written into a folder of its own
             write_whole(path, beside[path])
     say(render_report(made.package.plan, form, all_steps))

@@ -114,13 +114,14 @@ def _has_colour() -> bool:
 
 
 class Progress:
-    """A bar on standard error while `stages` go by; silent where standard error is no terminal."""
+    """A bar on standard error while `stages` go by; silent where standard error is no terminal, or the reader a program."""
 
-    def __init__(self, stages: int) -> None:
-        self._stages = stages
+    def __init__(self, stages: int, form: str = "text") -> None:
+        self._stages = max(1, stages)
         self._done = 0
         self._start = time.monotonic()
-        self._shown = sys.stderr.isatty()
+        person = form == "text" and os.environ.get("TERM") != "dumb"
+        self._shown = person and sys.stderr.isatty()
 
     def __call__(self, stage: str) -> None:
         """A stage begins."""
@@ -130,6 +131,10 @@ class Progress:
             sys.stderr.write(f"\r\x1b[K[{bar:<20}] {stage} ({seconds:.0f} s)")
             sys.stderr.flush()
         self._done = min(self._done + 1, self._stages)
+
+    def write(self, name: str, size_bytes: int) -> None:
+        """A file of the package is being written."""
+        self(f"write {name}, {size_bytes / 1e6:,.1f} MB")
 
     def clear(self) -> None:
         """Takes the bar away."""

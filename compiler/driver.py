@@ -113,7 +113,11 @@ def kept(folder: Path, model: Path, target: Target, options: Options) -> Compile
     package = kept_package(folder, model, target, vars(options))
     if package is None:
         return None
-    return _compiled(package, [model, *external_files(package.plan, model)], target, options)
+    files = [model, *external_files(package.plan, model)]
+    size_bytes = sum(file.stat().st_size for file in files)
+    if len(package.plan.placements) > options.max_nodes or size_bytes > options.max_tensor_bytes:
+        return None  # the limits are lower than they were, and it is for the import to say so
+    return _compiled(package, files, target, options)
 
 
 def _compiled(

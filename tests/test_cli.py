@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -632,3 +633,26 @@ def test_places_that_make_no_sense(joulec: Shell, tmp_path: Path) -> None:
     fails(joulec(*compile_dim20, "--place", "*=gpu"), 2, "U004", "tile16 has no such engine")
     both = ("--place", "*=host", "--precision", "float")
     fails(joulec(*compile_dim20, *both), 2, "U004", "leave one of them out")
+
+
+class Terminal(io.StringIO):
+    """What people look at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {}
+    for form, stream in (("text", Terminal()), ("json", Terminal()), ("piped", io.StringIO())):
+        monkeypatch.setattr(sys, "stderr", stream)
+        words = ["--format", form] if form != "piped" else []
+        assert (
+            cli.run(["compile", str(DIM20), "-t", "tile16", "-o", str(tmp_path / form), *words])
+            == 0
+        )
+        shown[form] = stream.getvalue()
+    assert "calibrate (" in shown["text"]
+    assert "write weights." in shown["text"]
+    assert shown["text"].rstrip("\n").endswith("\r\x1b[K")
+    assert "\r" not in shown["json"] + shown["piped"]

@@ -192,6 +192,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         environment = {
             **os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": str(ROOT), "TZ": f"UTC+{seed}",
+            "LC_ALL": {"1": "C", "2": "C.UTF-8"}[seed],
         }  # fmt: skip
         code = (
             "import joulec; joulec.compile('digits_resnet.onnx', 'diana', output='p', "

@@ -192,3 +192,12 @@ def test_it_takes_less_than_a_second_of_cpu(project: Path) -> None:
     )  # fmt: skip
     assert NOTE in done.stderr
     assert children_s() - before < 1.0
+
+
+def test_a_lower_limit_holds_for_the_unchanged_too(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says_unchanged(capsys, "--max-nodes", "2000000")
+    assert compiled("--max-nodes", "1") == 3
+    assert compiled("--max-tensor-bytes", "1") == 3
+    assert "--max-tensor-bytes allows more" in capsys.readouterr().err
