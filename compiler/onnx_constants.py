@@ -14,6 +14,9 @@ _Constants = Mapping[str, Array]
 
 def why_constants_misfit(node: Node, types: _Types, constants: _Constants) -> str:
     """What is wrong with the constants of a node of the graph's opset (`types` holds its outputs too), or an empty string."""
+    for name in filter(None, node.outputs):
+        if any(size is not None and size < 0 for size in types[name].shape or ()):
+            return f"its result would be of shape {list(types[name].shape or ())}"
     rule = _RULES.get(node.op)
     return rule(node, types, constants) if rule is not None else ""
 

@@ -361,6 +361,7 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     ),
     "an attribute that is a list of nothing": (_attribute("kernel_shape", [0], _CONV_OF_ONES), "M004", "kernel"),
     "an axis far outside": (text("g (float[2] x) => (y) {y = Softmax<axis = 99>(x)}"), "M004", "axis"),
+    "a window larger than its data": (text("g (float[1,2,0,6] x) => (y) {y = MaxPool<kernel_shape = [2, 2]>(x)}"), "M004", "would be of shape"),
     "a permutation that is none": (text("g (float[2,3] x) => (y) {y = Transpose<perm = [0, 0]>(x)}"), "M004", "perm"),
     "a type number that is none": (text("g (float[2] x) => (y) {y = Cast<to = 77>(x)}"), "M004", "Cast"),
     "strides of 0": (_conv("strides = [0, 0]"), "M004", "Conv"),
