@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,9 +84,28 @@ def _text(found: Inspection) -> str:
     lines.append(f"{'quantization':<13}{found.quantization}")
     lines.append(f"{'cleaned':<13}{len(found.clean.nodes):,} nodes: {operations}")
     lines += [f"{'note':<13}{one_line(note)}" for note in found.notes]
-    for chip in found.chips:
-        lines += ["", *_chip_lines(chip)]
+    if len(found.chips) > 1:
+        lines += ["", *_chips_table(found.chips)]
+    else:
+        for chip in found.chips:
+            lines += ["", *_chip_lines(chip)]
     return "\n".join(lines) + "\n"
+
+
+def _chips_table(chips: Sequence[ChipView]) -> list[str]:
+    """A line for each chip: the share of the MACs that each kind of engine could take."""
+    from backends.report_numbers import aligned, count, share
+
+    kinds = ("analog", "digital")
+    rows = [["MACs that could run on", *kinds, "only on the host"]]
+    for chip in chips:
+        if chip.problem:
+            rows.append([chip.name, "", "", chip.problem])
+            continue
+        engines = {engine.kind: engine for engine in chip.engines}
+        shares = [share(engines[k].macs, chip.macs) if k in engines else "-" for k in kinds]
+        rows.append([chip.name, *shares, f"{chip.host_only:,} of {count(chip.nodes, 'node')}"])
+    return [*aligned(rows, right=(1, 2)), "", "Reasons by engine: --target CHIP"]
 
 
 def _chip_lines(chip: ChipView) -> list[str]:

@@ -40,11 +40,15 @@ class EngineView:
 
 @dataclass(frozen=True)
 class ChipView:
-    """A model on a chip: its nodes in the form in which they are placed, and what each engine could take of them."""
+    """A model on a chip: its nodes in the form in which they are placed, and what each engine could take of them.
+
+    `host_only` are the nodes that no engine but the host could take.
+    """
 
     name: str
     nodes: int
     macs: int
+    host_only: int
     engines: tuple[EngineView, ...]
     problem: str = ""
 
@@ -122,12 +126,15 @@ def _on(chip: Target, clean: Graph) -> ChipView:
     try:
         graph = run_passes(clean, (LowerConvolution(), FuseActivations()), chip)
     except CompileError as error:
-        return ChipView(chip.name, 0, 0, (), error.line())
+        return ChipView(chip.name, 0, 0, 0, (), error.line())
     work = {node.name: macs(node, graph) for node in graph}
     engines = []
+    left = set(work)
     for name, unit in chip.chip.engines.items():
         reasons = {node.name: why_not(name, node, graph, chip) for node in graph}
         taken = [node for node, reason in reasons.items() if not reason]
+        if unit.kind != "host":
+            left -= set(taken)
         kinds = {node.name: _kind(reasons[node.name], node.op) for node in graph}
         engines.append(
             EngineView(
@@ -138,7 +145,7 @@ def _on(chip: Target, clean: Graph) -> ChipView:
                 _grouped(reasons, kinds, work),
             )
         )
-    return ChipView(chip.name, len(work), sum(work.values()), tuple(engines))
+    return ChipView(chip.name, len(work), sum(work.values()), len(left), tuple(engines))
 
 
 def _kind(reason: str, op: str) -> str:
@@ -204,6 +211,7 @@ def _chip_table(chip: ChipView) -> dict[str, Any]:
         "name": chip.name,
         "nodes": chip.nodes,
         "macs": chip.macs,
+        "host_only": chip.host_only,
         "problem": chip.problem,
         "engines": [
             {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from compiler.errors import UnsupportedError
+from compiler.errors import CapacityError, UnsupportedError
 from compiler.ir import Alternative, Graph, Node, Placement
 from compiler.target import Target
 from passes.base import Pass
 from passes.candidates import Candidate, Problem, build_problem
-from passes.solve import Objective, Solution, solve, switch, why_infeasible
+from passes.solve import Objective, Solution, solve, switch, why_infeasible, why_no_room
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Partition(Pass):
             budget = max(budget, int8_divergence(graph))
         problem = build_problem(graph, target, self.weights, budget, self.place)
         solution = solve(problem, self.objective)
+        if self.weights == "resident":
+            _demand_residence(graph, problem, solution)
         nodes = tuple(
             replace(node, placement=_placement(node, problem, solution, index))
             for index, node in enumerate(graph.nodes)
@@ -52,6 +54,30 @@ class Partition(Pass):
                 budget,
                 graph.calibration.kind if graph.calibration else "",
             ),
+        )
+
+
+def _demand_residence(graph: Graph, problem: Problem, solution: Solution) -> None:
+    """Raises CapacityError when a layer is on the host for want of room: weights that must stay leave no other way."""
+    picks = [options[c] for options, c in zip(problem.candidates, solution.chosen, strict=True)]
+    stranded = {}
+    for index, (node, options) in enumerate(zip(graph.nodes, problem.candidates, strict=True)):
+        loading = [option for option in options if option.loads]
+        if picks[index].takes_integers or not loading:
+            continue
+        reasons = [
+            why_no_room(problem, [*picks[:index], option, *picks[index + 1 :]])
+            for option in loading
+        ]
+        if all(reasons):
+            stranded[node.name] = reasons[0]
+    if stranded:
+        name, reason = next(iter(stranded.items()))
+        layers = "1 layer does" if len(stranded) == 1 else f"{len(stranded)} layers do"
+        raise CapacityError(
+            f"with weights that stay, {layers} not fit the engines: {reason}",
+            node=name,
+            hint="take --weights auto, prune, or a chip with more room",
         )
 
 

@@ -103,6 +103,11 @@ def why_infeasible(
     spent = sum(pick.divergence for pick in picks)
     if spent > problem.max_divergence * (1 + 1e-9):
         return f"the divergences add up to {spent:.3g}, beyond the {problem.max_divergence:.3g} allowed"
+    return why_no_room(problem, picks)
+
+
+def why_no_room(problem: Problem, picks: Sequence[Candidate]) -> str:
+    """Why the engines cannot hold the weights of these candidates, one a node, or an empty string."""
     for room, capacity, what in (
         ("columns", problem.columns, "columns of the analog arrays"),
         ("weight_bytes", problem.weight_memory_bytes, "bytes of digital weight memory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from itertools import product
 from math import inf
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from compiler.cost.bound import lower_bound
 from compiler.cost.step import StepCost
-from compiler.errors import UsageError
+from compiler.errors import CapacityError, UsageError
 from compiler.ir import Graph
 from compiler.onnx_import import import_onnx
-from compiler.target import load_target
+from compiler.target import load_target, parse_target
 from compiler.text import from_text
 from compiler.units import Estimate
 from passes.base import run_passes
@@ -297,16 +298,31 @@ def test_modes_of_the_weights(network: Graph) -> None:
     assert energy["resident"] < energy["reload"]
 
 
+def test_weights_that_must_stay_and_find_no_room_are_refused(network: Graph) -> None:
+    """Without that, layers would go to the host, at hundreds of times the energy."""
+    chip = resources.files("compiler") / "targets" / "diana_digital.toml"
+    text = chip.read_text(encoding="utf-8").replace("value = 65536", "value = 600")
+    small = parse_target(text.encode(), "small")
+    with pytest.raises(
+        CapacityError,
+        match=r"with weights that stay, .* not fit the engines: .* bytes of digital weight memory",
+    ):
+        Partition("energy", inf, "resident")(network, small)
+    Partition("energy", inf, "auto")(network, small)
+
+
 def test_what_calibration_could_not_measure_stays_on_the_host() -> None:
-    """Calibration fails on a Gather whose made-up indices are out of range; what follows it has no range."""
+    """Calibration fails on a Gather whose indices come to lie out of range; what follows it has no range."""
     graph = from_text("""\
 graph net(i: int64[2]) -> (y)
+far: int64[2] = const [100, 100]
 table: float32[2, 2] = const [1.0, 2.0, 3.0, 4.0]
-e: float32[2, 2] = Gather(table, i)
+k: int64[2] = Add(i, far)
+e: float32[2, 2] = Gather(table, k)
 y: float32[2, 2] = Relu(e)
 """)
     placed = Partition(max_divergence=inf)(calibrated(graph), DIANA)
-    relu = placed.nodes[1].placement
+    relu = placed.producer["y"].placement
     assert relu is not None
     assert relu.engine == "host"
     reasons = {o.engine: o.reason for o in relu.alternatives}
