@@ -46,7 +46,7 @@ def compile_model(
     )
     from compiler.driver_dialects import dialect_notes
     from compiler.driver_measure import measured_divergence, measured_note
-    from compiler.driver_notes import partition_summary, trust_notes
+    from compiler.driver_notes import calibration_notes, partition_summary, trust_notes
     from compiler.driver_options import (
         calibration_inputs,
         check_options,
@@ -86,6 +86,7 @@ def compile_model(
     notes = (
         *dialect_notes(imported.graph, clean, has_data=options.data is not None),
         *trust_notes(inputs, options, clean, placed),
+        *calibration_notes(placement.graph.calibration),
         *measured_note(partition),
     )
     package = lower(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from compiler.driver_options import Options
-    from compiler.ir import Graph
+    from compiler.ir import Calibration, Graph
     from compiler.plan_package import Package
     from passes.calibration_inputs import CalibrationInputs
 
@@ -36,6 +36,17 @@ def trust_notes(
             f"warning[W004]: --prune {options.prune} removed nothing: no channels can go without changing inputs or outputs"
         )
     return tuple(notes)
+
+
+def calibration_notes(calibration: Calibration | None) -> tuple[str, ...]:
+    """A warning when the divergences of part of the nodes are estimates (see passes.calibrate)."""
+    if calibration is None or not calibration.estimated:
+        return ()
+    followed = len(calibration.divergence) - calibration.estimated
+    return (
+        f"warning[W007]: the divergences of {calibration.estimated} nodes are estimates: following the errors of all nodes to the outputs "
+        f"would take too long, and {followed} were followed; try the package with joulec evaluate",
+    )
 
 
 def _macs(graph: Graph) -> int:

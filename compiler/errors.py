@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "W004": "warning: an option had nothing to do",
     "W005": "warning: the package was compiled from another model",
     "W006": "warning: the whole plan changes the outputs by more than its layers promised",
+    "W007": "warning: the divergences of part of the nodes are estimates",
     "X001": "an internal error: a bug of the compiler",
 }
 

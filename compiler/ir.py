@@ -235,13 +235,14 @@ class Calibration:
 
     `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format: divergence}, where
     a format is "int8" or "analog/<slices>". `kind` says how the divergence is measured ("KL" or "relative squared error").
-    `inputs_hash` names the calibration inputs.
+    `inputs_hash` names the calibration inputs. `estimated` of the nodes were not followed to the outputs (see passes.calibrate).
     """
 
     ranges: Mapping[str, tuple[float, float]]
     divergence: Mapping[str, Mapping[str, float]]
     kind: str
     inputs_hash: str
+    estimated: int = 0
 
 
 @dataclass(frozen=True)

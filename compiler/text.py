@@ -66,7 +66,8 @@ def _lines(graph: Graph) -> Iterator[str]:
 
 
 def _calibration(calibration: Calibration) -> Iterator[str]:
-    yield f"calibration {_quoted(calibration.kind)} on {_quoted(calibration.inputs_hash)}"
+    estimated = f" estimated {calibration.estimated}" if calibration.estimated else ""
+    yield f"calibration {_quoted(calibration.kind)} on {_quoted(calibration.inputs_hash)}{estimated}"
     for value, (low, high) in calibration.ranges.items():
         yield f"range {_name(value)} [{_float(low)}, {_float(high)}]"
     for node, formats in calibration.divergence.items():

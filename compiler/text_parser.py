@@ -102,7 +102,9 @@ class _Reader:
     def _read_calibration(self, line: Line) -> None:
         kind = line.text()
         line.want("on")
-        self._calibration = Calibration({}, {}, kind, line.text())
+        inputs_hash = line.text()
+        estimated = line.integer() if line.took("estimated") else 0
+        self._calibration = Calibration({}, {}, kind, inputs_hash, estimated)
 
     def _read_range(self, line: Line) -> None:
         seen, name = self._seen(line), line.name()

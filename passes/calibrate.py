@@ -68,6 +68,7 @@ class _Calibrator:
         self.samples = self._sample_count()
         self.stride = self._stride()
         self.measured = 0
+        self.estimated = 0
         self.gain = 0.0  # divergence at the outputs for each unit of error of a node's own output, of the node followed last
         self.few = {name: data[: self.samples] for name, data in inputs.arrays.items()}
         self.reference = self._reference()
@@ -91,7 +92,7 @@ class _Calibrator:
             if any(_scores(name, graph) for name in graph.outputs)
             else "relative squared error"
         )
-        return Calibration(self.ranges, self.divergence, kind, self.inputs.hash)
+        return Calibration(self.ranges, self.divergence, kind, self.inputs.hash, self.estimated)
 
     # -- what to measure, and with how many samples
 
@@ -183,6 +184,7 @@ class _Calibrator:
         if rest and any(own.values()):
             self.gain = sum(results.values()) / sum(own.values())
         self.divergence[node.name] = results
+        self.estimated += not follow
 
     def _rest(self, position: int, node: Node, walk: Walk) -> Callable[[Array], dict[str, Array]]:
         """What the network's outputs become when a node's output is something else."""

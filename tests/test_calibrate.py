@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import joulec
+import passes.calibrate
 from compiler import numerics
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph
+from compiler.onnx_export import export_onnx
 from compiler.onnx_import import import_onnx
 from compiler.target import load_target
 from compiler.text import from_text, to_text
@@ -173,11 +176,13 @@ def test_calibration_is_repeatable() -> None:
 
 
 def test_a_node_that_cannot_run_on_the_samples_is_left_out() -> None:
-    """Made-up indices go up to 7, the table has two rows: what depends on it has neither range nor divergence."""
+    """The indices lie behind the table's two rows: what depends on it has neither range nor divergence."""
     found = calibrate("""\
 graph net(i: int64[2], x: float32[2, 2]) -> (y, z)
 table: float32[2, 2] = const [1.0, 2.0, 3.0, 4.0]
-e: float32[2, 2] = Gather(table, i)
+two: int64[] = const [2]
+behind: int64[2] = Add(i, two)
+e: float32[2, 2] = Gather(table, behind)
 y: float32[2, 2] = Relu(e)
 z: float32[2, 2] = Relu(x)
 """)
@@ -200,6 +205,45 @@ r: float32[1, 20, 5] = const random(2, -1, 1)
 "", h: float32[1, 1, 5] = LSTM(x, w, r) hidden_size=5 named lstm
 """)
     assert set(found.ranges) == {"x", "h"}
+
+
+# -- where following every node would take too long
+
+CHAIN = """\
+graph net(x: float32[1, 16]) -> (f)
+a: float32[1, 16] = Sigmoid(x)
+b: float32[1, 16] = Tanh(a)
+c: float32[1, 16] = Sigmoid(b)
+d: float32[1, 16] = Tanh(c)
+e: float32[1, 16] = Sigmoid(d)
+f: float32[1, 16] = Tanh(e)
+"""
+
+
+def test_few_runs_leave_part_of_the_nodes_to_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six nodes, each followed through half of them on average: 18 runs. Of 9, every second node gets one."""
+    exact = calibrate(CHAIN)
+    assert exact.estimated == 0
+    monkeypatch.setattr(passes.calibrate, "MOST_RUNS", 9)
+    found = calibrate(CHAIN)
+    assert found.estimated == 3
+    assert set(found.divergence) == set(exact.divergence), (
+        "every node has a divergence all the same"
+    )
+    for name in ("a", "c", "e"):
+        assert found.divergence[name] == exact.divergence[name]
+    graph = replace(from_text(CHAIN), calibration=found)
+    assert from_text(to_text(graph)).calibration == found
+
+
+def test_a_plan_says_which_part_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = export_onnx(from_text(CHAIN))
+    assert not any("W007" in line for line in joulec.compile(model, "diana").diagnostics)
+    monkeypatch.setattr(passes.calibrate, "MOST_RUNS", 9)
+    notes = joulec.compile(model, "diana").plan.notes
+    assert sum("W007" in line for line in notes) == 1
+    assert any("divergences of 3 nodes are estimates" in line for line in notes)
+    assert any("and 3 were followed" in line for line in notes)
 
 
 # -- a real network
