@@ -11,7 +11,7 @@ from typing import Any
 
 from compiler.errors import CompileError
 from compiler.ir import Graph, TensorType
-from compiler.mapping import why_not
+from compiler.legality import why_not
 from compiler.onnx_import import import_onnx
 from compiler.ops import macs
 from compiler.target import Target, built_in, load_target

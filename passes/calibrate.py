@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from compiler import numerics
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
-from compiler.mapping import why_not_analog, why_not_digital
+from compiler.legality import why_not_analog, why_not_digital
 from compiler.numerics import Floats
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, macs
 from compiler.slices import useful_digits

@@ -20,6 +20,7 @@ from compiler.cost.step import StepCost
 from compiler.digital_engine import Digital
 from compiler.errors import UsageError, nearest, one_line
 from compiler.ir import Graph, Node
+from compiler.legality import why_not
 from compiler.mapping import (
     analog_layout,
     digital_layout,
@@ -27,7 +28,6 @@ from compiler.mapping import (
     patch_reuse,
     pixel_choices,
     unroll_of,
-    why_not,
 )
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from compiler import mapping
+from compiler import legality
 from compiler.cost.node import node_cost
 from compiler.digital_engine import Digital
 from compiler.errors import CapacityError, UnsupportedError
@@ -59,7 +59,7 @@ def why_not_float(name: str, node: Node, graph: Graph, target: Target) -> str:
     if isinstance(engine, Host):
         return ""
     if isinstance(engine, Digital) and engine.arithmetic == "float32":
-        return mapping.why_not_float(node, graph, engine)
+        return legality.why_not_float(node, graph, engine)
     computes = "in int8" if isinstance(engine, Digital) else "on digits of weights in cells"
     return f"the {name} engine computes {computes}, and nothing is quantized (--precision float)"
 

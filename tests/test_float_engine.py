@@ -13,7 +13,8 @@ from onnx.parser import parse_model
 import joulec
 from backends.float_kernels import ELEMENTWISE
 from compiler.errors import TargetError
-from compiler.mapping import digital_layout, why_not_float
+from compiler.legality import why_not_float
+from compiler.mapping import digital_layout
 from compiler.onnx_import import import_onnx
 from compiler.ops import FLOAT_VECTOR, ProductShape
 from compiler.runtime_host import RuntimeModel

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.digital_engine import MacArray
 from compiler.ir import Graph
+from compiler.legality import why_not
 from compiler.mapping import (
     Unroll,
     analog_layout,
@@ -19,7 +20,6 @@ from compiler.mapping import (
     pixel_choices,
     strip,
     unroll_of,
-    why_not,
     why_not_unrolled,
 )
 from compiler.ops import ProductShape, product_shape

@@ -34,7 +34,7 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
     """{energy_pj, energy_with_load_pj, latency_ns, and energy_pj by part}: values of the constants, not their lower ends.
 
     `graph` is as the partition left it: placed, and before formats are written into it. Of a node that is not placed every engine
-    counts that `mapping.why_not` has nothing against.
+    counts that `legality.why_not` has nothing against.
     """
     free = with_free_memories(target)
     ways = [ways_of(node, graph, target, free) for node in graph]

@@ -6,7 +6,7 @@ from math import inf
 
 from compiler.cost.node import value_bytes
 from compiler.ir import Graph, Node
-from compiler.mapping import why_not
+from compiler.legality import why_not
 from compiler.ops import VIEWS
 from compiler.target import Target
 
