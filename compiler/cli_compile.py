@@ -161,7 +161,7 @@ def compile_command(
     wants_graphs = dump_passes is not None or annotated is not None
     old = None if force or wants_graphs else kept(output, model, chip, options)
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
-    progress = Progress(stages(precision), form)
+    progress = Progress(0 if old else stages(precision), form)
     try:
         with limited(max_memory, time_limit):
             made = old or compile_model(model, chip, options, observers, progress)
@@ -195,7 +195,7 @@ def compile_command(
 
 
 def stages(precision: Literal["integer", "float"]) -> int:
-    """How many stages a compilation reports."""
+    """How many stages a compilation reports; it takes the import of every pass, so not where nothing is compiled."""
     from passes.calibration_inputs import CalibrationInputs
     from passes.pipeline import clean_passes, compile_passes, float_passes
 

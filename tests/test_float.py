@@ -112,9 +112,9 @@ def test_random_numbers_are_refused_also_in_a_branch() -> None:
 
 
 def test_a_value_beyond_the_memories_names_its_node() -> None:
-    model = model_of("(float[1, 80000000] x) => (float[1, 80000000] y) { y = Relu(x) }")
-    with pytest.raises(joulec.CapacityError, match="Relu: a value of 320,000,000 bytes") as caught:
-        joulec.compile(model, "diana_digital", options=FLOAT)
+    model = model_of("(float[1, 16000000] x) => (float[1, 16000000] y) { y = Relu(x) }")
+    with pytest.raises(joulec.CapacityError, match="Relu: a value of 64,000,000 bytes") as caught:
+        joulec.compile(model, "tile16", options=FLOAT)
     assert caught.value.node
 
 

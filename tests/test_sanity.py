@@ -16,7 +16,7 @@ from compiler.ops import VIEWS
 from compiler.plan import Plan, Step
 from compiler.target import Analog, Target, built_in, load_target
 from tests.random_models import random_model
-from tests.test_bound import random_options
+from tests.test_bound import plan_of, random_options
 from tests.test_cost import CAPACITIES, scaled
 
 
@@ -30,7 +30,7 @@ def test_every_plan(seed: int) -> None:
     random = np.random.default_rng(seed + 1000)
     chip = load_target(built_in()[(7 * seed) % len(built_in())])
     model = random_model(seed + 1000)
-    plan = joulec.compile(model, chip, options=random_options(random)).plan
+    plan = plan_of(model, chip.name, random_options(random))
     cycles_are_whole(plan, chip)
     no_step_is_faster_than_ideal(plan, chip)
     energies_add_up_within_their_intervals(plan)
