@@ -61,12 +61,12 @@ class TensorType:
     shape: tuple[int | None, ...] | None
     quant: Quant | None = None
 
-    @property
+    @cached_property
     def is_static(self) -> bool:
         """Whether every size is known."""
         return self.shape is not None and all(size is not None for size in self.shape)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The shape of a static type; ValueError when a size is unknown."""
         if self.shape is None:
@@ -76,7 +76,7 @@ class TensorType:
             raise ValueError(f"shape {self.shape} has unknown sizes")
         return sizes
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """The number of elements of a static type."""
         count = 1
@@ -84,7 +84,7 @@ class TensorType:
             count *= size
         return count
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """The bytes of a static type as stored: a 7-bit integer takes the byte that holds it."""
         return (self.elements * DTYPE_BITS.get(self.dtype, 64) + 7) // 8

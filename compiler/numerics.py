@@ -228,7 +228,7 @@ def squared_errors(data: Floats, quants: Sequence[Quant]) -> npt.NDArray[np.floa
     point = np.array([quant.zero_point[0] for quant in quants], np.float32)[:, None]
     with np.errstate(over="ignore"):
         steps = np.clip(np.rint(data / scale) + point, first.lowest, first.highest) - point
-    return np.asarray(((steps * scale - data) ** 2).sum(axis=1, dtype=np.float64))
+        return np.asarray(((steps * scale - data) ** 2).sum(axis=1, dtype=np.float64))
 
 
 def symmetric(bits: int, reach: float) -> Quant:

@@ -5,6 +5,7 @@ Run by `make bench`. A ratio says more than seconds on a shared machine: both si
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
@@ -46,6 +48,21 @@ def models_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def chain(count: int) -> onnx.ModelProto:
+    """One Relu after the other."""
+    names = ["x", *(f"v{index}" for index in range(count))]
+    nodes = [
+        onnx.helper.make_node("Relu", [read], [made]) for read, made in itertools.pairwise(names)
+    ]
+    ports = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 8])
+        for name in (names[0], names[-1])
+    ]
+    graph = onnx.helper.make_graph(nodes, "chain", ports[:1], ports[1:])
+    opset = onnx.helper.make_opsetid("", 17)
+    return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+
+
 def benchmarks(scratch: Path) -> dict[str, Callable[[], object]]:
     """Every benchmark by name."""
     import joulec
@@ -66,6 +83,9 @@ def benchmarks(scratch: Path) -> dict[str, Callable[[], object]]:
         ),
         "run digits_resnet, 500 images": lambda: joulec.run(package, images),
     }
+    long = scratch / "chain.onnx"
+    onnx.save(chain(2000), long)
+    found["compile a chain of 2,000 nodes"] = lambda: joulec.compile(long, "diana")
     folder = models_folder()
     if folder is None:
         print("the external models are absent: ResNet-8 is left out")

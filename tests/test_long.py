@@ -1,0 +1,92 @@
+"""Long networks: the work grows with the number of nodes, not with its square nor with the number of paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import process_time
+
+import pytest
+
+import joulec
+import passes.calibrate
+from compiler.interpreter import Interpreter
+from compiler.ir import Graph
+from compiler.numerics import asymmetric
+from compiler.onnx_export import export_onnx
+from compiler.text import from_text
+from passes import integer_forms
+
+
+def in_a_row(count: int, line: Callable[[int, str], str]) -> Graph:
+    """A graph of nodes that each read the one before; `line` gives a node's right side from its position and what it reads."""
+    lines, value = [f"graph net(x: float32[1, 8]) -> (v{count - 1})"], "x"
+    for index in range(count):
+        lines.append(f"v{index}: float32[1, 8] = {line(index, value)}")
+        value = f"v{index}"
+    return from_text("\n".join(lines) + "\n")
+
+
+def chain(count: int) -> Graph:
+    return in_a_row(count, lambda _, value: f"Relu({value})")
+
+
+def diamonds(count: int) -> Graph:
+    return in_a_row(count, lambda _, value: f"Add({value}, {value})")
+
+
+def compile_seconds(graph: Graph) -> float:
+    """CPU seconds that this process takes to compile a graph."""
+    model = export_onnx(graph)
+    start = process_time()
+    joulec.compile(model, "diana")
+    return process_time() - start
+
+
+def test_functions_alike_share_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of ONNX Runtime takes more time than a table: two for thirty tables of two functions, whatever their scales."""
+    built: list[Graph] = []
+
+    def counted(graph: Graph) -> Interpreter:
+        built.append(graph)
+        return Interpreter(graph)
+
+    integer_forms._runner.cache_clear()
+    monkeypatch.setattr(integer_forms, "Interpreter", counted)
+    graph = in_a_row(30, lambda index, value: f"{('Sigmoid', 'Tanh')[index % 2]}({value})")
+    package = joulec.compile(
+        export_onnx(graph), "diana", options=joulec.Options(max_divergence=1e9)
+    )
+    tables = [step for step in package.plan.steps if step.op == "IntegerTable"]
+    assert len(tables) > 2
+    assert len(built) == 2
+    integer_forms._runner.cache_clear()
+
+
+def test_functions_that_differ_in_an_attribute_or_constant_have_tables_of_their_own() -> None:
+    graph = from_text("""\
+graph net(x: float32[1, 8]) -> (a, b, c, d)
+one: float32[] = const [1.0]
+two: float32[] = const [2.0]
+a: float32[1, 8] = LeakyRelu(x) alpha=0.5
+b: float32[1, 8] = LeakyRelu(x) alpha=0.25
+c: float32[1, 8] = Clip(x, one, two)
+d: float32[1, 8] = Clip(x, "", two)
+""")
+    quant = asymmetric(8, -4.0, 4.0)
+    tables = [integer_forms.table_of((node,), graph, quant, quant).tobytes() for node in graph]
+    assert len(set(tables)) == 4
+
+
+def test_twice_the_nodes_take_about_twice_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        passes.calibrate, "MOST_RUNS", 1000
+    )  # as in a long model: most are estimated
+    compile_seconds(chain(4))  # the imports
+    shorter, longer = (min(compile_seconds(chain(n)) for _ in range(2)) for n in (150, 300))
+    assert longer < 3 * shorter
+
+
+def test_paths_do_not_count() -> None:
+    """64 sums of a value and itself are 2 to the 64 paths, and 64 nodes."""
+    compile_seconds(chain(4))
+    assert compile_seconds(diamonds(64)) < 4 * compile_seconds(chain(64))
