@@ -232,6 +232,33 @@ def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 def _standard_types(
     node: Node, types: Mapping[str, TensorType], constants: Mapping[str, Array]
 ) -> dict[str, TensorType]:
+    if any(name in constants for name in node.inputs) or node.attrs:
+        return _inferred(node, types, constants)
+    kinds = tuple(types[name] if name else None for name in node.inputs)
+    found = _inferred_alike(node.op, kinds, tuple(bool(name) for name in node.outputs))
+    if found is None:
+        return _inferred(node, types, constants)
+    return {name: kind for name, kind in zip(node.outputs, found, strict=True) if name and kind}
+
+
+@lru_cache(maxsize=512)
+def _inferred_alike(
+    op: str, kinds: tuple[TensorType | None, ...], made: tuple[bool, ...]
+) -> tuple[TensorType | None, ...] | None:
+    """The types of the outputs of a node without constants and attributes, of which long networks have many; None where there is more to say."""
+    inputs = tuple(f"i{index}" if kind else "" for index, kind in enumerate(kinds))
+    outputs = tuple(f"o{index}" if is_made else "" for index, is_made in enumerate(made))
+    types = {name: kind for name, kind in zip(inputs, kinds, strict=True) if kind}
+    try:
+        found = _inferred(Node("", op, inputs, outputs), types, {})
+    except (ValueError, TypeError, LookupError):
+        return None
+    return tuple(found.get(name) for name in outputs) if found else None
+
+
+def _inferred(
+    node: Node, types: Mapping[str, TensorType], constants: Mapping[str, Array]
+) -> dict[str, TensorType]:
     import onnx
     from onnx import shape_inference
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from importlib import resources
 from math import ceil
 from pathlib import Path
@@ -191,11 +192,15 @@ def _entry(chip: Chip, path: str) -> object:
 
 @dataclass(frozen=True)
 class Target:
-    """A chip ready for use; `sha256` is over the bytes of its file, `file` is None for a chip that is built in."""
+    """A chip ready for use; `sha256` is over the bytes of its file, `file` is None for a chip that is built in.
+
+    `costs` remembers what `compiler.cost.node` found for the chip.
+    """
 
     chip: Chip
     sha256: str
     file: Path | None = None
+    costs: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:

@@ -9,10 +9,13 @@ import pytest
 
 import joulec
 import passes.calibrate
+from compiler.cost.node import node_cost
 from compiler.interpreter import Interpreter
 from compiler.ir import Graph
+from compiler.legality import why_not
 from compiler.numerics import asymmetric
 from compiler.onnx_export import export_onnx
+from compiler.target import load_target
 from compiler.text import from_text
 from passes import integer_forms
 
@@ -75,6 +78,32 @@ d: float32[1, 8] = Clip(x, "", two)
     quant = asymmetric(8, -4.0, 4.0)
     tables = [integer_forms.table_of((node,), graph, quant, quant).tobytes() for node in graph]
     assert len(set(tables)) == 4
+
+
+def test_a_remembered_cost_is_that_of_a_chip_that_remembers_nothing() -> None:
+    """Nodes that differ in one thing only: the same value twice, a constant, a window, the type or size of a value, the memory it lies in."""
+    graph = from_text("""\
+graph net(x: float32[1, 2, 8, 8], z: float32[1, 2, 8, 8], q: int8[1, 2, 8, 8]{scale=0.5}, s: float32[2]) -> (h)
+k: float32[1, 2, 8, 8] = const random(1, -1, 1)
+a: float32[1, 2, 8, 8] = Add(x, x)
+b: float32[1, 2, 8, 8] = Add(x, z)
+c: float32[1, 2, 8, 8] = Add(x, k)
+d: float32[1, 2, 4, 4] = MaxPool(x) kernel_shape=[2, 2] strides=[2, 2]
+e: float32[1, 2, 2, 2] = MaxPool(x) kernel_shape=[4, 4] strides=[4, 4]
+f: float32[2] = Relu(s)
+g: float32[1, 2, 8, 8] = Relu(x)
+h: float32[1, 2, 8, 8] = Sigmoid(x)
+""")
+    used = load_target("diana")
+    homes = [{"x": memory} for memory in used.memories]
+    cases = [
+        (node, engine, home) for node in graph for engine in used.chip.engines for home in homes
+    ]
+    cases = [case for case in cases if not why_not(case[1], case[0], graph, used)]
+    for node, engine, home in (*cases, *reversed(cases)):
+        fresh = node_cost(node, graph, engine, load_target("diana"), homes=home)
+        assert node_cost(node, graph, engine, used, homes=home) == fresh
+    assert len(used.costs) > 8
 
 
 def test_twice_the_nodes_take_about_twice_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from math import prod
 
 from compiler.cost import analog, digital, host, odimo
@@ -18,7 +18,15 @@ from compiler.mapping import (
     patch_reuse,
     unroll_of,
 )
-from compiler.ops import MOVEMENT, VIEWS, ProductShape, macs, product_shape
+from compiler.ops import (
+    MOVEMENT,
+    PRODUCTS,
+    STANDARD_PRODUCTS,
+    VIEWS,
+    ProductShape,
+    macs,
+    product_shape,
+)
 from compiler.target import Analog, Host, Target
 from compiler.units import ZERO
 
@@ -48,20 +56,55 @@ def node_cost(
     On analog arrays weights take so many `digits`, stay (`resident`) or not, and an activation computes so many `pixels`. `homes` names the
     memory of values and constants whose place is known; any other is taken to lie as near as its size allows.
     """
+    homes = homes or {}
+    unit = target.chip.engines[engine]
+    if node.op in VIEWS or (node.op == "DequantizeLinear" and not isinstance(unit, Host)):
+        return NOTHING
+    if node.op in (*PRODUCTS, *STANDARD_PRODUCTS, "Segment"):
+        return _cost_of(node, graph, engine, target, digits, resident, pixels, homes)
+    key = _alike(node, graph, engine, homes)
+    found: StepCost | None = target.costs.get(key)
+    if found is None:
+        found = _cost_of(node, graph, engine, target, digits, resident, pixels, homes)
+        target.costs[key] = found
+    return found
+
+
+def _alike(node: Node, graph: Graph, engine: str, homes: Mapping[str, str]) -> tuple[Hashable, ...]:
+    """All that the cost of a node that is no product depends on: what has the same costs the same, and long networks repeat themselves."""
+    first = {name: index for index, name in reversed(list(enumerate(node.inputs)))}
+    values = (
+        (first.get(name), name in graph.constants, homes.get(name), graph.types[name])
+        if name
+        else None
+        for name in (*node.inputs, *node.outputs)
+    )
+    return (engine, node.op, *node.attrs.items(), len(node.inputs), *values)
+
+
+def _cost_of(
+    node: Node,
+    graph: Graph,
+    engine: str,
+    target: Target,
+    digits: int,
+    resident: bool,
+    pixels: int,
+    homes: Mapping[str, str],
+) -> StepCost:
+    """What `node_cost` says of a node that does some work."""
     unit = target.chip.engines[engine]
     on_host = isinstance(unit, Host)
-    if node.op in VIEWS or (node.op == "DequantizeLinear" and not on_host):
-        return NOTHING
     data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
     in_floats = on_host or (isinstance(unit, Digital) and unit.arithmetic == "float32")
     sizes_in = {name: value_bytes(graph.types[name], in_floats) for name in data}
     sizes_out = {name: value_bytes(graph.types[name], in_floats) for name in node.outputs if name}
     bytes_in, bytes_out = sum(sizes_in.values()), sum(sizes_out.values())
-    home_in, home_out = (_home(sizes, homes or {}, target) for sizes in (sizes_in, sizes_out))
+    home_in, home_out = (_home(sizes, homes, target) for sizes in (sizes_in, sizes_out))
     shape = product_shape(node, graph)
     if isinstance(unit, Host):
         cost = _host_cost(node, graph, bytes_in, bytes_out, home_in, home_out, unit, target)
-        cost = cost + _constant_reads(node, graph, homes or {}, target)
+        cost = cost + _constant_reads(node, graph, homes, target)
     elif node.op in MOVEMENT:
         cost = move(bytes_in, home_in, bytes_out, home_out, target)
     elif isinstance(unit, Analog):
