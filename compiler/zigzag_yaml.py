@@ -165,7 +165,15 @@ def _plain_values(data: bytes, shown: str) -> tuple[Any, tuple[str, ...]]:
         return yaml.safe_load(text), tuple(_given_twice(yaml.compose(text, yaml.SafeLoader), ""))
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         # A UnicodeDecodeError is a ValueError, and so is a date or a number that Python cannot hold.
-        raise TargetError(f"{shown!r}: not plain YAML: {one_line(str(error), 200)}") from error
+        raise TargetError(f"{shown!r}: not plain YAML: {one_line(_problem(error), 200)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong and where, without PyYAML's drawing of the line."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if problem is None or mark is None:
+        return str(error)
+    return f"{problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _given_twice(node: Any, path: str) -> Iterator[str]:

@@ -208,6 +208,7 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n"
         ("a: " + "[" * 100 + "]" * 100, "nested deeper than 20"),
         ("a: " + "[" * 100_000, "nested deeper than 20"),
         ("!!python/object/apply:os.system ['true']", "not plain YAML: could not determine a constructor"),
+        ("name: x\n  b: [\n", "not plain YAML: mapping values are not allowed here, line 2, column 4"),
         ("a: [1, 2", "not plain YAML: "),
         ("a: 2001-13-77", "not plain YAML: "),
         (f"a: {'9' * 5000}", "not plain YAML: "),
