@@ -102,7 +102,7 @@ def divergence_used(plan: Plan) -> str:
     """The divergence and its budget, with what it measures."""
     summary = partition_of(plan)
     limit, kind = summary.get("max_divergence"), summary.get("divergence_kind")
-    budget = f"of {limit:g} allowed" if isinstance(limit, int | float) else "(no limit)"
+    budget = f"of {limit:.3g} allowed" if isinstance(limit, int | float) else "(no limit)"
     return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
 
 
