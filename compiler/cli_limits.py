@@ -15,11 +15,12 @@ from compiler.errors import CompileError, ModelError
 REFUSED = 3
 GRACE_S = 10.0  # how long code that is not Python may take to come back, before the process ends
 AGAIN_S = 1.0  # the reminder, should the first be swallowed where Python swallows everything
-# How numpy, C++, the operating system and its loader say that there was no memory.
+# How numpy, C++, the operating system and its loader say that there was no memory; the last is CPython's word for C code that got none
+# and said nothing, such as protobuf's when it is imported.
 NO_ROOM = (
     "Unable to allocate", "bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory",
     "Cannot allocate memory", "can't start new thread", "cannot map zero-fill pages",
-    "failed to map segment",
+    "failed to map segment", "error return without exception set",
 )  # fmt: skip
 
 

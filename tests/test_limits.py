@@ -48,10 +48,20 @@ def test_past_a_limit_nothing_is_written(
 
 
 @pytest.mark.parametrize("size_bytes", [1_000_000, 120_000_000])
-def test_too_little_memory(tmp_path: Path, size_bytes: int) -> None:
+@pytest.mark.parametrize("compiled_before", [True, False])
+def test_too_little_memory(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    size_bytes: int,
+    compiled_before: bool,
+) -> None:
+    """Also where the modules must first be compiled to bytecode."""
+    cache = (
+        {} if compiled_before else {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("cache"))}
+    )
     done = subprocess.run(
         [sys.executable, "-c", "from compiler.cli import main; main()", *LINE, "--max-memory", str(size_bytes)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **cache}, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr.startswith("error[M008]: it takes more memory than the "), done.stderr
     assert done.returncode == 3
