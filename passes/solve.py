@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import PartitionSummary
 from passes.candidates import Candidate, Crossing, Problem
+
+if TYPE_CHECKING:
+    import highspy
 
 Values: TypeAlias = npt.NDArray[np.float64]
 Objective: TypeAlias = Literal["energy", "latency", "edp"]
@@ -181,19 +184,7 @@ def _relaxed(program: _Program) -> tuple[Values, float] | None:
     """
     import highspy
 
-    solver = highspy.Highs()
-    for option, value in (
-        ("presolve", "off"),
-        ("output_flag", False),
-        ("threads", 1),
-        ("random_seed", 0),
-        ("solver", "ipm"),
-        ("run_crossover", "on"),
-        ("primal_feasibility_tolerance", 1e-9),
-    ):
-        solver.setOptionValue(option, value)
-    solver.passModel(program.lp(whole=False))
-    solver.run()
+    solver = _run(program.lp(whole=False), solver="ipm", run_crossover="on")
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
     values = np.asarray(solver.getSolution().col_value)
@@ -207,6 +198,24 @@ def _searched(program: _Program) -> tuple[Values, float]:
     """The least whole solution that branch and bound finds, and the bound it proves."""
     import highspy
 
+    solver = _run(
+        program.lp(),
+        mip_rel_gap=0.0,
+        mip_abs_gap=1e-9,
+        mip_max_nodes=MOST_NODES,
+        mip_feasibility_tolerance=1e-9,
+    )
+    info = solver.getInfo()
+    values = np.asarray(solver.getSolution().col_value)
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        raise RuntimeError(f"the partition program has no solution: {solver.getModelStatus()}")
+    return values, info.mip_dual_bound
+
+
+def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
+    """HiGHS after its run on a program, the same for the same program: one thread, a fixed seed, and `options` beside them."""
+    import highspy
+
     solver = highspy.Highs()
     for option, value in (
         # HiGHS 1.14's presolve can call a worse point optimal (ERGO-Code/HiGHS issues 3043, 3073, 3094).
@@ -214,20 +223,13 @@ def _searched(program: _Program) -> tuple[Values, float]:
         ("output_flag", False),
         ("threads", 1),
         ("random_seed", 0),
-        ("mip_rel_gap", 0.0),
-        ("mip_abs_gap", 1e-9),
-        ("mip_max_nodes", MOST_NODES),
-        ("mip_feasibility_tolerance", 1e-9),
         ("primal_feasibility_tolerance", 1e-9),
+        *options.items(),
     ):
         solver.setOptionValue(option, value)
-    solver.passModel(program.lp())
+    solver.passModel(lp)
     solver.run()
-    info = solver.getInfo()
-    values = np.asarray(solver.getSolution().col_value)
-    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        raise RuntimeError(f"the partition program has no solution: {solver.getModelStatus()}")
-    return values, info.mip_dual_bound
+    return solver
 
 
 class _Program:
@@ -311,7 +313,7 @@ class _Program:
                     needs = [getattr(flat[i], room) / max(capacity, 1) for i in working]
                     self._add_row(-inf, 0.0, [*working, work], [*needs, -1.0])
 
-    def lp(self, *, whole: bool = True) -> object:
+    def lp(self, *, whole: bool = True) -> highspy.HighsLp:
         """The program as HiGHS takes it, with or without the demand that the choices are whole."""
         import highspy
 
