@@ -50,7 +50,7 @@ def _slice(node: Node, types: _Types, constants: _Constants) -> str:
 
 def _quantized(node: Node, types: _Types, constants: _Constants) -> str:
     scale, kind, data = constants.get(node.inputs[1]), types[node.inputs[1]], types[node.inputs[0]]
-    if scale is not None and np.any(np.asarray(scale, np.float32) < 0):
+    if has_negative_scale(node, constants) and not is_dequantized_constant(node, constants):
         return "a scale is negative"
     if scale is not None and node.op == "QuantizeLinear" and np.any(scale == 0):
         return "a scale is 0"
@@ -63,6 +63,19 @@ def _quantized(node: Node, types: _Types, constants: _Constants) -> str:
     if None in (size, kind.shape[0]) or node.integer("block_size", 0) or size == kind.shape[0]:
         return ""
     return f"it has {kind.shape[0]} scales for an axis of {size}"
+
+
+def has_negative_scale(node: Node, constants: _Constants) -> bool:
+    """Whether a constant scale of a QuantizeLinear or DequantizeLinear is below zero."""
+    scale = constants.get(node.inputs[1])
+    return scale is not None and bool(np.any(np.asarray(scale, np.float32) < 0))
+
+
+def is_dequantized_constant(node: Node, constants: _Constants) -> bool:
+    """Whether a node gives the real numbers of constant integers."""
+    return node.op == "DequantizeLinear" and all(
+        name in constants for name in filter(None, node.inputs)
+    )
 
 
 _RULES: dict[str, Callable[[Node, _Types, _Constants], str]] = {

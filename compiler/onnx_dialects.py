@@ -16,8 +16,8 @@ from compiler.onnx_dynamic import rewrite_dynamic_matmul, rewrite_matmul_to_floa
 from compiler.onnx_lifts import flattened
 from compiler.onnx_qonnx import QONNX_DOMAINS
 from compiler.onnx_qonnx import REWRITES as QONNX
+from compiler.onnx_tensors import MICROSOFT
 
-MICROSOFT = "com.microsoft"
 Rewrite = Callable[[onnx.NodeProto, Builder], None]
 
 
@@ -194,6 +194,9 @@ def rewrite_packed_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
     integers = _unpacked(packed, bits).reshape(columns, blocks * block)[:, :rows]
     zeros = np.full((columns, blocks), 1 << (bits - 1), np.uint8)
     if points is not None:
+        wanted = columns * -(-blocks * bits // 8)
+        if points.size != wanted:
+            raise ValueError(f"{points.size} bytes of zero points, wanted {wanted}")
         zeros = _unpacked(points, bits).reshape(columns, -1)[:, :blocks]
     dtype = ml_dtypes.uint4 if bits == 4 else np.uint8
     quantized = [

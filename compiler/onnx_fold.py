@@ -8,6 +8,7 @@ import onnx
 from compiler.errors import ModelError, one_line
 from compiler.ir import DTYPE_BITS, OPSET, Array, Node
 from compiler.onnx_build import Builder
+from compiler.onnx_constants import has_negative_scale, is_dequantized_constant
 from compiler.onnx_segment import is_tensor
 from compiler.ops import attribute_protos
 
@@ -58,11 +59,13 @@ class Folder:
                 return [np.array(int(np.prod(sizes, dtype=np.int64)), np.int64)]
             end = node.integer("end", len(sizes))
             return [np.array(sizes[node.integer("start", 0) : end], np.int64)]
-        if op in _KEPT or "::" in op or any(n and n not in builder.constants for n in inputs):
+        negative = self._is_weight_of_negative_scale(node)
+        kept = op in _KEPT and not negative
+        if kept or "::" in op or any(n and n not in builder.constants for n in inputs):
             return None
         if not all(is_tensor(builder.types[name]) for name in node.outputs if name):
             return None
-        if op not in _BOUNDED and not self._fits(node.outputs):
+        if op not in _BOUNDED and not negative and not self._fits(node.outputs):
             return None
         proto = onnx.NodeProto(name=node.name, op_type=op, input=inputs, output=node.outputs)
         proto.attribute.extend(attribute_protos(node))
@@ -71,6 +74,14 @@ class Folder:
         if results is not None:
             self.total_bytes += sum(array.nbytes for array in results)
         return results
+
+    def _is_weight_of_negative_scale(self, node: Node) -> bool:
+        """Whether integers stand for weights by a negative scale (NNCF gives -128 to the largest weight of either sign).
+
+        No engine's format has such scales, and -128 cannot change its sign in 8 bits, so such weights become the floats that they stand for.
+        """
+        constants = self.builder.constants
+        return is_dequantized_constant(node, constants) and has_negative_scale(node, constants)
 
     def _fits(self, outputs: tuple[str, ...]) -> bool:
         """Whether the outputs' sizes are known and within the limits."""

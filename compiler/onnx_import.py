@@ -13,14 +13,14 @@ from compiler.errors import ModelError
 from compiler.ir import Array, Graph, TensorType
 from compiler.onnx_branch import taken_branch
 from compiler.onnx_build import Builder, Unliftable, plain_reason
-from compiler.onnx_dialects import DIALECTS, MICROSOFT
+from compiler.onnx_dialects import DIALECTS
 from compiler.onnx_fold import Folder
 from compiler.onnx_lift import demand_types, lift
 from compiler.onnx_load import Loaded, load_model
 from compiler.onnx_segment import is_tensor, keep_whole, subgraphs
 from compiler.onnx_sizes import Sizes, bind_sizes
 from compiler.onnx_source import source_of
-from compiler.onnx_tensors import Limits, dense
+from compiler.onnx_tensors import MICROSOFT, Limits, dense
 
 
 @dataclass(frozen=True)

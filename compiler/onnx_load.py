@@ -24,7 +24,7 @@ from compiler.onnx_rules import (
     label_nodes,
     sort_nodes,
 )
-from compiler.onnx_tensors import Limits, check_finite, take_weights
+from compiler.onnx_tensors import MICROSOFT, Limits, all_graphs, check_finite, take_weights
 
 LARGEST_MESSAGE = (1 << 31) - 1  # protobuf's own limit
 
@@ -95,6 +95,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
     inline_functions(model, limits)
     order = label_nodes(model.graph)
     unsorted = sort_nodes(model.graph, weights)
+    implied = _import_microsoft(model)
     check_operations(model)
     check_rules(model, weights)
     check_finite(model.graph, weights)
@@ -102,8 +103,14 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
         digest.update(file)
     name = path.stem if path else model.graph.name or "model"
     files = (path, *external.files) if path else ()
-    notes = ("the nodes of the file were not in execution order: sorted",) if unsorted else ()
-    return Loaded(model, weights, order, name, digest.hexdigest(), files, notes)
+    notes: list[str] = []
+    if unsorted:
+        notes.append("the nodes of the file were not in execution order: sorted")
+    if implied:
+        notes.append(
+            f"the model has operations of {MICROSOFT} and imports no opset of it: taken as 1"
+        )
+    return Loaded(model, weights, order, name, digest.hexdigest(), files, tuple(notes))
 
 
 def _message(
@@ -178,6 +185,16 @@ def _parse(data: bytes, called: str) -> onnx.ModelProto:
 def _declares_a_graph(data: bytes) -> bool:
     """Whether bytes begin as ONNX files do: the IR version, as field 1."""
     return data[0] == 0x08 and 1 <= data[1] <= 64
+
+
+def _import_microsoft(model: onnx.ModelProto) -> bool:
+    """Imports the one opset of com.microsoft where nodes are of it and the model does not say so, as ONNX Runtime does."""
+    if any(opset.domain == MICROSOFT for opset in model.opset_import):
+        return False
+    if all(node.domain != MICROSOFT for graph in all_graphs(model.graph) for node in graph.node):
+        return False
+    model.opset_import.add(domain=MICROSOFT, version=1)
+    return True
 
 
 def _join_default_domain(model: onnx.ModelProto) -> None:

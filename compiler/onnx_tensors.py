@@ -15,6 +15,8 @@ from compiler.mapped import blocks
 from compiler.onnx_external import External
 from compiler.ops import dtype_name
 
+MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operations
+
 # Operations whose inputs from the second on are weights: nothing in them may be infinite.
 WEIGHTED = (
     "Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "MatMulInteger", "BatchNormalization",

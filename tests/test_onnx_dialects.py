@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from compiler.errors import ModelError
 from compiler.interpreter import Interpreter
 from compiler.onnx_import import import_onnx
 from compiler.runtime_host import session_options
@@ -208,3 +209,48 @@ def test_packed_weights_of_four_bits(points: bool) -> None:
         inputs.append(integers((6,), "uint8", 4))
     attrs = {"K": 64, "N": 6, "bits": 4, "block_size": 32}
     check(one_node("MatMulNBits", MICROSOFT, feed, inputs, "float32", **attrs), feed, ("MatMul",))
+
+
+def packed(points: int = 6) -> tuple[onnx.ModelProto, dict[str, Data]]:
+    """MatMulNBits as NNCF 3.4 writes it: scales of either sign, -8 being the largest weight of each block."""
+    feed = {"x": np.random.default_rng(3).standard_normal((2, 64)).astype(np.float32)}
+    scales = np.random.default_rng(2).uniform(-0.02, 0.02, 12).astype(np.float32)
+    inputs: list[Data | str | None] = [
+        "x", integers((6, 2, 16), "uint8", 1), scales, integers((points,), "uint8", 4)
+    ]  # fmt: skip
+    attrs = {"K": 64, "N": 6, "bits": 4, "block_size": 32}
+    return one_node("MatMulNBits", MICROSOFT, feed, inputs, "float32", **attrs), feed
+
+
+def test_weights_of_negative_scales_are_the_floats_they_stand_for() -> None:
+    """-128 times a negative scale has no int8 of a positive one."""
+    model, feed = packed()
+    check(model, feed, ("MatMul",))
+    whole = one_node(
+        "DequantizeLinear", "", feed, [integers((4, 3), "int8"), scale(0.1, -0.2, 0.3)], "float32", axis=1
+    )  # fmt: skip
+    whole.graph.node.append(helper.make_node("MatMul", ["x", "y"], ["z"], name="product"))
+    whole.graph.output[0].name = "z"
+    feed = {"x": feed["x"][:, :4]}
+    whole.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+    graph = import_onnx(whole).graph
+    assert [node.op for node in graph] == ["MatMul"]
+    session = onnxruntime.InferenceSession(
+        whole.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+    )
+    (wanted,) = session.run(None, feed)
+    np.testing.assert_allclose(Interpreter(graph).run(feed)["z"], wanted, rtol=1e-5)
+
+
+def test_an_opset_of_microsoft_need_not_be_imported() -> None:
+    """NNCF 3.4 leaves it out, and ONNX Runtime runs the model."""
+    model, feed = packed()
+    del model.opset_import[1]
+    check(model, feed, ("MatMul",))
+    assert "taken as 1" in import_onnx(model).notes[0]
+
+
+def test_zero_points_of_another_size() -> None:
+    """NNCF 3.4 gives a byte to each zero point of INT4_ASYM, where ONNX Runtime wants two in one."""
+    with pytest.raises(ModelError, match="12 bytes of zero points, wanted 6"):
+        import_onnx(packed(points=12)[0])
