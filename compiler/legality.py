@@ -5,7 +5,15 @@ from __future__ import annotations
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node
 from compiler.ops import FLOAT_VECTOR, FORMATS, MOVEMENT, VIEWS, macs, product_shape
-from compiler.target import Analog, Target
+from compiler.target import Analog, Host, Target
+
+# What a chip file's vector unit calls our own operations.
+VECTOR_NAMES = {
+    "ClippedAdd": "Add",
+    "IntegerAdd": "Add",
+    "IntegerMul": "Mul",
+    "IntegerAveragePool": "AveragePool",
+}
 
 
 def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
@@ -23,9 +31,7 @@ def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
 
 
 def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
-    """Why the digital engine cannot compute a node in the model's own floats, or an empty string when it can."""
-    if engine.arithmetic != "float32":
-        return f"the digital engine computes in {engine.arithmetic}"
+    """Why a digital engine of float32 cannot compute a node in the model's own floats, or an empty string when it can."""
     unknown = _why_not_static(node, graph)
     if unknown:
         return unknown
@@ -33,18 +39,12 @@ def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
     other = next((kind for kind in kinds.values() if kind != "float32"), "")
     if other or not node.inputs or not node.inputs[0] or not kinds:
         return f"{other or 'what is no tensor'} is no type of the digital engine"
-    if node.op == "Product":
-        return "" if engine.array else "the digital engine has no multipliers for matrix products"
-    if node.op in (*VIEWS, *MOVEMENT):
-        return ""
-    if node.op not in engine.vector_operations or node.op not in FLOAT_VECTOR:
-        if macs(node, graph):
-            return f"{node.op} multiplies two activations, and the array needs constant weights"
-        return f"the vector unit has no {node.op}" if engine.vector else "there is no vector unit"
+    operations = tuple(name for name in engine.vector_operations if name in FLOAT_VECTOR)
+    lacking = _why_not_units(node, node.op, operations, graph, engine)
     bounds = node.inputs[1:] if node.op == "Clip" else ()
-    if any(name and name not in graph.constants for name in bounds):
+    if not lacking and any(name and name not in graph.constants for name in bounds):
         return "its bounds are computed"
-    return _why_not_vector(node, graph)
+    return lacking
 
 
 def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
@@ -59,20 +59,25 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     data = graph.types[node.inputs[0]]
     if data.quant is None and data.dtype not in ("float32", "float16"):
         return f"{data.dtype} is no type of the digital engine"
+    if node.op in FORMATS:
+        return _why_not_format(node, graph, engine)
+    name = node.text("of") if node.op == "IntegerTable" else VECTOR_NAMES.get(node.op, node.op)
+    return _why_not_units(node, name, engine.vector_operations, graph, engine)
+
+
+def _why_not_units(
+    node: Node, operation: str, vector_operations: tuple[str, ...], graph: Graph, engine: Digital
+) -> str:
+    """Why neither the multipliers nor the vector unit can do a node; `operation` is what the vector unit would call it."""
     if node.op == "Product":
         return "" if engine.array else "the digital engine has no multipliers for matrix products"
     if node.op in (*VIEWS, *MOVEMENT):
         return ""
-    if node.op in FORMATS:
-        return _why_not_format(node, graph, engine)
-    name = VECTOR_NAMES.get(node.op, node.op)
-    if name == "IntegerTable":
-        name = node.text("of")
-    if name not in engine.vector_operations:
-        if macs(node, graph):
-            return f"{name} multiplies two activations, and the array needs constant weights"
-        return f"the vector unit has no {name}" if engine.vector else "there is no vector unit"
-    return _why_not_vector(node, graph)
+    if operation in vector_operations:
+        return _why_not_vector(node, graph)
+    if macs(node, graph):
+        return f"{operation} multiplies two activations, and the array needs constant weights"
+    return f"the vector unit has no {operation}" if engine.vector else "there is no vector unit"
 
 
 def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:
@@ -92,14 +97,6 @@ def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:
     if not to_floats and "Requantize" not in engine.vector_operations:
         return "the vector unit has no Requantize"
     return ""
-
-
-VECTOR_NAMES = {
-    "ClippedAdd": "Add",
-    "IntegerAdd": "Add",
-    "IntegerMul": "Mul",
-    "IntegerAveragePool": "AveragePool",
-}
 
 
 def _why_not_static(node: Node, graph: Graph) -> str:
@@ -141,3 +138,14 @@ def why_not(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
     if isinstance(engine, Digital):
         return why_not_digital(node, graph, engine)
     return ""
+
+
+def why_not_in_floats(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
+    """As `why_not`, where nothing is quantized and every node computes in the model's own floats (--precision float)."""
+    engine = target.chip.engines[engine_name]
+    if isinstance(engine, Host):
+        return ""
+    if isinstance(engine, Digital) and engine.arithmetic == "float32":
+        return why_not_float(node, graph, engine)
+    computes = "in int8" if isinstance(engine, Digital) else "on digits of weights in cells"
+    return f"the {engine_name} engine computes {computes}, and nothing is quantized (--precision float)"

@@ -1,17 +1,16 @@
-"""Places every node where the model's own numbers are computed: nothing is quantized, so on the host."""
+"""Places every node where the model's own numbers are computed: on a digital engine of float32, else on the host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from compiler import legality
 from compiler.cost.node import node_cost
-from compiler.digital_engine import Digital
 from compiler.errors import CapacityError, UnsupportedError
 from compiler.ir import Alternative, Graph, Node, Placement
+from compiler.legality import why_not_in_floats
 from compiler.ops import product_shape
-from compiler.target import Host, Target
+from compiler.target import Target
 from passes.base import Pass
 
 
@@ -33,7 +32,7 @@ def _placed(node: Node, graph: Graph, target: Target) -> Node:
     _demand_numbers(node)
     refusals: list[Alternative] = []
     for name in sorted(target.chip.engines, key=lambda name: name == target.host[0]):
-        why = why_not_float(name, node, graph, target)
+        why = why_not_in_floats(name, node, graph, target)
         if not why:
             break
         refusals.append(Alternative(name, "", None, None, None, why))
@@ -51,17 +50,6 @@ def _placed(node: Node, graph: Graph, target: Target) -> Node:
         name, "", 1, resident, reason, energy_pj, latency_ns, 0.0, "", tuple(refusals)
     )
     return replace(node, placement=placement)
-
-
-def why_not_float(name: str, node: Node, graph: Graph, target: Target) -> str:
-    """Why an engine cannot compute a node in the model's own floats, or an empty string when it can."""
-    engine = target.chip.engines[name]
-    if isinstance(engine, Host):
-        return ""
-    if isinstance(engine, Digital) and engine.arithmetic == "float32":
-        return legality.why_not_float(node, graph, engine)
-    computes = "in int8" if isinstance(engine, Digital) else "on digits of weights in cells"
-    return f"the {name} engine computes {computes}, and nothing is quantized (--precision float)"
 
 
 # ONNX does not say which random numbers these draw.

@@ -13,7 +13,7 @@ from onnx.parser import parse_model
 import joulec
 from backends.float_kernels import ELEMENTWISE
 from compiler.errors import TargetError
-from compiler.legality import why_not_float
+from compiler.legality import why_not_in_floats
 from compiler.mapping import digital_layout
 from compiler.onnx_import import import_onnx
 from compiler.ops import FLOAT_VECTOR, ProductShape
@@ -138,15 +138,14 @@ def test_what_stays_on_the_host_says_why(text: str, why: str) -> None:
     made = joulec.compile(model_of(text), CHIP, options=FLOAT)
     assert [(step.engine, step.reason) for step in made.plan.steps] == [("host", why)]
     graph = import_onnx(model_of(text)).graph
-    assert CHIP.digital is not None
-    assert why_not_float(graph.nodes[-1], graph, CHIP.digital[1]) == why
+    assert why_not_in_floats("digital", graph.nodes[-1], graph, CHIP) == why
 
 
 def test_an_engine_of_integers_takes_no_floats_and_the_other_way_round() -> None:
-    diana = load_target("diana_digital").digital
+    diana = load_target("diana_digital")
     graph = import_onnx(model_of("(float[2] a) => (y) { y = Relu(a) }")).graph
-    assert diana is not None
-    assert why_not_float(graph.nodes[0], graph, diana[1]) == "the digital engine computes in int8"
+    why = "the digital engine computes in int8, and nothing is quantized (--precision float)"
+    assert why_not_in_floats("digital", graph.nodes[0], graph, diana) == why
     made = joulec.compile(MODELS / "dim20.onnx", CHIP)
     assert {step.engine for step in made.plan.steps} == {"host"}
 
