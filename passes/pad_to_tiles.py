@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import Array, Graph, Rewriter
-from compiler.mapping import strip
-from compiler.target import Analog, Target
+from compiler.mapping import analog_layout
+from compiler.ops import ProductShape
+from compiler.target import Target
 from passes.base import Pass
 
 
@@ -19,8 +20,8 @@ from passes.base import Pass
 class PadToTiles(Pass):
     """AnalogProduct's weights [D,G,R,K] become [G,row tiles,column tiles,array rows,array columns], as they are written to the arrays.
 
-    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0. A layer of one tile has the columns that it
-    keeps of its array, not those of its neighbours.
+    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0. A layer of one tile has the columns that one
+    copy of it keeps of its array, not those of its neighbours.
     """
 
     name: ClassVar[str] = "pad_to_tiles"
@@ -37,18 +38,12 @@ class PadToTiles(Pass):
             if digits is None or digits.ndim != 4:
                 rewriter.keep(node)
                 continue
-            image = tile_image(digits, engine.rows.value, _tile_columns(digits, engine))
+            count, groups, rows, columns = digits.shape
+            layout = analog_layout(ProductShape(groups, rows, columns, 1), count, engine)
+            image = tile_image(digits, layout.array_rows, layout.columns_kept // layout.tiles)
             tiles = rewriter.constant(f"{node.name}.tiles", image)
             rewriter.keep(replace(node, inputs=(node.inputs[0], tiles, *node.inputs[2:])))
         return rewriter.finish()
-
-
-def _tile_columns(digits: Array, engine: Analog) -> int:
-    count, groups, rows, columns = digits.shape
-    whole = engine.columns.value
-    if groups > 1 or rows > engine.rows.value or count * columns > whole:
-        return whole
-    return strip(count * columns, engine)
 
 
 def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:
