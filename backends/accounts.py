@@ -92,14 +92,10 @@ def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[st
     result = {}
     for name, unit in target.chip.engines.items():
         if isinstance(unit, Analog):
-            result[name] = Use(
-                used=used.get(name, 0),
-                total=unit.arrays.value * unit.columns.value,
-                unit="columns",
-            )
+            result[name] = Use(used=used.get(name, 0), total=unit.total_columns, unit="columns")
         elif isinstance(unit, Digital) and unit.array is not None:
-            total_bytes = unit.weight_memory_bytes
-            result[name] = Use(used=used.get(name, 0), total=total_bytes, unit="bytes")
+            capacity = unit.weight_memory_bytes
+            result[name] = Use(used=used.get(name, 0), total=capacity, unit="bytes")
     return result
 
 

@@ -89,6 +89,11 @@ class Analog(Strict):
     write_pj_per_bit: Quantity
 
     @property
+    def total_columns(self) -> int:
+        """The columns of all arrays together."""
+        return self.arrays.value * self.columns.value
+
+    @property
     def bits_per_step(self) -> int:
         """The input bits that drive a row in one step."""
         return (self.input_bits_per_step or self.input_bits).value

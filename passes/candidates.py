@@ -124,19 +124,11 @@ def build_problem(
         tuple(candidates),
         tuple(refusals),
         tuple(_crossings(graph, target)),
-        _columns(target),
+        target.analog[1].total_columns if target.analog else 0,
         target.digital[1].weight_memory_bytes if target.digital else 0,
         max_divergence,
         tuple(homes),
     )
-
-
-def _columns(target: Target) -> int:
-    """The columns of all analog arrays together."""
-    if target.analog is None:
-        return 0
-    engine = target.analog[1]
-    return engine.arrays.value * engine.columns.value
 
 
 def _weight_homes(graph: Graph, target: Target) -> list[str]:
