@@ -14,6 +14,7 @@ from compiler.ops import infer_types
 from compiler.slices import digit_factors, weight_digits, weight_reach
 from compiler.target import Target, load_target
 from compiler.verify import verify
+from passes.pad_to_tiles import tile_image
 
 
 @dataclass
@@ -201,18 +202,6 @@ def with_capacities(target: Target, capacities: Mapping[str, int]) -> Target:
         for name, memory in target.memories.items()
     }
     return replace(target, chip=target.chip.model_copy(update={"memories": memories}))
-
-
-def tile_image(
-    digits: np.ndarray[tuple[int, ...], np.dtype[np.int8]], array_rows: int, array_columns: int
-) -> Array:
-    """Weight digits [D,G,R,K] as the arrays hold them: [G,row tiles,column tiles,array rows,array columns]."""
-    count, groups, rows, columns = digits.shape
-    row_count, column_count = -(-rows // array_rows), -(-columns * count // array_columns)
-    flat = np.zeros((groups, row_count * array_rows, column_count * array_columns), np.int8)
-    flat[:, :rows, : count * columns] = digits.transpose(1, 2, 0, 3).reshape(groups, rows, -1)
-    split = flat.reshape(groups, row_count, array_rows, column_count, array_columns)
-    return np.ascontiguousarray(split.transpose(0, 1, 3, 2, 4))
 
 
 INT8 = Quant(8, True, (0.05,), (0,))
