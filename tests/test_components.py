@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import resources
+from inspect import signature
 
 import pytest
 from hypothesis import given, settings
@@ -256,6 +257,12 @@ def test_parts_add_up_and_the_interval_holds_them(name: str, data: st.DataObject
     quieter = number(name, SHIPPED, 65, 0.7, **chosen)
     assert quieter.estimate.value <= louder.estimate.value
     assert name in found.source
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_a_formula_takes_a_component_s_parameters_by_their_names(name: str) -> None:
+    _, *taken = signature(COMPONENTS[name].formula).parameters
+    assert taken == list(COMPONENTS[name].parameters)
 
 
 # What a part has more of when one of these is more; the others share a part among more.

@@ -10,7 +10,15 @@ from math import log2
 from compiler.cost.parts import adders
 from compiler.cost.parts.array import bias_fj, bitlines_fj, cells_fj, latches_fj, row_fj
 from compiler.cost.parts.converter import ConverterKind, conversion_fj
+from compiler.cost.parts.memory import (
+    BITS_PER_BYTE,
+    dram_byte_fj,
+    sram_byte_fj,
+    sram_leakage_pw,
+    sram_write_byte_fj,
+)
 from compiler.cost.parts.silicon import Silicon
+from compiler.cost.parts.transport import link_fj, router_fj
 
 Parts = dict[str, float]
 
@@ -120,3 +128,41 @@ def vector_operation(silicon: Silicon, bits: float) -> Parts:
 def host_cycle(silicon: Silicon) -> Parts:
     """A cycle of the host core with its instruction memory."""
     return {"core": silicon.fj(silicon.values["host_cycle_ff"])}
+
+
+def register(silicon: Silicon) -> Parts:
+    """A byte into or out of a register."""
+    return {"register": adders.registers_fj(silicon, BITS_PER_BYTE)}
+
+
+def sram_read(silicon: Silicon, size_bytes: float, port_bits: float) -> Parts:
+    """Reading a byte of an SRAM (of one bank, where it has several) through a port of that width."""
+    return {"read": sram_byte_fj(silicon, size_bytes, port_bits)}
+
+
+def sram_write(silicon: Silicon, size_bytes: float, port_bits: float) -> Parts:
+    """Writing a byte of an SRAM."""
+    return {"write": sram_write_byte_fj(silicon, size_bytes, port_bits)}
+
+
+def cell_write(silicon: Silicon, size_bytes: float, port_bits: float) -> Parts:
+    """Writing one bit of an array of SRAM cells of that size."""
+    return {"write": sram_write_byte_fj(silicon, size_bytes, port_bits) / BITS_PER_BYTE}
+
+
+def sram_leakage(silicon: Silicon, size_bytes: float) -> Parts:
+    """What an SRAM leaks, in pW."""
+    return {"leakage": sram_leakage_pw(silicon, size_bytes)}
+
+
+def dram(silicon: Silicon, kind: str) -> Parts:
+    """A byte of a DRAM beside the chip."""
+    return {"dram": dram_byte_fj(silicon, kind)}
+
+
+def link(silicon: Silicon, length_mm: float, hops: float) -> Parts:
+    """A byte over wires of that length and through `hops` routers."""
+    return {
+        "wire": link_fj(silicon, BITS_PER_BYTE, length_mm),
+        "routers": router_fj(silicon, BITS_PER_BYTE, hops),
+    }

@@ -48,15 +48,22 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Component:
-    """One component: the unit it is told in, its parameters, its formula, and what it is in words."""
+    """One component: the unit it is told in, its parameters, its formula, and what it is in words.
+
+    The formula takes a Silicon and the parameters by their names.
+    """
 
     unit: str
     parameters: Mapping[str, Parameter]
-    formula: Callable[[Silicon, Given], Mapping[str, float]]
+    formula: Callable[..., Mapping[str, float]]
     says: str
     cites_sram_table: bool = False
     # Whether it may be told input_toggle and weight_density: what the data are like enters what it takes.
     takes_data: bool = False
+
+    def parts(self, silicon: Silicon, given: Given) -> Mapping[str, float]:
+        """What its formula gives, part by part, in fJ, ns or pW; `given` holds every parameter."""
+        return self.formula(silicon, **{name: _plain(given[name]) for name in self.parameters})
 
     def why_not(self, given: Given) -> str:
         """Why parameters that are right each alone do not go together, or an empty string."""
@@ -64,3 +71,8 @@ class Component:
         if whole is not None and step is not None and float(step) > float(whole):
             return f"input_bits_per_step: {step} is more than input_bits, {whole}"
         return ""
+
+
+def _plain(value: Value) -> Value:
+    """A number as a float; a word or a flag as it is."""
+    return value if isinstance(value, str | bool) else float(value)

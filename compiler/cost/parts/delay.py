@@ -57,7 +57,7 @@ def analog_step_ns(
     converter_bits: float,
     slices: float,
     input_bits: float,
-    bits_per_step: float,
+    input_bits_per_step: float,
 ) -> dict[str, float]:
     """One step of an analog array; `slices` columns make a weight, as many as it has bits."""
     width = slices + converter_bits
@@ -66,22 +66,22 @@ def analog_step_ns(
         "product": product_ns(silicon),
         "place_value": tree_ns(silicon, log2(slices), slices - 1),
     }
-    if bits_per_step < input_bits:
+    if input_bits_per_step < input_bits:
         parts["accumulator"] = accumulator_ns(silicon, width, input_bits + width)
     return parts
 
 
 def digital_step_ns(
-    silicon: Silicon, rows: float, weight_bits: float, input_bits: float, bits_per_step: float
+    silicon: Silicon, rows: float, weight_bits: float, input_bits: float, input_bits_per_step: float
 ) -> dict[str, float]:
     """One step of a digital in-memory array; without an accumulator where all input bits enter at once."""
     width = weight_bits + log2(rows)
     parts = {
         "product": product_ns(silicon),
         "adder_tree": tree_ns(silicon, log2(rows), width - 2),
-        "place_value": tree_ns(silicon, log2(bits_per_step), bits_per_step - 1),
+        "place_value": tree_ns(silicon, log2(input_bits_per_step), input_bits_per_step - 1),
     }
-    if bits_per_step < input_bits:
-        incoming = width if bits_per_step == 1 else width + bits_per_step
+    if input_bits_per_step < input_bits:
+        incoming = width if input_bits_per_step == 1 else width + input_bits_per_step
         parts["accumulator"] = accumulator_ns(silicon, incoming, input_bits + width)
     return parts

@@ -48,7 +48,7 @@ def resolved(
 
     def formula(silicon: Silicon) -> dict[str, float]:
         watched = replace(silicon, values=_Watched(silicon.values, asked))
-        return {part: value * factor for part, value in component.formula(watched, given).items()}
+        return {part: value * factor for part, value in component.parts(watched, given).items()}
 
     toggle, density = (None if given.get(key) is None else float(given[key]) for key in DATA)
     parts = over_intervals(formula, components, node_nm, supply_v, toggle, density)
