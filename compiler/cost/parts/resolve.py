@@ -68,7 +68,7 @@ def resolved(
 def _shown(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:.15g}"
 
 
 def component_schemas() -> list[dict[str, object]]:
