@@ -119,10 +119,10 @@ def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> 
 
 
 def _alternative(candidate: Candidate) -> Alternative:
-    label = candidate.mapping + (", resident" if candidate.resident and candidate.loads else "")
+    weights = (", resident" if candidate.resident else ", reload") if candidate.loads else ""
     return Alternative(
         candidate.engine,
-        label,
+        candidate.mapping + weights,
         candidate.cost.energy_pj.value,
         candidate.cost.latency_ns,
         candidate.divergence,

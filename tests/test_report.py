@@ -232,6 +232,8 @@ def test_explain_a_node_with_alternatives(resnet: Plan) -> None:
     assert shown.splitlines()[0].endswith("on analog, its formats changed on digital")
     assert "other ways" in shown
     assert found["reason"] in shown
+    ways = [(other["engine"], other["mapping"]) for other in found["alternatives"]]
+    assert len(set(ways)) == len(ways), "two ways are told in the same words"
 
 
 def test_explain_a_fused_node_and_a_step(resnet: Plan) -> None:
