@@ -84,6 +84,11 @@ class Problem:
     max_divergence: float
     weight_homes: tuple[str, ...]
 
+    @property
+    def capacities(self) -> dict[str, int]:
+        """The room for weights, by the field of a Candidate that tells what it takes of it."""
+        return {"columns": self.columns, "weight_bytes": self.weight_memory_bytes}
+
     @cached_property
     def crossings_of(self) -> dict[int, list[Crossing]]:
         """The crossings that each node makes or reads."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from compiler.errors import CapacityError, UnsupportedError
+from compiler.errors import CapacityError
 from compiler.ir import Alternative, Graph, Node, Placement
 from compiler.target import Target
+from passes.assignment import Assignment
 from passes.base import Pass
 from passes.candidates import Candidate, Problem, build_problem
-from passes.solve import Objective, Solution, solve, switch, why_infeasible, why_no_room
+from passes.solve import Objective, solve
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class Partition(Pass):
             budget = max(budget, int8_divergence(graph))
         problem = build_problem(graph, target, self.weights, budget, self.place)
         solution = solve(problem, self.objective)
+        assignment = Assignment(problem, solution.chosen)
         if self.weights == "resident":
-            _demand_residence(graph, problem, solution)
+            _demand_residence(graph, problem, assignment)
         nodes = tuple(
-            replace(node, placement=_placement(node, problem, solution, index))
+            replace(node, placement=_placement(node, assignment, index))
             for index, node in enumerate(graph.nodes)
         )
         return replace(
@@ -57,18 +59,14 @@ class Partition(Pass):
         )
 
 
-def _demand_residence(graph: Graph, problem: Problem, solution: Solution) -> None:
+def _demand_residence(graph: Graph, problem: Problem, assignment: Assignment) -> None:
     """Raises CapacityError when a layer is on the host for want of room: weights that must stay leave no other way."""
-    picks = [options[c] for options, c in zip(problem.candidates, solution.chosen, strict=True)]
     stranded = {}
     for index, (node, options) in enumerate(zip(graph.nodes, problem.candidates, strict=True)):
         loading = [option for option in options if option.loads]
-        if picks[index].takes_integers or not loading:
+        if assignment.picks[index].takes_integers or not loading:
             continue
-        reasons = [
-            why_no_room(problem, [*picks[:index], option, *picks[index + 1 :]])
-            for option in loading
-        ]
+        reasons = [assignment.why_no_room(index, option) for option in loading]
         if all(reasons):
             stranded[node.name] = reasons[0]
     if stranded:
@@ -92,12 +90,9 @@ def int8_divergence(graph: Graph) -> float:
 UNBOUNDED = 1.0  # a format that alone destroys the output is no format to allow for
 
 
-def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> Placement:
-    candidates = problem.candidates[index]
-    if not candidates:
-        raise UnsupportedError("no engine of the target can take it", code="C002", node=node.name)
-    chosen = candidates[solution.chosen[index]]
-    others = [c for c in candidates if c is not chosen]
+def _placement(node: Node, assignment: Assignment, index: int) -> Placement:
+    problem, chosen = assignment.problem, assignment.picks[index]
+    others = [c for c in problem.candidates[index] if c is not chosen]
     alternatives = [_alternative(c) for c in others]
     alternatives += [
         Alternative(engine, "", None, None, None, reason)
@@ -108,7 +103,7 @@ def _placement(node: Node, problem: Problem, solution: Solution, index: int) -> 
         chosen.mapping,
         chosen.digits,
         chosen.resident,
-        _reason(chosen, others, problem, solution, index),
+        _reason(others, assignment, index),
         chosen.cost.energy_pj.value,
         chosen.cost.latency_ns,
         chosen.divergence,
@@ -130,11 +125,9 @@ def _alternative(candidate: Candidate) -> Alternative:
     )
 
 
-def _reason(
-    chosen: Candidate, others: list[Candidate], problem: Problem, solution: Solution, index: int
-) -> str:
+def _reason(others: list[Candidate], assignment: Assignment, index: int) -> str:
     """Why a node went where it did, with the numbers: against the best candidate of another engine, all other nodes staying."""
-    refusals = problem.refusals[index]
+    chosen, refusals = assignment.picks[index], assignment.problem.refusals[index]
     elsewhere = [c for c in others if c.engine != chosen.engine]
     if not elsewhere:
         if refusals:
@@ -147,10 +140,10 @@ def _reason(
     text = f"{chosen.engine} takes {_nj(here)}, {best.engine} {_nj(there)}"
     if here <= there:
         return text
-    obstacle = why_infeasible(problem, solution.chosen, index, best)
+    obstacle = assignment.why_infeasible(index, best)
     if obstacle:
         return f"{text}, but then {obstacle}"
-    energy, latency = switch(problem, solution.chosen, index, best)
+    energy, latency = assignment.switch(index, best)
     return f"{text}, but the whole would take {_change(energy, 1000, 'nJ')} and {_change(latency, 1000, 'us')}"
 
 

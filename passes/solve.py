@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -11,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import PartitionSummary
-from passes.candidates import Candidate, Crossing, Problem
+from passes.assignment import Assignment
+from passes.candidates import Crossing, Problem
 
 if TYPE_CHECKING:
     import highspy
@@ -45,81 +45,6 @@ class Solution:
             kind,
             self.gap,
         )
-
-
-def totals(problem: Problem, chosen: Iterable[int]) -> tuple[float, float, float]:
-    """Energy (pJ), serial latency (ns) and divergence of an assignment: the nodes and the changes of form between them."""
-    picks = [options[c] for options, c in zip(problem.candidates, chosen, strict=True)]
-    energy = sum(pick.cost.energy_pj.value for pick in picks)
-    latency = sum(pick.cost.latency_ns for pick in picks)
-    for crossing in problem.crossings:
-        for cost, needed in zip(
-            (crossing.to_integers, crossing.to_floats), forms_needed(crossing, picks), strict=True
-        ):
-            if needed:
-                energy += cost.energy_pj.value
-                latency += cost.latency_ns
-    return energy, latency, sum(pick.divergence for pick in picks)
-
-
-def forms_needed(
-    crossing: Crossing, picks: Mapping[int, Candidate] | Sequence[Candidate]
-) -> tuple[bool, bool]:
-    """Whether a value must be turned into integers, and whether into floats."""
-    made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
-    readers = [picks[reader].takes_integers for reader in crossing.readers]
-    if made_as_integers:
-        return False, crossing.is_output or not all(readers)
-    return any(readers), False
-
-
-def switch(
-    problem: Problem, chosen: tuple[int, ...], index: int, instead: Candidate
-) -> tuple[float, float]:
-    """What the totals of energy (pJ) and latency (ns) change by when one node takes another candidate and all others stay."""
-    before = problem.candidates[index][chosen[index]]
-    energy = instead.cost.energy_pj.value - before.cost.energy_pj.value
-    latency = instead.cost.latency_ns - before.cost.latency_ns
-    for crossing in problem.crossings_of[index]:
-        nodes = (*crossing.readers, *(() if crossing.maker is None else (crossing.maker,)))
-        picks = {node: problem.candidates[node][chosen[node]] for node in nodes}
-        old = forms_needed(crossing, picks)
-        new = forms_needed(crossing, {**picks, index: instead})
-        for cost, was, becomes in zip(
-            (crossing.to_integers, crossing.to_floats), old, new, strict=True
-        ):
-            energy += cost.energy_pj.value * (becomes - was)
-            latency += cost.latency_ns * (becomes - was)
-    return energy, latency
-
-
-def why_infeasible(
-    problem: Problem,
-    chosen: tuple[int, ...],
-    index: int | None = None,
-    instead: Candidate | None = None,
-) -> str:
-    """Why an assignment (with one node taking another candidate, if given) is not allowed, or an empty string."""
-    picks = [options[c] for options, c in zip(problem.candidates, chosen, strict=True)]
-    if index is not None and instead is not None:
-        picks[index] = instead
-    spent = sum(pick.divergence for pick in picks)
-    if spent > problem.max_divergence * (1 + 1e-9):
-        return f"the divergences add up to {spent:.3g}, beyond the {problem.max_divergence:.3g} allowed"
-    return why_no_room(problem, picks)
-
-
-def why_no_room(problem: Problem, picks: Sequence[Candidate]) -> str:
-    """Why the engines cannot hold the weights of these candidates, one a node, or an empty string."""
-    for room, capacity, what in (
-        ("columns", problem.columns, "columns of the analog arrays"),
-        ("weight_bytes", problem.weight_memory_bytes, "bytes of digital weight memory"),
-    ):
-        kept = sum(getattr(pick, room) for pick in picks if pick.resident)
-        working = max((getattr(pick, room) for pick in picks if not pick.resident), default=0)
-        if kept + working > capacity:
-            return f"{kept + working:,} {what} are wanted, and there are {capacity:,}"
-    return ""
 
 
 def solve(problem: Problem, objective: Objective) -> Solution:
@@ -169,7 +94,7 @@ def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> 
     found = _relaxed(program) if len(problem.candidates) > MANY_NODES else None
     values, lower = found or _searched(program)
     chosen = program.choices(values)
-    energy, latency, divergence = totals(problem, chosen)
+    energy, latency, divergence = Assignment(problem, chosen).totals()
     objective = energy_weight * energy + latency_weight * latency
     bound = lower * program.scale
     gap = max(0.0, (objective - bound) / objective) if objective > 0 else 0.0
@@ -293,10 +218,7 @@ class _Program:
         used = [i for i, c in enumerate(flat) if 0 < c.divergence <= budget]
         if used and budget < inf:
             self.rows.append((-inf, 1.0, used, [flat[i].divergence / budget for i in used]))
-        for room, capacity in (
-            ("columns", problem.columns),
-            ("weight_bytes", problem.weight_memory_bytes),
-        ):
+        for room, capacity in problem.capacities.items():
             self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
             kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
             sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]

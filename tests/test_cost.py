@@ -31,8 +31,9 @@ from compiler.ops import ProductShape, product_shape
 from compiler.target import Target, built_in, load_target
 from compiler.text import from_text
 from compiler.units import Estimate
+from passes.assignment import Assignment
 from passes.candidates import build_problem
-from passes.solve import solve, totals
+from passes.solve import solve
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
 assert TILE16.digital is not None
@@ -509,4 +510,4 @@ y: int8[1, 10]{scale=1.0} = Product(h, v)
     together = picks[0].cost + picks[1].cost
     assert solution.energy_pj == pytest.approx(together.energy_pj.value)
     assert solution.latency_ns == pytest.approx(together.latency_ns)
-    assert totals(problem, solution.chosen)[0] == solution.energy_pj
+    assert Assignment(problem, solution.chosen).totals()[0] == solution.energy_pj

@@ -18,6 +18,7 @@ from compiler.onnx_import import import_onnx
 from compiler.target import load_target, parse_target
 from compiler.text import from_text
 from compiler.units import Estimate
+from passes.assignment import Assignment
 from passes.base import run_passes
 from passes.calibrate import Calibrate
 from passes.calibration_inputs import synthetic_inputs
@@ -26,7 +27,7 @@ from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.pipeline import clean_passes
-from passes.solve import Objective, Solution, solve, totals, why_infeasible
+from passes.solve import Objective, Solution, solve
 from tests.chips import on_chips
 
 OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
@@ -95,9 +96,9 @@ def least(problem: Problem, objective: Objective) -> float:
     """The least value over every allowed assignment."""
     choices = product(*(range(len(options)) for options in problem.candidates))
     return min(
-        value_of(objective, *totals(problem, chosen)[:2])
+        value_of(objective, *Assignment(problem, chosen).totals()[:2])
         for chosen in choices
-        if not why_infeasible(problem, chosen)
+        if not Assignment(problem, chosen).why_infeasible()
     )
 
 
@@ -106,7 +107,7 @@ def least(problem: Problem, objective: Objective) -> float:
 def test_solve_finds_what_brute_force_finds(seed: int, objective: Objective) -> None:
     problem = random_problem(seed)
     solution = solve(problem, objective)
-    assert why_infeasible(problem, solution.chosen) == ""
+    assert Assignment(problem, solution.chosen).why_infeasible() == ""
     found = value_of(objective, solution.energy_pj, solution.latency_ns)
     assert found == pytest.approx(least(problem, objective), rel=1e-9, abs=1e-9)
 
@@ -117,11 +118,29 @@ def test_a_solution_says_what_its_candidates_say(seed: int) -> None:
     for objective in OBJECTIVES:
         solution = solve(problem, objective)
         sums = (solution.energy_pj, solution.latency_ns, solution.divergence)
-        assert sums == totals(problem, solution.chosen)
+        assert sums == Assignment(problem, solution.chosen).totals()
         assert solution.gap == 0
         value = value_of(objective, solution.energy_pj, solution.latency_ns)
         assert solution.bound <= value * (1 + 1e-9)
         assert solve(problem, objective) == solution
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_node_s_change_is_judged_as_the_whole_would_be(seed: int) -> None:
+    problem = random_problem(seed)
+    random = np.random.default_rng(seed)
+    chosen = [int(random.integers(len(options))) for options in problem.candidates]
+    assignment = Assignment(problem, chosen)
+    energy, latency, _ = assignment.totals()
+    for index, options in enumerate(problem.candidates):
+        for other, option in enumerate(options):
+            changed = Assignment(problem, [*chosen[:index], other, *chosen[index + 1 :]])
+            assert assignment.why_infeasible(index, option) == changed.why_infeasible()
+            more = np.subtract(changed.totals()[:2], (energy, latency))
+            scale = max(energy, latency)
+            assert assignment.switch(index, option) == pytest.approx(
+                more, rel=1e-9, abs=1e-9 * scale
+            )
 
 
 def test_nothing_to_place() -> None:
@@ -160,9 +179,8 @@ def test_the_divergences_add_up_to_the_budget_and_no_further() -> None:
 def test_resident_layers_share_the_arrays() -> None:
     two = problem_of(pair(columns=2), pair(columns=2), columns=3)
     assert sorted(solve(two, "energy").chosen) == [0, 1]
-    assert (
-        why_infeasible(two, (0, 0)) == "4 columns of the analog arrays are wanted, and there are 3"
-    )
+    reason = "4 columns of the analog arrays are wanted, and there are 3"
+    assert Assignment(two, (0, 0)).why_infeasible() == reason
     roomy = problem_of(pair(columns=2), pair(columns=2), columns=4)
     assert solve(roomy, "energy").chosen == (0, 0)
 
@@ -173,7 +191,7 @@ def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
     beside = problem_of(pair(weight_bytes=8), pair(weight_bytes=2, resident=0), weights=9)
     assert sorted(solve(beside, "energy").chosen) == [0, 1]
     reason = "10 bytes of digital weight memory are wanted, and there are 9"
-    assert why_infeasible(beside, (0, 0)) == reason
+    assert Assignment(beside, (0, 0)).why_infeasible() == reason
 
 
 def test_a_change_of_form_is_paid_once_for_each_value() -> None:
@@ -184,9 +202,9 @@ def test_a_change_of_form_is_paid_once_for_each_value() -> None:
     problem = Problem(
         problem.candidates, problem.refusals, (read_twice, output), 9, 9, inf, problem.weight_homes
     )
-    assert totals(problem, (0, 0))[0] == 3 + 1
-    assert totals(problem, (1, 0))[0] == 10 + 3 + 1
-    assert totals(problem, (1, 1))[0] == 10 + 10
+    assert Assignment(problem, (0, 0)).totals()[0] == 3 + 1
+    assert Assignment(problem, (1, 0)).totals()[0] == 10 + 3 + 1
+    assert Assignment(problem, (1, 1)).totals()[0] == 10 + 10
     assert solve(problem, "energy").chosen == (0, 0)
 
 
@@ -254,7 +272,7 @@ def test_the_summary_is_the_sum_of_the_placements_and_the_changes_of_form(networ
         assert placed.partition.divergence == pytest.approx(divergence)
         assert energy <= placed.partition.energy_pj * (1 + 1e-12)
         assert latency <= placed.partition.latency_ns * (1 + 1e-12)
-        changes = totals(problem, solution.chosen)[0] - energy
+        changes = Assignment(problem, solution.chosen).totals()[0] - energy
         assert placed.partition.energy_pj == pytest.approx(energy + changes)
         assert placed.partition.gap == 0
 
