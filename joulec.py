@@ -9,6 +9,7 @@ Everything else (`compiler`, `passes`, `backends`) is internal and may change.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ __all__ = [
     "TargetError",
     "UnsupportedError",
     "compile",
+    "limited",
     "load",
     "load_target",
     "run",
@@ -67,9 +69,10 @@ class Compiled:
 
     def save(self, folder: str | Path) -> None:
         """Writes the package; raises CompileError (U007) when the folder holds something else or cannot be written."""
+        from compiler.files import path_of
         from compiler.plan_package import write_package
 
-        write_package(self.package, folder)
+        write_package(self.package, path_of(folder, "output"))
 
 
 def compile(
@@ -81,8 +84,7 @@ def compile(
 ) -> Compiled:
     """Compiles an ONNX model for a chip (a name of a shipped one, a file, or a Target), and writes the package to `output` if given.
 
-    Raises CompileError, whose `code` says what is wrong. Memory and time have no limits here, as such limits hold for a whole process: run
-    the command line, or a process of your own with limits, for models of strangers.
+    Raises CompileError, whose `code` says what is wrong. For models of strangers see `limited`.
     """
     from compiler.driver import compile_model
     from compiler.target import Target
@@ -97,16 +99,20 @@ def compile(
 
 def load(folder: str | Path) -> Compiled:
     """A package from its folder, checked. Raises CompileError when it is damaged."""
+    from compiler.files import path_of
     from compiler.plan_check import check_package
     from compiler.plan_package import read_package
 
-    package = read_package(folder)
+    package = read_package(path_of(folder, "package"))
     check_package(package)
     return Compiled(package)
 
 
 def run(package: str | Path | Compiled, inputs: Mapping[str, Any]) -> list[Any]:
-    """Runs a package alone: arrays by input name, samples stacked on the batch axis; outputs in the model's order."""
+    """Runs a package alone: arrays by input name, samples stacked on the batch axis; outputs in the model's order.
+
+    Raises CompileError when the package is damaged or the inputs do not fit it.
+    """
     from backends.simulate import Simulator
 
     compiled = package if isinstance(package, Compiled) else load(package)
@@ -114,7 +120,23 @@ def run(package: str | Path | Compiled, inputs: Mapping[str, Any]) -> list[Any]:
 
 
 def load_target(name_or_file: str | Path) -> Target:
-    """A chip: a shipped one by name, or a chip file by path."""
+    """A chip: a shipped one by name, or a chip file by path. Raises TargetError, which names every fault of the file."""
+    from compiler.files import path_of
     from compiler.target import load_target as load_chip
 
+    path_of(name_or_file, "chip")
     return load_chip(name_or_file)
+
+
+def limited(
+    *, memory_bytes: int | None = None, seconds: float | None = None
+) -> AbstractContextManager[None]:
+    """Limits what is done inside: `with joulec.limited(seconds=60): joulec.compile(...)`. Within them results are what they always are.
+
+    CompileError M008 when it takes more memory (None: than the machine has) or more time (None: no limit). They hold for the whole process;
+    time can only be kept on the main thread, with the signal SIGALRM, and a library that does not come back to Python within 10 s more ends
+    the process with status 3.
+    """
+    from compiler.limits import limited as kept_within
+
+    return kept_within(memory_bytes, seconds)

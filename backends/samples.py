@@ -22,7 +22,10 @@ def split_inputs(
     Raises UsageError (U005) naming the input, what was found and what is wanted.
     """
     known = [port.name for port in ports]
-    for name in arrays:
+    if not isinstance(arrays, Mapping):
+        kind = one_line(type(arrays).__name__)
+        raise _refuse(f"the inputs are of type {kind}, wanted is a mapping of arrays by input name")
+    for name in map(str, arrays):
         if name not in known:
             raise _refuse(
                 f"there is no input {one_line(name)!r}; the model has {', '.join(known)}",
@@ -34,7 +37,7 @@ def split_inputs(
             raise _refuse(f"input {port.name!r} is missing", f"it is {_wanted(port)}")
         given = arrays[port.name]
         if _is_tensor(port):
-            values[port.name] = _split(port, _typed(port, np.asarray(given)))
+            values[port.name] = _split(port, _typed(port, _array(port, given)))
         else:
             values[port.name] = [given]
     counts = {name: len(value) for name, value in values.items() if len(value) != 1}
@@ -69,6 +72,14 @@ def join_outputs(port: Port, value: Array | list[Any]) -> Any:
 def _is_tensor(port: Port) -> bool:
     """Whether the input is a tensor; the type of anything else is ONNX's text, such as `sequence_type { ... }`."""
     return "_type" not in port.dtype
+
+
+def _array(port: Port, given: Any) -> Array:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:  # lists of different lengths, or a class of its own
+        reason = one_line(str(error))
+        raise _refuse(f"input {port.name!r} is no array: {reason}", _wanted(port)) from error
 
 
 def _typed(port: Port, array: Array) -> Array:

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from compiler import cli_compile, cli_model, cli_package, cli_run, cli_targets, cli_validate
-from compiler.cli_failures import ClickError, bug, restrain_streams, usage_error
+from compiler.cli_cut_short import told_when_cut_short
+from compiler.cli_failures import ClickError, bug, missing_library, restrain_streams, usage_error
 from compiler.cli_words import ReaderGoneError, complain, help_when_bare, say
 from compiler.errors import CompileError, ModelError
 
@@ -69,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
     restrain_streams()
     try:
         command = typer.main.get_command(app)
-        status = command.main(list(arguments), prog_name="joulec", standalone_mode=False)
+        with told_when_cut_short():
+            status = command.main(list(arguments), prog_name="joulec", standalone_mode=False)
         if status == INTERRUPTED:  # the parser's answer to Ctrl-C
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
@@ -91,8 +93,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(refused.line())
         return refused.exit_status
     except Exception as error:
-        complain(bug(error, arguments))
-        return 1
+        lacking = missing_library(error)
+        complain(lacking.line() if lacking else bug(error, arguments))
+        return lacking.exit_status if lacking else 1
 
 
 def main() -> None:

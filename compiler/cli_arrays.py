@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
-from compiler.cli_words import did_you_mean, write_whole
+from compiler.cli_words import did_you_mean
 from compiler.errors import UsageError, one_line
+from compiler.files import write_whole
 from compiler.ir import Array
 from compiler.npz import read_npz
 
@@ -40,9 +41,10 @@ def read_arrays(
     return read_npz(file, choose)
 
 
-def write_arrays(file: Path, values: Mapping[str, Any]) -> None:
+def write_arrays(file: Path, values: Mapping[str, Any], read: Iterable[Path] = ()) -> None:
     """Writes arrays under their own names, whatever characters these hold; a step up in one, `..`, is written `%2E%2E`: the file is a zip.
 
+    Raises UsageError (U007) when the file cannot be written or is one of those that were `read`.
     A list (samples of different shapes, or a sequence) becomes NAME[0], NAME[1], ...; element types that numpy has not become float32.
     """
     stream = io.BytesIO()
@@ -55,7 +57,7 @@ def write_arrays(file: Path, values: Mapping[str, Any]) -> None:
                     force_zip64=True,
                 ) as entry:
                     npy.write_array(entry, array, allow_pickle=False)
-    write_whole(file, stream.getvalue())
+    write_whole(file, stream.getvalue(), read)
 
 
 def _members(name: str, value: Any) -> list[tuple[str, Array]]:

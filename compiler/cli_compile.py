@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from compiler.cli_limits import limited
 from compiler.cli_words import (
     LONGEST_S,
     Binds,
@@ -22,10 +21,11 @@ from compiler.cli_words import (
     parse_places,
     say,
     warn,
-    write_whole,
 )
 from compiler.driver_options import Options
 from compiler.errors import GateError, UsageError, one_line
+from compiler.files import write_whole
+from compiler.limits import limited
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -156,6 +156,8 @@ def compile_command(
         max_tensor_bytes=max_tensor_bytes,
         precision=precision,
     )
+    if depfile is not None and depfile == annotated:
+        raise UsageError(f"--depfile and --annotated both are {one_line(str(depfile))!r}")
     chip = joulec.load_target(target)
     last = LastGraph()
     wants_graphs = dump_passes is not None or annotated is not None
@@ -178,7 +180,7 @@ def compile_command(
             beside[depfile] = depfile_text(output, made.files).encode()
         inside = [path for path in beside if path.resolve().is_relative_to(output.resolve())]
         for path in beside.keys() - set(inside):
-            write_whole(path, beside[path])
+            write_whole(path, beside[path], made.files)
         if old is not None:
             renew_package(output)
             complain(f"note: nothing has changed: package {str(output)!r} is up to date")
@@ -188,7 +190,7 @@ def compile_command(
             finally:
                 progress.clear()
         for path in inside:  # a package is only written into a folder of its own
-            write_whole(path, beside[path])
+            write_whole(path, beside[path], made.files)
     say(render_report(made.package.plan, form, all_steps))
     if broken:
         raise GateError("; ".join(broken), hint="no package was written")

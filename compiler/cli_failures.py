@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import shlex
 import sys
-import tempfile
-import traceback
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import cast
 
 import typer
@@ -16,9 +11,9 @@ import typer
 from compiler.errors import CompileError, UsageError, nearest, one_line
 
 # The ancestor of every error of the command line's parser, which typer does not export.
-# The ancestor of every error of the command line's parser, which typer does not export.
 ClickError = cast("type[Exception]", typer.BadParameter.__mro__[2])
-MARK = "joulec-reproducer.txt"
+
+OURS = ("compiler", "passes", "backends", "joulec")  # what we fail to import of our own is a bug
 
 
 def usage_error(error: Exception) -> CompileError:
@@ -45,96 +40,29 @@ def _options(context: object) -> list[str]:
     return [name for option in getattr(command, "params", ()) for name in option.opts]
 
 
-def versions() -> str:
-    """The versions that a bug may depend on, one a line."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    lines = [f"python {platform.python_version()} on {platform.platform()}"]
-    for name in (
-        "joulec",
-        "numpy",
-        "onnx",
-        "onnxruntime",
-        "highspy",
-        "networkx",
-        "pydantic",
-        "typer",
-    ):
-        try:
-            lines.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            lines.append(f"{name} is not installed")
-    return "\n".join(lines) + "\n"
+def missing_library(error: BaseException | None) -> CompileError | None:
+    """The refusal of an installation that lacks a library, or has one that does not load; None when that is not what failed."""
+    while error is not None and not isinstance(error, ImportError):
+        error = error.__cause__
+    if error is None or (error.name or "").split(".")[0] in OURS:
+        return None
+    return UsageError(
+        f"the installation is broken: {error}", code="U008", hint="install joulec again"
+    )
 
 
 def bug(error: BaseException, arguments: Sequence[str]) -> str:
     """The line for a failure that is our fault; the folder it names holds what is needed to mend it."""
+    from compiler.cli_reproducer import write_reproducer
+
     what = one_line(f"{type(error).__name__}: {error}", limit=500)
     try:
-        folder = _reproducer(error, arguments)
-        where = f"please report it with the folder {one_line(str(folder))!r}, which holds how to replay it"
-    except OSError as failed:
-        where = f"no reproducer could be written ({failed.strerror})"
+        folder = one_line(str(write_reproducer(error, arguments)))
+        where = f"please report it with the folder {folder!r}; its replay.sh runs it again"
+    except Exception as failed:  # such as a full disk; the first failure is the one to tell
+        reason = getattr(failed, "strerror", None) or str(failed)
+        where = f"no reproducer could be written ({one_line(reason)})"
     return f"error[X001]: {what}; this is a bug of joulec: {where}"
-
-
-def _reproducer(error: BaseException, arguments: Sequence[str]) -> Path:
-    folder = _folder()
-    command = f"joulec {shlex.join(arguments)}"
-    files = {
-        MARK: _story(error, command),
-        "traceback.txt": "".join(traceback.format_exception(error)),
-        "versions.txt": versions(),
-        "replay.sh": f"#!/bin/sh\ncd {shlex.quote(str(Path.cwd()))} && {command}\n",
-    }
-    graph = getattr(error, "before", None)
-    if graph is not None:
-        from compiler.text import to_text
-
-        try:
-            files["graph.txt"] = to_text(graph)
-        except Exception:  # a graph so broken that it cannot be printed is still a reproducer
-            files["graph.txt"] = f"the graph cannot be printed:\n{traceback.format_exc()}"
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    return folder
-
-
-def _story(error: BaseException, command: str) -> str:
-    failed = getattr(error, "failed", None)
-    lines = [
-        "joulec failed in a way that it should not.",
-        "",
-        f"command  {command}",
-        f"folder   {Path.cwd()}",
-        f"error    {type(error).__name__}: {error}",
-    ]
-    if failed is not None:
-        lines += [f"pass     {failed!r}", "graph    graph.txt is the graph that the pass was given"]
-    lines += [
-        "",
-        "replay.sh runs it again. The model and data files it names are not in this folder.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _folder() -> Path:
-    """A folder for the reproducer: `reproducer` here, over an older one of ours; else one of its own in the place for temporary files."""
-    for base in _bases():
-        folder = base / "reproducer"
-        try:
-            folder.mkdir(exist_ok=True)
-            if (folder / MARK).exists() or not any(folder.iterdir()):
-                (folder / MARK).touch()
-                (folder / "graph.txt").unlink(missing_ok=True)
-                return folder
-        except OSError:
-            continue
-    return Path(tempfile.mkdtemp(prefix="joulec-reproducer-"))
-
-
-def _bases() -> Iterable[Path]:
-    yield Path.cwd()
 
 
 def restrain_streams() -> None:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from compiler.cli_words import say, warn, write_whole
+from compiler.cli_words import say, warn
 from compiler.errors import one_line
+from compiler.files import write_whole
 
 HELP = """Writes a ZigZag accelerator (a YAML file) as a chip file.
 
@@ -37,7 +38,7 @@ def import_command(file: File, output: Out = None) -> None:
     if output is None:
         say(chip.text)
     else:
-        write_whole(output, chip.text.encode())
+        write_whole(output, chip.text.encode(), read=[file])
         say(f"wrote {one_line(str(output))}\n")
     for note in chip.notes:
         warn(f"W003: not carried over, or taken for granted: {note}")

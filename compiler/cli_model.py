@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler.cli_limits import limited
 from compiler.cli_words import (
     LONGEST_S,
     Binds,
@@ -20,6 +19,7 @@ from compiler.cli_words import (
     say_json,
 )
 from compiler.errors import one_line
+from compiler.limits import limited
 
 if TYPE_CHECKING:
     from compiler.driver_inspect import ChipView, Inspection

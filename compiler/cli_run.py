@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.cli_limits import limited
 from compiler.cli_words import (
     LONGEST_S,
     Binds,
@@ -22,6 +21,7 @@ from compiler.cli_words import (
     warn,
 )
 from compiler.errors import GateError, UsageError, one_line
+from compiler.limits import limited
 
 if TYPE_CHECKING:
     from backends.evaluate import Accuracy
@@ -76,7 +76,7 @@ def run_command(
     package = sound_package(folder)
     with limited(max_memory, time_limit):
         outputs, _ = simulate(package, source, noise_seed)
-    write_arrays(output, outputs)
+    write_arrays(output, outputs, read=(source, *package.paths))
     rows = told(outputs)
     if form == "json":
         say_json({"schema": "joulec.run/1", "file": str(output), "outputs": rows})
@@ -171,7 +171,7 @@ def verify_command(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many samples are compared.")] = 32,
-    seed: Annotated[int, typer.Option(help="For inputs that are made up.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For inputs that are made up.")] = 0,
     bind: Binds = None,
     tolerance: Annotated[
         float, typer.Option(help="The largest relative squared error at an output.")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.cli_words import TextOrJson, say, say_json, write_whole
+from compiler.cli_words import TextOrJson, say, say_json
 from compiler.errors import ModelError, one_line
+from compiler.files import write_whole
 
 if TYPE_CHECKING:
     from compiler.cost.macro_table import Row
@@ -55,7 +56,8 @@ def validate_command(
     verdicts = _verdicts(rows, leave_one_chip_out)
     how = "each chip left out of the fit" if leave_one_chip_out else "one set of constants"
     if plot is not None:
-        write_whole(plot, drawn(verdicts, f"Efficiency of published macros, {how}").encode())
+        picture = drawn(verdicts, f"Efficiency of published macros, {how}")
+        write_whole(plot, picture.encode(), read=[table])
     if form == "json":
         say_json(_as_json(verdicts, leave_one_chip_out))
     else:

@@ -176,45 +176,6 @@ def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
     return sizes
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Puts a file in place at once: readers see all of it or what was there before. Missing folders are made, what a killed run left goes."""
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _remove_unfinished(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot write {one_line(str(path))!r}: {reason}", code="U007") from error
-
-
-def _remove_unfinished(path: Path) -> None:
-    """Removes what writers of a file left beside it that are no longer there to finish."""
-    if os.name != "posix":  # elsewhere a signal of 0 is no question
-        return
-    start, end = f".{path.name[:100]}.", ".tmp"
-    for name in os.listdir(path.parent):
-        number = name[len(start) : -len(end)]
-        if not (name.startswith(start) and name.endswith(end) and number.isascii()):
-            continue
-        if number.isdigit() and len(number) < 10 and not _is_running(int(number)):
-            (path.parent / name).unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it runs, for somebody else
-        return True
-    return True
-
-
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A hint for a misspelt name: the nearest, or what there is."""
     shown = ", ".join(one_line(item, 60) for item in known[:8])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_type_hints
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -43,9 +43,12 @@ class Options:
 
 
 def check_options(options: Options) -> None:
-    """Refuses options that have no meaning."""
+    """Raises UsageError (U004) for options that have no meaning, or that are of another type than theirs."""
     from compiler.errors import UsageError
 
+    _check_types(options)
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed}: wanted 0 or more")
     if options.max_divergence is not None and not options.max_divergence >= 0:
         raise UsageError(f"--max-divergence {options.max_divergence}: wanted 0 or more, or inf")
     if options.calibration_samples < 1:
@@ -60,6 +63,24 @@ def check_options(options: Options) -> None:
             f"--prune {options.prune} changes the model's numbers, --precision float keeps them",
             hint="leave one of them out",
         )
+
+
+def _check_types(options: Options) -> None:
+    """The command line gives each option its type; Python gives any."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from compiler.errors import UsageError, one_line
+
+    if not isinstance(options, Options):
+        raise UsageError(f"options are of type {type(options).__name__}, wanted is joulec.Options")
+    for name, kind in get_type_hints(Options).items():
+        value = getattr(options, name)
+        try:
+            TypeAdapter(kind).validate_python(value, strict=True)
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].replace("Input should be", "wanted is")
+            shown = one_line(repr(value), limit=80)
+            raise UsageError(f"option {name} is {shown}: {what}") from error
 
 
 def calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs | None:

@@ -11,6 +11,7 @@ CODES: dict[str, str] = {
     "U005": "the inputs handed in do not fit the model",
     "U006": "no node of that name in the package",
     "U007": "the output cannot be written",
+    "U008": "a library that joulec needs is missing or does not load",
     "M001": "the file is not an ONNX model",
     "M002": "the model breaks a rule of ONNX",
     "M003": "an operation, domain or opset is unknown",

@@ -30,6 +30,12 @@ class External:
         folder = self.folder or Path()
         return [folder / location for location in self._files]
 
+    def open(self, tensor: onnx.TensorProto) -> None:
+        """Opens the file that a tensor lies in, wherever in it; ModelError M006 when that is no plain file inside the folder."""
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
+            self._file(tensor, "".join(locations))
+
     def bytes_of(self, tensor: onnx.TensorProto, size_bytes: int) -> Bytes:
         """The bytes of a tensor; ModelError M006 when its entry is not one whole piece of a plain file inside the folder."""
         entries = [(entry.key, entry.value) for entry in tensor.external_data]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from compiler.errors import CompileError, ModelError, UsageError
+from compiler.errors import CompileError, ModelError, UsageError, one_line
 from compiler.ir import Array
 from compiler.onnx_external import External
 from compiler.onnx_functions import inline_functions
@@ -24,7 +25,14 @@ from compiler.onnx_rules import (
     label_nodes,
     sort_nodes,
 )
-from compiler.onnx_tensors import MICROSOFT, Limits, all_graphs, check_finite, take_weights
+from compiler.onnx_tensors import (
+    MICROSOFT,
+    Limits,
+    all_graphs,
+    check_finite,
+    every_tensor,
+    take_weights,
+)
 
 LARGEST_MESSAGE = (1 << 31) - 1  # protobuf's own limit
 
@@ -84,6 +92,16 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> 
         raise ModelError(f"it cannot be read: {error}", code="M002") from error
 
 
+def external_files(path: Path) -> tuple[Path, ...]:
+    """The files with external data of a model, sound or not, that are what they should be."""
+    external = External(path.parent)
+    with contextlib.suppress(CompileError):
+        for tensor, _ in every_tensor(_parse(_read(path), "the model")):
+            with contextlib.suppress(CompileError):
+                external.open(tensor)
+    return tuple(external.files)
+
+
 def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loaded:
     model, digest, path = _message(source)
     limits.check_nodes(model)
@@ -126,8 +144,12 @@ def _message(
                 hint="save it with external data and hand in the file",
             ) from error  # fmt: skip
         return _parse(data, "the model"), hashlib.sha256(data), None
-    if isinstance(source, bytes):
-        return _parse(source, "the data"), hashlib.sha256(source), None
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+        return _parse(data, "the data"), hashlib.sha256(data), None
+    if not isinstance(source, str | os.PathLike):
+        kind = one_line(type(source).__name__)
+        raise UsageError(f"the model is of type {kind}, wanted is a path, bytes or a ModelProto")
     path = Path(source)
     data = _read(path)
     return _parse(data, repr(str(path))), hashlib.sha256(data), path

@@ -59,14 +59,14 @@ class Limits:
 def take_weights(model: onnx.ModelProto, limits: Limits, external: External) -> dict[str, Array]:
     """Moves the initializers out of the model into arrays, and checks and fetches every other tensor in place."""
     total = 0
-    for tensor, _ in _tensors(model):
+    for tensor, _ in every_tensor(model):
         total += _size_bytes(tensor)
         limits.check_bytes(tensor.name, total)
     for sparse in _sparse_tensors(model):
         total += prod(sparse.dims) * 8
         limits.check_bytes(sparse.values.name, total)
     weights: dict[str, Array] = {}
-    for tensor, is_weight in _tensors(model):
+    for tensor, is_weight in every_tensor(model):
         data = _mapped(tensor, external) if is_weight else None
         if data is None:
             data = _fetched(tensor, external)
@@ -154,7 +154,7 @@ def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 pending.extend(attribute.graphs)
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, bool]]:
+def every_tensor(model: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, bool]]:
     """Every dense tensor of the model, and whether it is an initializer of the main graph."""
     for tensor in model.graph.initializer:
         yield tensor, True

@@ -31,6 +31,11 @@ class Package:
     folder: Path | None = None
     _verified: dict[str, Payload] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def paths(self) -> list[Path]:
+        """Its files; none for a package that was just made."""
+        return [self.folder / name for name in (PLAN_FILE, *self.plan.files)] if self.folder else []
+
     def payload(self, name: str) -> Payload:
         """A payload, mapped where it lies in the folder; PackageError unless its bytes are what the plan says."""
         if name in self._verified:

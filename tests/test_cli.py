@@ -534,43 +534,6 @@ def test_a_free_size_that_is_not_bound(joulec: Shell, tmp_path: Path) -> None:
     fails(ran, 2, "U003", "--bind width=")
 
 
-def test_a_bug_leaves_a_reproducer(
-    joulec: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("nothing is left")
-
-    monkeypatch.setattr("passes.pad_to_tiles.PadToTiles.__call__", broken)
-    line = ("compile", DIM20, "-t", "tile16", "-o", "out 1", "--data", DIM20_DATA)
-    for _ in range(2):  # the second goes over the first
-        ran = joulec(*line)
-        fails(ran, 1, "X001", "ZeroDivisionError: nothing is left", "bug of joulec", "reproducer")
-    folder = tmp_path / "reproducer"
-    assert not (tmp_path / "out 1").exists()
-    assert "PadToTiles()" in (folder / "joulec-reproducer.txt").read_text()
-    assert "AnalogProduct" in (folder / "graph.txt").read_text()
-    assert "ZeroDivisionError" in (folder / "traceback.txt").read_text()
-    assert "onnxruntime" in (folder / "versions.txt").read_text()
-    assert shlex.split((folder / "replay.sh").read_text().splitlines()[-1])[3:] == [
-        "joulec", *map(str, line)
-    ]  # fmt: skip
-
-
-def test_a_reproducer_spares_the_work_of_others(
-    joulec: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "reproducer").mkdir()
-    (tmp_path / "reproducer" / "thesis.txt").write_text("mine")
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("compiler.target.load_target", broken)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    fails(joulec("targets", "show", "diana"), 1, "X001", "joulec-reproducer-")
-    assert [path.name for path in (tmp_path / "reproducer").iterdir()] == ["thesis.txt"]
-
-
 @pytest.mark.parametrize(
     ("raised", "status", "said"),
     [

@@ -181,7 +181,7 @@ def test_a_host_model_without_an_end_is_ended(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     hostile_files.host_replaced(hostile_files.endless)(lab.float)
     words = ["run", str(lab.float), "-i", str(tmp_path / "sound.npz"), "-o", "o.npz", "--time-limit", "0.5"]  # fmt: skip
-    program = f"import sys; from compiler import cli, cli_limits; cli_limits.GRACE_S = 0.5; sys.exit(cli.run({words}))"
+    program = f"import sys; from compiler import cli, limits; limits.GRACE_S = 0.5; sys.exit(cli.run({words}))"
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )  # fmt: skip
@@ -193,7 +193,7 @@ def test_a_thread_that_gets_no_memory_is_not_waited_for(tmp_path: Path) -> None:
     """The thread that keeps the time is started before memory is limited: without memory it would never say that it runs."""
     program = """
 import sys
-from compiler.cli_limits import limited
+from compiler.limits import limited
 held = bytearray(256 << 20)
 try:
     with limited(64 << 20, 60):

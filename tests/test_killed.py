@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from compiler import cli
-from compiler.cli_words import write_whole
+from compiler.files import write_whole
 from compiler.plan_check import check_package
 from compiler.plan_package import TEMPORARY_NAME, read_package, write_package
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler import cli, cli_limits
-from compiler.cli_limits import limited
+from compiler import cli, limits
 from compiler.errors import ModelError
+from compiler.limits import limited
 
 ROOT = Path(__file__).parent.parent
 DIM20 = ROOT / "models" / "dim20.onnx"
@@ -106,14 +106,27 @@ def test_nothing_on_the_way_swallows_the_end() -> None:
 def test_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
     script = (
         "import signal, time\n"
-        "from compiler import cli_limits\n"
-        "cli_limits.GRACE_S = 0.2\n"
-        "with cli_limits.limited(None, 0.1):\n"
+        "from compiler import limits\n"
+        "limits.GRACE_S = 0.2\n"
+        "with limits.limited(None, 0.1):\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
         "    time.sleep(60)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )  # fmt: skip
-    assert done.returncode == cli_limits.REFUSED
+    assert done.returncode == limits.REFUSED
     assert done.stderr == "error[M008]: it takes longer than the 0.1 s of --time-limit\n"
+
+
+def test_what_a_library_makes_of_the_end_of_time_is_still_that() -> None:
+    """As when it comes while a library is imported, whose C code then says that its initialization failed."""
+
+    def wait() -> None:
+        try:
+            time.sleep(10)
+        except BaseException as up:
+            raise ImportError("initialization failed") from up
+
+    with pytest.raises(ModelError, match=r"longer than the 0\.05 s"), limited(None, 0.05):
+        wait()

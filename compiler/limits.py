@@ -60,6 +60,7 @@ def _memory(limit_bytes: int | None) -> Iterator[None]:
     before, highest = resource.getrlimit(resource.RLIMIT_DATA)
     if highest != resource.RLIM_INFINITY:
         limit_bytes = min(limit_bytes, highest)
+    limit_bytes = min(limit_bytes, sys.maxsize)
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, highest))
     try:
         yield
@@ -98,11 +99,13 @@ def _time(seconds: float | None) -> Iterator[None]:
     if seconds is None or not hasattr(signal, "setitimer") or not on_main_thread:
         yield
         return
+    seconds = min(seconds, threading.TIMEOUT_MAX - GRACE_S)  # some centuries
     refusal = ModelError(f"it takes longer than the {seconds:g} s of --time-limit", code="M008")
-    over = threading.Event()
+    over, is_late = threading.Event(), threading.Event()
 
     def remind(number: int, frame: FrameType | None) -> None:
         if not over.is_set():
+            is_late.set()
             raise TimeIsUp
 
     def end() -> None:
@@ -122,5 +125,7 @@ def _time(seconds: float | None) -> Iterator[None]:
             over.set()
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, handler)
-    except TimeIsUp as up:
-        raise refusal from up
+    except BaseException as error:
+        if not is_late.is_set():
+            raise
+        raise refusal from error  # a library may have made another error of the reminder

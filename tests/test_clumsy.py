@@ -1,0 +1,136 @@
+"""What hasty people do with files: outputs where inputs, devices or folders are, options that no limit can be, a file cut short."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler import cli
+from compiler.cli_cut_short import REFUSAL
+
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "models"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small package."""
+    folder = tmp_path_factory.mktemp("package") / "p"
+    line = ["compile", str(MODELS / "dim20.onnx"), "-t", "tile16", "-o", str(folder)]
+    assert cli.run([*line, "--calibration-samples", "2"]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a command finds a model `m.onnx`, data `d.npz`, a chip `c.toml` and a package `p`."""
+    shutil.copytree(package, tmp_path / "p")
+    shutil.copy(MODELS / "dim20.onnx", tmp_path / "m.onnx")
+    shutil.copy(MODELS / "dim20_test.npz", tmp_path / "d.npz")
+    shutil.copy(ROOT / "compiler/targets/tile16.toml", tmp_path / "c.toml")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(line: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a wrong use is refused with."""
+    capsys.readouterr()
+    status = cli.run(line.split(" "))
+    told = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error[")]
+    assert (status, len(told)) == (2, 1), told
+    return told[0]
+
+
+COMPILE = "compile m.onnx -t c.toml -o out --calibration-samples 2 --data d.npz"
+
+
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        (f"{COMPILE} --depfile m.onnx", "m.onnx"),
+        (f"{COMPILE} --annotated ./m.onnx", "m.onnx"),
+        (f"{COMPILE} --depfile d.npz", "d.npz"),
+        (f"{COMPILE} --depfile c.toml", "c.toml"),
+        ("run p -i d.npz -o d.npz", "d.npz"),
+        ("run p -i d.npz -o p/plan.json", "p/plan.json"),
+        ("run p -i d.npz -o link.npz", "d.npz"),
+    ],
+)
+def test_what_was_read_is_not_written_over(
+    line: str, output: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "link.npz").symlink_to("d.npz")
+    before = (here / output).read_bytes()
+    assert "is read, and would be written over; give another name" in refusal(line, capsys)
+    assert (here / output).read_bytes() == before
+    assert not (here / "out").exists()
+
+
+def test_one_name_for_two_outputs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = refusal(f"{COMPILE} --depfile x --annotated x", capsys)
+    assert "--depfile and --annotated both are 'x'" in told
+
+
+@pytest.mark.parametrize("output", ["", ".", "..", "p", "loop", "m.onnx/x"])
+def test_an_output_that_is_no_place_for_a_file(
+    output: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "loop").symlink_to("loop")
+    before = sorted(here.rglob("*"))
+    assert refusal(f"run p -i d.npz -o {output}", capsys).startswith("error[U007]: cannot write")
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_pipe_or_a_device_is_written_to_and_stays(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(here / "pipe")
+    told = refusal("run p -i d.npz -o pipe", capsys)
+    assert "No such device or address" in told  # nobody reads it, and nobody is waited for
+    reader = os.open(here / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert cli.run(["run", "p", "-i", "d.npz", "-o", "pipe"]) == 0
+    written = os.read(reader, 1 << 20)
+    os.close(reader)
+    assert stat.S_ISFIFO((here / "pipe").stat().st_mode)
+    assert cli.run(["run", "p", "-i", "d.npz", "-o", "file"]) == 0
+    assert (here / "file").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--time-limit inf", "--time-limit 1e300", f"--max-memory {10**30}", f"--max-memory {1 << 63}"],
+)
+def test_limits_beyond_all_are_none(
+    option: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["inspect", "m.onnx", "-t", "c.toml", *option.split()]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("line", [f"{COMPILE} --seed -1", "verify m.onnx p --seed -1"])
+def test_a_negative_seed(line: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--seed" in refusal(line, capsys)
+
+
+def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
+    np.zeros(1 << 20, np.uint8).tofile(tmp_path / "w.bin")
+    program = f"""
+import os
+from compiler.cli_cut_short import told_when_cut_short
+from compiler.mapped import hash_of, map_file
+data = map_file(os.open({str(tmp_path / "w.bin")!r}, os.O_RDONLY))
+os.truncate({str(tmp_path / "w.bin")!r}, 10)
+with told_when_cut_short():
+    hash_of(data)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (3, f"{REFUSAL.line()}\n")
