@@ -8,6 +8,7 @@ import os
 import platform
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
@@ -121,10 +122,15 @@ def _options_digest(options: Mapping[str, object]) -> str:
     return hashlib.sha256(table.encode()).hexdigest()
 
 
+@cache  # the code that runs stays what it is, whatever becomes of its files meanwhile
 def _own_digest() -> str:
-    """The hash of the compiler: its source, and the versions and kind of machine that its numbers depend on."""
+    """The hash of the compiler that runs."""
+    return digest_of_compiler(Path(__file__).resolve().parents[1])
+
+
+def digest_of_compiler(root: Path) -> str:
+    """The hash of the compiler in a folder: its source, and the versions and kind of machine that its numbers depend on."""
     digest = hashlib.sha256()
-    root = Path(__file__).resolve().parents[1]
     for path in sorted(_source_files(root), key=lambda path: path.relative_to(root).as_posix()):
         data = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()} {len(data)}\n".encode())

@@ -116,21 +116,25 @@ def test_another_name_of_the_model_makes_it_again(
 def test_another_joulec_makes_it_again(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver_unchanged, "version", lambda name: f"another {name}")
+    monkeypatch.setattr(driver_unchanged, "_own_digest", lambda: "a" * 64)
     assert not says_unchanged(capsys)
 
 
-def test_the_source_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_and_versions_make_another_joulec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in driver_unchanged.SOURCES[1:]:
         (tmp_path / name).mkdir()
     module = tmp_path / "compiler" / "a.py"
     module.write_text("")
-    monkeypatch.setattr(driver_unchanged, "__file__", str(module))
-    first = driver_unchanged._own_digest()
+    first = driver_unchanged.digest_of_compiler(tmp_path)
     (tmp_path / "compiler" / "b.txt").write_text("not source")
-    assert driver_unchanged._own_digest() == first
+    assert driver_unchanged.digest_of_compiler(tmp_path) == first
     module.write_text("x = 1\n")
-    assert driver_unchanged._own_digest() != first
+    second = driver_unchanged.digest_of_compiler(tmp_path)
+    assert second != first
+    monkeypatch.setattr(driver_unchanged, "version", lambda name: f"another {name}")
+    assert driver_unchanged.digest_of_compiler(tmp_path) != second
 
 
 @pytest.mark.parametrize("damage", ["payload", "plan", "no plan", "force", "graphs"])
