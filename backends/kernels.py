@@ -18,9 +18,9 @@ from backends import float_kernels
 from compiler import numerics
 from compiler.errors import PackageError
 from compiler.ir import Array, Node, Quant, TensorType
-from compiler.numerics import Floats, Integers
+from compiler.numerics import Integers
+from compiler.numerics_analog import analog_output
 from compiler.ops import VIEWS
-from compiler.slices import Cut, digits_of_tiles
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _product(call: Call, values: Sequence[Array]) -> list[Array]:
         sums += _integers(bias).reshape(_columns(bias, sums.ndim, window))
     factor = multiplier.reshape(_columns(multiplier, sums.ndim, window))
     if out is None:
-        result: Array = _bounded(node, sums.astype(np.float32) * factor)
+        result: Array = numerics.bounded(sums.astype(np.float32) * factor, node)
     else:
         result = numerics.requantize(sums, factor, out, numerics.output_bounds(out, node))
     return [result.reshape(data.shape[0], *call.out.sizes)]
@@ -96,7 +96,7 @@ def _float_product(call: Call, values: Sequence[Array]) -> list[Array]:
     data = values[0]
     rows = _merged(data) if call.node.ints("kernel", ()) else data
     sums = float_kernels.product(call.node, [rows, *values[1:]])
-    return [_bounded(call.node, sums).reshape(data.shape[0], *call.out.sizes)]
+    return [numerics.bounded(sums, call.node).reshape(data.shape[0], *call.out.sizes)]
 
 
 def _elementwise(call: Call, values: Sequence[Array]) -> list[Array]:
@@ -121,55 +121,10 @@ def _integers(data: Array) -> Integers:
     return cast(Integers, data)
 
 
-def _bounded(node: Node, data: Floats) -> Floats:
-    """Reals within the node's bounds."""
-    if "minimum" in node.attrs:
-        data = np.maximum(data, np.float32(node.number("minimum", 0)))
-    if "maximum" in node.attrs:
-        data = np.minimum(data, np.float32(node.number("maximum", 0)))
-    return data
-
-
 def _analog_product(call: Call, values: Sequence[Array]) -> list[Array]:
-    """The product an analog array gives, brought to reals per column and then to the output's format."""
-    node, out = call.node, call.out.quant
-    window = numerics.Window.of(node)
-    data = values[0]
-    image, gain, digit_weight, multiplier, bias = (value[0] for value in values[1:6])
-    digits = _digits(node, image, gain)
-    rows = _merged(data) if window.kernel else data.reshape(-1, data.shape[-1])
-    converter = numerics.Converter(
-        node.integer("converter_bits", 0), node.number("noise_lsb", 0.0), call.random
-    )
-    codes = numerics.analog_product(
-        _integers(rows),
-        digits,
-        np.asarray(gain, np.float32),
-        np.asarray(digit_weight, np.float32),
-        window,
-        node.integer("array_rows", 0),
-        converter,
-        call.quant(node.inputs[0]).zero_point[0],
-        Cut.of(node, call.quant(node.inputs[0])),
-    )
-    shape = _columns(multiplier, codes.ndim, window)
-    real = codes * np.asarray(multiplier, np.float32).reshape(shape)
-    real += np.asarray(bias, np.float32).reshape(shape)
-    result: Array
-    if out is None:
-        result = _bounded(node, real)
-    else:
-        scaled = np.rint(real / np.float32(out.scale[0]))
-        result = numerics.to_format(scaled, out, numerics.output_bounds(out, node))
-    return [result.reshape(data.shape[0], *call.out.sizes)]
-
-
-def _digits(node: Node, image: Array, gain: Array) -> npt.NDArray[np.int8]:
-    """Weight digits [D,G,R,K], cut out of the image of the array tiles where that is what is stored."""
-    if image.ndim == 4:
-        return image.astype(np.int8)
-    groups, _, count, columns = gain.shape
-    return digits_of_tiles(image, node.integer("rows", 0), groups, count, columns)
+    constants = [value[0] for value in values[1:]]
+    data = _integers(values[0])
+    return [analog_output(call.node, call.types, data, constants, call.random)]
 
 
 def _requantize(call: Call, values: Sequence[Array]) -> list[Array]:

@@ -185,6 +185,15 @@ def output_bounds(out: Quant, node: Node) -> tuple[int, int]:
     return min(max(low, out.lowest), out.highest), max(min(high, out.highest), out.lowest)
 
 
+def bounded(data: Floats, node: Node) -> Floats:
+    """Reals within the node's `minimum` and `maximum`."""
+    if "minimum" in node.attrs:
+        data = np.maximum(data, np.float32(node.number("minimum", 0)))
+    if "maximum" in node.attrs:
+        data = np.minimum(data, np.float32(node.number("maximum", 0)))
+    return data
+
+
 def round_clipped(value: np.float32, out: Quant) -> int:
     """A real in units of the scale, rounded, kept within twice the format so that infinities are harmless."""
     reach = float(1 << (out.bits + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,7 +15,8 @@ from compiler import numerics
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
 from compiler.legality import why_not_analog, why_not_digital
-from compiler.numerics import Floats
+from compiler.numerics import Floats, Integers
+from compiler.numerics_analog import analog_output
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, macs
 from compiler.slices import useful_digits
 from compiler.target import Target
@@ -32,6 +33,7 @@ FEWEST, MOST = 4, 128
 # Beyond this much work not every node's error is followed to the outputs (see `_Calibrator._measure`).
 MOST_WORK = 1e12  # multiply-accumulates: a minute of a core
 MOST_RUNS = 50_000  # of nodes, however small: seconds
+ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ class _Calibrator:
             built = analog_node(node, names, "y", data.patches.shape[2], digits, engine)
         steps = numerics.quantize(real_in[: self.samples], given)
         single = _single(built, constants, graph.types[node.inputs[0]], given, output, quant)
-        result = Interpreter(single).run_all({"x": steps})["y"]
+        result = _on_arrays(single, steps) if _digits(form) else _interpreted(single, steps)
         integers = np.asarray(result, quant.storage)
         return integers if output.quant is not None else numerics.dequantize(integers, quant)
 
@@ -329,6 +331,27 @@ def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
         errors += numerics.squared_errors(flat, quants).tolist()
     best = float(factors[int(np.argmin(errors))])
     return low * best, high * best
+
+
+def _interpreted(single: Graph, steps: Integers) -> Array:
+    return Interpreter(single).run_all({"x": steps})["y"]
+
+
+def _on_arrays(single: Graph, steps: Integers) -> Array:
+    """The outputs of a graph of one AnalogProduct, a few samples at a time.
+
+    Not by the interpreter: written in ONNX it has several nodes for every slice, digit and tile.
+    """
+    (node,) = single.nodes
+    constants = [single.constants[name] for name in node.inputs[1:]]
+    groups, rows, columns = constants[0].shape[1:]
+    pixels = prod(single.types["y"].sizes) // (groups * columns)
+    together = max(1, ARRAY_ELEMENTS // (pixels * groups * (rows + columns)))
+    parts = [
+        analog_output(node, single.types, steps[start : start + together], constants)
+        for start in range(0, len(steps), together)
+    ]
+    return np.concatenate(parts)
 
 
 def _single(

@@ -24,8 +24,9 @@ FLOORS = (
     ("compiler.chip_components",),
     ("compiler.ops", "compiler.digital_engine", "compiler.published", "compiler.target"),
     (
-        "compiler.slices", "compiler.numerics", "compiler.mapping", "compiler.legality", "compiler.cost.*", "compiler.verify",
-        "compiler.npz", "compiler.text", "compiler.text_*", "compiler.zigzag_*", "compiler.plan", "compiler.plan_*", "compiler.views",
+        "compiler.slices", "compiler.numerics", "compiler.numerics_*", "compiler.mapping", "compiler.legality",
+        "compiler.cost.*", "compiler.verify", "compiler.npz", "compiler.text", "compiler.text_*", "compiler.zigzag_*", "compiler.plan",
+        "compiler.plan_*", "compiler.views",
     ),
     ("compiler.onnx_*",),
     ("compiler.interpreter", "compiler.*_host", "compiler.host_split"),
