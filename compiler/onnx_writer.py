@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,14 +74,16 @@ class Writer:
 
     def emit(self, op: str, *inputs: str, out: str = "", **attrs: Any) -> str:
         """A new standard node with one output; attributes that are None are left out."""
-        from onnx import helper
+        import onnx
 
         result = out or self.fresh()
         for name in inputs:
             self.use(name)
-        attrs = {name: value for name, value in attrs.items() if value is not None}
         # No name: ONNX Runtime refuses one given twice, and any we make up may be in the model.
-        self.protos.append(helper.make_node(op, inputs, [result], **attrs))
+        proto = onnx.NodeProto(op_type=op, input=inputs, output=[result])
+        given = sorted((name, value) for name, value in attrs.items() if value is not None)
+        proto.attribute.extend(_attribute(name, value) for name, value in given)
+        self.protos.append(proto)
         return result
 
     def cast(self, value: str, dtype: str, out: str = "") -> str:
@@ -109,6 +112,13 @@ class Writer:
         if point:
             clipped = self.emit("Add", clipped, self.const(point, np.float32))
         self.cast(clipped, out.storage, out=target)
+
+
+@lru_cache(maxsize=512)  # one analog product has hundreds of convolutions of the same window
+def _attribute(name: str, value: Any) -> onnx.AttributeProto:
+    from onnx import helper
+
+    return helper.make_attribute(name, value)
 
 
 def constant_of(writer: Writer, name: str) -> Array:
