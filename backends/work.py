@@ -19,6 +19,7 @@ from compiler.ops import VIEWS
 from compiler.plan import Attribute
 from compiler.plan_package import host_weights_name
 from compiler.plan_payload import Payload
+from compiler.reference_host import values_judged
 from compiler.target import Target
 
 HOST_SEGMENT = "HostSegment"
@@ -227,7 +228,8 @@ def _host_model(
 ) -> tuple[bytes, Payload | None]:
     """Some nodes as a model, and the file of its larger constants where they do not lie inside."""
     beside: dict[str, Array] = {}
-    model = export_nodes(graph, nodes, inputs, outputs, beside=beside)
+    told = values_judged(nodes)
+    model = export_nodes(graph, nodes, inputs, outputs, beside=beside, told=told)
     if not beside:
         return _bytes(model), None
     weights = lay_beside(beside)

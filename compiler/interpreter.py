@@ -12,7 +12,7 @@ from compiler.host_split import nodes_on_reference
 from compiler.ir import Array, Graph, Node
 from compiler.onnx_beside import take_as_inputs
 from compiler.onnx_export import export_nodes
-from compiler.reference_host import ReferenceModel, why_reference
+from compiler.reference_host import ReferenceModel, values_judged, why_reference
 from compiler.runtime_host import RuntimeModel
 
 
@@ -144,7 +144,8 @@ class Interpreter:
         if nodes[0].op == "Segment":
             return self._segment(nodes[0])
         weights: dict[str, Array] = {}
-        model = export_nodes(self.graph, nodes, inputs, outputs, beside=weights)
+        told = values_judged(nodes)
+        model = export_nodes(self.graph, nodes, inputs, outputs, beside=weights, told=told)
         if weights:
             take_as_inputs(model)
         names = ({name: name for name in inputs}, {name: name for name in outputs})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,9 +43,11 @@ def export_nodes(
     *,
     annotate: bool = False,
     beside: dict[str, Array] | None = None,
+    told: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Some nodes of a graph, in execution order, as a model with the given inputs and outputs.
 
+    `told` are the values in between whose types the model tells as well.
     Where `beside` is given and the constants are large in all (compiler.onnx_beside), the larger ones are put there and have a stand-in
     in the model.
     """
@@ -68,12 +70,18 @@ def export_nodes(
     for output in outputs:
         if output not in available:
             writer.use(output)
+
+    def declared(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
+        return [onnx.ValueInfoProto(name=n, type=type_proto(graph.types[n])) for n in names]
+
+    between = [name for name in told if name in made and name not in outputs]
     proto = helper.make_graph(
         writer.protos,
         graph.name or "graph",
-        [onnx.ValueInfoProto(name=n, type=type_proto(graph.types[n])) for n in inputs],
-        [onnx.ValueInfoProto(name=n, type=type_proto(graph.types[n])) for n in outputs],
+        declared(inputs),
+        declared(outputs),
         list(writer.initializers.values()),
+        value_info=declared(between),
     )
     imports = [helper.make_opsetid("", OPSET)]
     imports += [helper.make_opsetid(name, version) for name, version in graph.domains.items()]

@@ -6,7 +6,7 @@ Each rule below is held by a test in tests/test_reference_host.py that shows ONN
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from math import isclose
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,11 @@ def why_node_on_reference(node: Node, graph: Graph) -> str:
     proto = onnx.NodeProto(op_type=node.op, input=node.inputs, output=node.outputs)
     proto.attribute.extend(attribute_protos(node))
     return _why(node.op, proto, graph.types, graph.constants)
+
+
+def values_judged(nodes: Iterable[Node]) -> list[str]:
+    """The values whose types decide what runs some nodes: a model of them has to tell these, for `why_reference` to see what a graph knows."""
+    return list(dict.fromkeys(name for node in nodes if node.op in _RULES for name in node.inputs))
 
 
 _Types = Mapping[str, TensorType]

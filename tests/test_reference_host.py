@@ -117,6 +117,22 @@ def test_the_rest_of_a_graph_stays_on_onnx_runtime() -> None:
     assert pieces == [False, True, False]
 
 
+def test_where_onnx_runtime_is_right_in_the_middle_of_a_model_it_runs_too() -> None:
+    """Once the whole model ran on the reference evaluator, in other last bits: it did not tell the size of `a`."""
+    text = """<ir_version: 10, opset_import: ["" : 20]> g (float[1,1,4,4] x) => (float[1,1,8,8] y)
+    <float[4] s = {1.0, 1.0, 2.0, 2.0}>
+    { a = Neg(x)
+      b = Resize<mode="linear", coordinate_transformation_mode="align_corners">(a, , s)
+      y = Softplus(b) }"""
+    graph = import_onnx(parse_model(text)).graph
+    assert not Interpreter(graph).on_reference
+    made = joulec.compile(parse_model(text), "tile16", options=joulec.Options(precision="float"))
+    assert not [note for note in made.plan.notes if "reference evaluator" in note]
+    feed = {"x": np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 1, 4, 4)}
+    wanted = RuntimeModel(parse_model(text).SerializeToString()).run(feed)["y"]
+    assert np.array_equal(joulec.run(made, feed)[0], wanted)
+
+
 def test_a_node_without_a_kernel_leaves_its_neighbours_on_onnx_runtime() -> None:
     text = """<ir_version: 10, opset_import: ["" : 20]> g (int16[2] x, float[2] f) => (float[2] y)
     { a = Neg(f)
