@@ -136,6 +136,22 @@ def test_quantized_operations_keep_onnx_runtime_s_integers() -> None:
     assert not np.array_equal(lifted, wanted)
 
 
+def test_a_sample_gives_the_same_bits_wherever_it_lies_in_a_stack() -> None:
+    """Samples of 27 floats start at every multiple of four bytes; ONNX Runtime's sums depend on where."""
+    made = joulec.compile(
+        model_of("""(float[1,3,9] x) => (float[1,3,1] y, float[1,3,9] z) <int64[1] a = {2}, float[3] s = {1, 1, 1}>
+        { y = ReduceSum(x, a)
+          z = InstanceNormalization(x, s, s) }"""),
+        "tile16",
+        options=FLOAT,
+    )
+    samples = np.random.default_rng(0).normal(0, 1, (12, 3, 9)).astype(np.float32)
+    together = joulec.run(made, {"x": samples})
+    alone = [joulec.run(made, {"x": samples[i : i + 1].copy()}) for i in range(len(samples))]
+    for index, stacked in enumerate(together):
+        assert np.array_equal(stacked, np.concatenate([outputs[index] for outputs in alone]))
+
+
 def test_texts_and_sequences_pass_through() -> None:
     texts = model_of("(string[2] x) => (string[1] y) { y = StringNormalizer<stopwords=[\"a\"]>(x) }")  # fmt: skip
     made = joulec.compile(texts, "tile16", options=FLOAT)
