@@ -65,6 +65,12 @@ class Quantity(Strict):
         return Estimate(self.value, low, high)
 
 
+class Rate(Quantity):
+    """A physical number that others are divided by, so that next to nothing is none of its values."""
+
+    value: Annotated[float, Field(ge=1e-6, le=1e15)]
+
+
 class ComponentQuantity(Quantity):
     """A number that a component of the library gave: which, and the parts that add up to it. It is made at load, never written in a file."""
 

@@ -19,7 +19,7 @@ from compiler.digital_engine import Digital
 from compiler.errors import TargetError, nearest, one_line
 from compiler.files import open_regular
 from compiler.published import Published
-from compiler.quantity import Quantity, Statement, Strict, Whole
+from compiler.quantity import Quantity, Rate, Statement, Strict, Whole
 
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
@@ -120,7 +120,7 @@ class Memory(Strict):
     capacity_bytes: Whole
     read_pj_per_byte: Quantity
     write_pj_per_byte: Quantity
-    bytes_per_cycle: Quantity
+    bytes_per_cycle: Rate
     setup_cycles: Quantity | None = None
 
 
@@ -137,7 +137,7 @@ class Chip(Strict):
     node_nm: Quantity
     supply_v: Quantity | None = None
     components: dict[Name, Quantity] = Field(default_factory=dict)
-    clock_mhz: Quantity
+    clock_mhz: Rate
     static_mw: Quantity
     memories: Annotated[dict[Name, Memory], Field(min_length=1)]
     engines: Annotated[dict[Name, Engine], Field(min_length=1)]
@@ -150,8 +150,6 @@ class Chip(Strict):
             raise ValueError("engines: a chip has exactly one host, which runs what no other can")
         if kinds.count("digital") > 1 or kinds.count("analog") > 1:
             raise ValueError("engines: at most one digital and one analog engine each for now")
-        if self.clock_mhz.value <= 0:
-            raise ValueError("clock_mhz: a clock runs at more than 0 MHz")
         for name, engine in self.engines.items():
             if engine.kind == "analog":
                 for key, fewest, most in ANALOG_LIMITS:
@@ -300,10 +298,18 @@ def faults(error: ValidationError) -> list[str]:
             del where[2:3]  # pydantic puts the kind of an engine behind its name
         path = ".".join(where)
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = f"no such key; {nearest(where[-1], _keys(Strict))}".rstrip("; ")
         # A table's own check may name one of its keys first.
         joint = "." if re.match(r"[a-z_]+: ", message) else ": "
         lines.append(one_line(f"{path}{joint}{message}" if path else message))
     return lines
+
+
+def _keys(table: type[Strict]) -> list[str]:
+    """The keys of all tables of a kind, and of the kinds made from it."""
+    own = [field.alias or name for name, field in table.model_fields.items()]
+    return [*own, *(key for kind in table.__subclasses__() for key in _keys(kind))]
 
 
 def target_schema() -> dict[str, Any]:

@@ -195,8 +195,8 @@ def _given_twice(node: Any, path: str) -> Iterator[str]:
 
 def _faults(error: ValidationError) -> list[str]:
     found = error.errors()
-    lines = [
-        one_line(f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}")
-        for item in found[:10]
-    ]
+    lines = []
+    for item in found[:10]:
+        words = (".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, "))
+        lines.append(one_line(": ".join(word for word in words if word)))
     return lines + ([f"and {len(found) - 10} more"] if len(found) > 10 else [])

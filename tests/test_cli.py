@@ -130,13 +130,16 @@ def test_the_depfile_is_read_by_make(tmp_path: Path) -> None:
         "h#sh.onnx",
         "d$llar.onnx",
         "co:lon.onnx",
+        "epoch=3.onnx",
+        "a[1]*%&.onnx",
+        "`x`$(x)'\"!.onnx",
     ]
-    for name in names[:-1]:
+    for name in names:
         (tmp_path / name).write_text("")
     output = tmp_path / "o"
     output.mkdir()
     (output / "plan.json").write_text("")
-    text = depfile_text(Path("o"), [Path(name) for name in names[:-1]])
+    text = depfile_text(Path("o"), [Path(name) for name in names])
     (tmp_path / "d").write_text(text)
     (tmp_path / "Makefile").write_text("include d\no/plan.json:\n\t@echo rebuilt\n")
 
@@ -145,10 +148,10 @@ def test_the_depfile_is_read_by_make(tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stderr
         return "rebuilt" in ran.stdout
 
-    for name in names[:-1]:
+    for name in names:
         os.utime(tmp_path / name, (1, 1))
     assert not rebuilds()
-    for name in names[:-1]:
+    for name in names:
         os.utime(tmp_path / name)
         os.utime(output / "plan.json", (2, 2))
         assert rebuilds(), name
@@ -167,9 +170,20 @@ def test_the_depfile_may_lie_in_the_package(joulec: Shell, tmp_path: Path) -> No
     assert joulec("check", "out").status == 0
 
 
-def test_a_line_break_has_no_place_in_a_depfile() -> None:
-    with pytest.raises(UsageError):
-        depfile_text(Path("o"), [Path("a\nb")])
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "%:%;id>pwned", "a|b"])
+def test_what_make_would_read_otherwise_has_no_place_in_a_depfile(name: str) -> None:
+    """A model names its external data: behind a semicolon make would find a command to run."""
+    with pytest.raises(UsageError, match="make has no way to write"):
+        depfile_text(Path("o"), [Path(name)])
+
+
+def test_a_depfile_of_names_with_equals_signs_alone(tmp_path: Path) -> None:
+    text = depfile_text(Path("o"), [Path("epoch=3.onnx")])
+    rule, *targets = text.split("\n\n")
+    assert rule.split()[0] == "o/plan.json:"
+    assert "=" not in rule.split()[2]
+    assert rule.split()[-1] == "epoch=3.onnx"
+    assert not any("=" in target for target in targets)
 
 
 def test_compile_dumps_the_passes(joulec: Shell, tmp_path: Path) -> None:

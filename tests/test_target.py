@@ -132,16 +132,16 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
-        ('name = "tile16"', 'name = "tile16"\ncolour = 3', "colour: Extra inputs are not permitted"),
-        ("[memories.sram]", "[memories.sram]\nlatency_ns = 3", "memories.sram.latency_ns: Extra inputs are not permitted"),
-        ('kind = "host"', 'kind = "host"\ncores = 2', "engines.host.cores: Extra inputs are not permitted"),
-        ("static_mw = { value = 2, low", "static_mw = { value = 2, unit = 3, low", "static_mw.unit: Extra inputs"),
+        ('name = "tile16"', 'name = "tile16"\ncolour = 3', "colour: no such key"),
+        ("[memories.sram]", "[memories.sram]\nlatency_ns = 3", "memories.sram.latency_ns: no such key"),
+        ('kind = "host"', 'kind = "host"\ncores = 2', "engines.host.cores: no such key"),
+        ("static_mw = { value = 2, low", "static_mw = { value = 2, unit = 3, low", "static_mw.unit: no such key"),
         ('name = "tile16"\n', "", "name: Field required"),
         ('schema = "joulec.target/1"', "", "schema: Field required"),
         ('schema = "joulec.target/1"', 'schema = "joulec.target/2"', "schema: Input should be 'joulec.target/1'"),
         ('name = "tile16"', 'name = "Tile 16"', "name: String should match pattern"),
         ("clock_mhz = { value = 100,", "clock_mhz = {", "clock_mhz.value: Field required"),
-        ("clock_mhz = { value = 100,", "clock_mhz = { value = 0,", "clock_mhz: a clock runs at more than 0 MHz"),
+        ("clock_mhz = { value = 100,", "clock_mhz = { value = 0,", "clock_mhz.value: Input should be greater"),
         ("clock_mhz = { value = 100,", "clock_mhz = { value = -1,", "clock_mhz.value: Input should be greater than or equal to 0"),
         ("clock_mhz = { value = 100,", "clock_mhz = { value = nan,", "clock_mhz.value: Input should be a finite number"),
         ("clock_mhz = { value = 100,", "clock_mhz = { value = inf,", "clock_mhz.value: Input should be a finite number"),
@@ -175,7 +175,7 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
          "engines.digital.array.weight_read_pj_per_byte: an array that holds its weights reads none"),
         ("[engines.digital.array]", '[engines.digital.array]\nrows = { value = 0, source = "a test" }',
          "engines.digital.array.rows.value: Input should be greater"),
-        ("[engines.digital.vector]", "[engines.digital.vectors]", "engines.digital.vectors: Extra inputs are not permitted"),
+        ("[engines.digital.vector]", "[engines.digital.vectors]", "engines.digital.vectors: no such key; did you mean 'vector'?"),
     ],
 )  # fmt: skip
 def test_each_fault_is_told_by_its_key_path(was: str, now: str, says: str) -> None:
@@ -239,7 +239,7 @@ def test_binary_cells_need_a_digit_for_the_sign() -> None:
         (b"", "schema: Field required"),
         (b'name = "a"\nname = "b"', "not a TOML file: "),
         (b"#" * (MAX_FILE_BYTES + 1), f"larger than {MAX_FILE_BYTES} bytes"),
-        (b'"\\u001b[31m" = 1', "\\x1b[31m: Extra inputs are not permitted"),
+        (b'"\\u001b[31m" = 1', "\\x1b[31m: no such key"),
     ],
 )
 def test_junk(data: bytes, says: str) -> None:
