@@ -45,7 +45,7 @@ def compile_model(
         fewest_weight_bytes,
     )
     from compiler.driver_dialects import dialect_notes
-    from compiler.driver_measure import measured_divergence, measured_note
+    from compiler.driver_measure import few_samples_note, measured_divergence, measured_note
     from compiler.driver_notes import calibration_notes, partition_summary, trust_notes
     from compiler.driver_options import (
         calibration_inputs,
@@ -87,6 +87,7 @@ def compile_model(
         *dialect_notes(imported.graph, clean, has_data=options.data is not None),
         *trust_notes(inputs, options, clean, placed),
         *calibration_notes(placement.graph.calibration),
+        *few_samples_note(measured),
         *measured_note(partition),
     )
     package = lower(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from passes.calibration_inputs import CalibrationInputs
 
 CHECKED = 64  # samples
+# Fewer samples than this show too little of the ranges: on five networks of 10 to 300 thousand weights the error on other samples was 5 to 180
+# times the error on 16 samples of calibration, and 1 to 50 times that on 32.
+FEW = 32
 
 
 def measured_divergence(
@@ -41,6 +44,18 @@ def measured_divergence(
         "measured_samples": len(next(iter(samples.values()))),
         "measured_held_out": held_out,
     }
+
+
+def few_samples_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    """A warning when the samples were few, and none were left to try the plan on."""
+    samples = summary.get("measured_samples")
+    if not isinstance(samples, int) or samples >= FEW or summary.get("measured_held_out"):
+        return ()
+    plural = "s" if samples > 1 else ""
+    return (
+        f"warning[W008]: calibrated on {samples} sample{plural}, and none are left to try the plan on: others may leave the ranges found, so "
+        f"their divergence may be many times what is stated; give {FEW} or more with --data",
+    )
 
 
 def measured_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:

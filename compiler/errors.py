@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "W005": "warning: the package was compiled from another model",
     "W006": "warning: the whole plan changes the outputs by more than its layers promised",
     "W007": "warning: the divergences of part of the nodes are estimates",
+    "W008": "warning: calibrated on few samples, with none left to try the plan on",
     "X001": "an internal error: a bug of the compiler",
 }
 

@@ -299,3 +299,20 @@ def test_more_digits_diverge_less(resnet: tuple[Graph, CalibrationInputs, Calibr
     for digits in (1, 2):
         fewer, more = (sum(d[f"analog/{n}"] for d in analog) for n in (digits, digits + 1))
         assert more < fewer
+
+
+def test_few_samples_with_none_left_to_try_the_plan_on(tmp_path: Path) -> None:
+    """However small the divergence that is stated, it was measured on the samples whose ranges were taken."""
+    model = export_onnx(from_text(CHAIN))
+    random = np.random.default_rng(0)
+
+    def warnings(samples: int, calibrated_on: int) -> int:
+        x = random.standard_normal((samples, 16)).astype(np.float32)
+        np.savez(tmp_path / "samples.npz", x=x)
+        options = joulec.Options(data=tmp_path / "samples.npz", calibration_samples=calibrated_on)
+        notes = joulec.compile(model, "diana_digital", options=options).plan.notes
+        return sum("warning[W008]" in note for note in notes)
+
+    assert warnings(samples=4, calibrated_on=4) == 1
+    assert warnings(samples=32, calibrated_on=32) == 0
+    assert warnings(samples=8, calibrated_on=4) == 0, "the other four tell"
