@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from backends.layout import settle
+from backends.layout import Layout, costs_there
 from backends.work import Work
 from compiler.ir import Graph
 from compiler.quantity import Quantity
@@ -21,11 +21,11 @@ ENERGY_KEYS = ("_pj", "_pj_per_byte", "_pj_per_bit", "_mw")
 
 
 def assumed_energy_pj(
-    works: Sequence[Work], graph: Graph, target: Target, energy_pj: float
+    works: Sequence[Work], graph: Graph, layout: Layout, target: Target, energy_pj: float
 ) -> float:
-    """What is missing from an energy when every assumed energy of the chip is taken as 0."""
-    layout = settle(works, graph, without_assumptions(target))
-    return max(0.0, energy_pj - sum(cost.energy_pj.value for cost in layout.costs))
+    """What is missing from an energy when every assumed energy of the chip is taken as 0 (times and places do not depend on energies)."""
+    costs = costs_there(works, graph, layout, without_assumptions(target))
+    return max(0.0, energy_pj - sum(cost.energy_pj.value for cost in costs))
 
 
 def without_assumptions(target: Target) -> Target:

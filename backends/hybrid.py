@@ -60,7 +60,7 @@ def lower(
     payloads: dict[str, Payload] = {}
     for work in works:
         if work.model:
-            payloads[_model_name(work)] = Payload.of(work.model)
+            payloads[_model_name(work)] = work.model_payload
         if work.weights is not None:
             payloads[host_weights_name(work.weights)] = work.weights
     if weights.size_bytes:
@@ -100,7 +100,7 @@ def lower(
         files={},
         not_modelled=_not_modelled(steps, target),
         pruning=tuple(pruning),
-        assumed_energy_pj=assumed_energy_pj(works, graph, target, energy.total.value),
+        assumed_energy_pj=assumed_energy_pj(works, graph, layout, target, energy.total.value),
         built_from=built_from,
     )
     return seal(plan, payloads)
@@ -114,7 +114,7 @@ def _weights(works: Sequence[Work], graph: Graph) -> tuple[Payload, dict[str, in
 
 
 def _model_name(work: Work) -> str:
-    return host_model_name(Payload.of(work.model)) if work.model else ""
+    return host_model_name(work.model_payload) if work.model else ""
 
 
 def _step(

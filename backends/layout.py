@@ -67,19 +67,13 @@ def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
     constant_places, weight_bytes = place_weights(
         [(name, size, wanted[name]) for name, size in constant_bytes.items()], target
     )
-    loads = tuple(_load(work, graph, constant_places, target) for work in works)
+    loads = _loads(works, graph, constant_places, target)
     roots = _roots(works, graph)
     sizes = _sizes(works, graph, roots)
     asked = {name: home_of(size, target) for name, size in sizes.items()}
-    constants = {name: place.memory for name, place in constant_places.items()}
     homes = asked
     while True:
-        known = {name: homes[root] for name, root in roots.items() if root in homes}
-        known.update(constants)
-        costs = tuple(
-            _cost(work, load, graph, known, homes, target)
-            for work, load in zip(works, loads, strict=True)
-        )
+        costs = _costs(works, loads, graph, roots, homes, constant_places, target)
         times = schedule(_tasks(works, costs))
         lives = _lives(works, graph, sizes, roots, homes, times)
         places = allocate(list(lives.values()), weight_bytes, target)
@@ -90,6 +84,33 @@ def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
                 weight_bytes,
             )  # fmt: skip
         homes = found
+
+
+def costs_there(
+    works: Sequence[Work], graph: Graph, layout: Layout, target: Target
+) -> tuple[StepCost, ...]:
+    """What works that are settled would cost on a chip that differs from theirs in energies only."""
+    loads = _loads(works, graph, layout.constant_places, target)
+    homes = {name: place.memory for name, place in layout.places.items()}
+    return _costs(works, loads, graph, layout.roots, homes, layout.constant_places, target)
+
+
+def _costs(
+    works: Sequence[Work],
+    loads: Sequence[StepCost],
+    graph: Graph,
+    roots: Mapping[str, str],
+    homes: Mapping[str, str],
+    constant_places: Mapping[str, Place],
+    target: Target,
+) -> tuple[StepCost, ...]:
+    """The cost of each work with its values in their homes and its constants in their places."""
+    known = {name: homes[root] for name, root in roots.items() if root in homes}
+    known.update((name, place.memory) for name, place in constant_places.items())
+    return tuple(
+        _cost(work, load, graph, known, homes, target)
+        for work, load in zip(works, loads, strict=True)
+    )
 
 
 def _constants(
@@ -126,8 +147,15 @@ def _stored_bytes(name: str, work: Work, graph: Graph, target: Target) -> int:
     return graph.types[name].size_bytes
 
 
+def _loads(
+    works: Sequence[Work], graph: Graph, places: Mapping[str, Place], target: Target
+) -> tuple[StepCost, ...]:
+    """Loading each work's weights into its engine, once."""
+    return tuple(_load(work, graph, places, target) for work in works)
+
+
 def _load(work: Work, graph: Graph, places: Mapping[str, Place], target: Target) -> StepCost:
-    """Loading a product's weights into its engine, once."""
+    """Loading the weights of a work that is a product, and NOTHING for any other."""
     node = work.main
     if node is None or node.op not in PRODUCTS or len(work.nodes) > 1:
         return NOTHING
@@ -149,7 +177,13 @@ def _cost(
 ) -> StepCost:
     """A work's energy and time with its values where they lie, and its weight load when it pays one every time."""
     scratch = homes.get(work.scratch_buffer, "")
-    memories = {**known, **dict.fromkeys(work.scratch, scratch)} if scratch else known
+    memories = known
+    if (
+        scratch
+    ):  # of what it looks at only: a copy of the whole for each segment would grow with the square
+        seen = (name for node in work.nodes for name in (*node.inputs, *node.outputs))
+        memories = {name: known[name] for name in seen if name in known}
+        memories |= dict.fromkeys(work.scratch, scratch)
     main = work.main
     cost = NOTHING
     for node in work.nodes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -50,6 +51,11 @@ class Work:
     def main(self) -> Node | None:
         """The node that stands for the work, None for the work of handing out constants."""
         return self.nodes[0] if self.nodes else None
+
+    @cached_property
+    def model_payload(self) -> Payload:
+        """Its model as a file of the package."""
+        return Payload.of(self.model)
 
     @property
     def scratch_buffer(self) -> str:

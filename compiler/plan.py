@@ -337,6 +337,12 @@ class Plan(_Record):
         return max(0.0, self.serial_latency_ns - self.latency_ns)
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
+_BLANK_HASH: Final = (
+    b'\n"hash": ""'  # line breaks inside texts are escaped: no other line begins so
+)
+
+
 def render_plan(plan: Plan) -> bytes:
     """The bytes of `plan.json`: sorted keys, one list item (one step, one buffer) a line. Raises ValueError at a NaN."""
     table = plan.model_dump(by_alias=True)
@@ -344,25 +350,29 @@ def render_plan(plan: Plan) -> bytes:
     for key in sorted(table):
         value = table[key]
         if isinstance(value, tuple | list) and value:
-            items = ",\n".join(f"  {_compact(item)}" for item in value)
-            lines.append(f"{_compact(key)}: [\n{items}\n]")
+            items = ",\n".join(f"  {_ENCODER.encode(item)}" for item in value)
+            lines.append(f"{_ENCODER.encode(key)}: [\n{items}\n]")
         else:
-            lines.append(f"{_compact(key)}: {_compact(value)}")
+            lines.append(f"{_ENCODER.encode(key)}: {_ENCODER.encode(value)}")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=True)
+def _hash_line(own_hash: str) -> bytes:
+    """The line of `plan.json` that holds the plan's own hash, with the line break before it."""
+    return _BLANK_HASH[:-1] + own_hash.encode() + b'"'
 
 
 def hash_of(plan: Plan) -> str:
     """The plan's own hash: SHA-256 over its bytes with the field `hash` blank."""
-    return hashlib.sha256(render_plan(plan.model_copy(update={"hash": ""}))).hexdigest()
+    return sealed(plan)[0].hash
 
 
-def sealed(plan: Plan) -> Plan:
-    """The plan with its own hash filled in."""
-    return plan.model_copy(update={"hash": hash_of(plan)})
+def sealed(plan: Plan) -> tuple[Plan, bytes]:
+    """The plan with its own hash filled in, and the bytes of its `plan.json`."""
+    blank = render_plan(plan.model_copy(update={"hash": ""}))
+    own_hash = hashlib.sha256(blank).hexdigest()
+    data = blank.replace(_BLANK_HASH, _hash_line(own_hash), 1)
+    return plan.model_copy(update={"hash": own_hash}), data
 
 
 def parse_plan(data: bytes) -> Plan:
@@ -374,12 +384,12 @@ def parse_plan(data: bytes) -> Plan:
     except ValidationError as error:
         raise PackageError(f"plan.json is not a plan: {_first_fault(error)}") from error
     try:
-        rendered = render_plan(plan)
+        proper, rendered = sealed(plan)
     except (ValueError, RecursionError) as error:
         raise PackageError(f"plan.json is not a plan: {one_line(str(error))}") from error
-    if rendered != data:
+    if rendered.replace(_hash_line(proper.hash), _hash_line(plan.hash), 1) != data:
         raise PackageError("plan.json was changed: it is not written as joulec writes it")
-    if hash_of(plan) != plan.hash:
+    if proper.hash != plan.hash:
         raise PackageError("plan.json was changed: its own hash does not match")
     return plan
 

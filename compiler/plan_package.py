@@ -24,11 +24,12 @@ TEMPORARY_NAME = re.compile(r"\.joulec-[0-9]+-[0-9]+\.tmp")
 
 @dataclass(frozen=True)
 class Package:
-    """A plan and access to its payloads: from memory when just made, else from `folder`."""
+    """A plan and access to its payloads: from memory when just made, else from `folder`. `text` is its plan.json where that is at hand."""
 
     plan: Plan
     payloads: Mapping[str, Payload] = field(default_factory=dict, repr=False)
     folder: Path | None = None
+    text: bytes = field(default=b"", repr=False, compare=False)
     _verified: dict[str, Payload] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -76,7 +77,8 @@ def seal(plan: Plan, payloads: Mapping[str, Payload]) -> Package:
         name: File(sha256=data.sha256, size_bytes=data.size_bytes)
         for name, data in payloads.items()
     }
-    return Package(sealed(plan.model_copy(update={"files": files})), dict(payloads))
+    plan, text = sealed(plan.model_copy(update={"files": files}))
+    return Package(plan, dict(payloads), text=text)
 
 
 def write_package(
@@ -101,7 +103,7 @@ def write_package(
                     progress(name, data.size_bytes)
                     _replace(target, data)
                     _demand_unchanged(name, data)
-            _replace(folder / PLAN_FILE, Payload.of(render_plan(package.plan)))
+            _replace(folder / PLAN_FILE, Payload.of(package.text or render_plan(package.plan)))
             for path in _our_files(folder):
                 if path.relative_to(folder).as_posix() not in package.plan.files:
                     path.unlink()

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from math import ceil
 from pathlib import Path
@@ -215,19 +216,19 @@ class Target:
         """The time of one clock cycle."""
         return 1000.0 / self.chip.clock_mhz.value
 
-    @property
+    @cached_property
     def analog(self) -> tuple[str, Analog] | None:
         """The analog engine with its name, where there is one."""
         found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Analog)]
         return found[0] if found else None
 
-    @property
+    @cached_property
     def digital(self) -> tuple[str, Digital] | None:
         """The digital engine with its name, where there is one."""
         found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Digital)]
         return found[0] if found else None
 
-    @property
+    @cached_property
     def host(self) -> tuple[str, Host]:
         """The host with its name."""
         found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Host)]

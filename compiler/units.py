@@ -40,7 +40,9 @@ ZERO = Estimate(0.0, 0.0, 0.0)
 
 def total(estimates: list[Estimate]) -> Estimate:
     """The sum of estimates, in the order given (so that the bytes are the same every time)."""
-    result = ZERO
+    value = low = high = 0.0
     for estimate in estimates:
-        result = result + estimate
-    return result
+        value += estimate.value
+        low += estimate.low
+        high += estimate.high
+    return Estimate(value, low, high)

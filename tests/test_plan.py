@@ -215,7 +215,7 @@ def test_a_folder_without_a_plan_is_no_package(tmp_path: Path) -> None:
 
 
 def changed(plan: Plan, **update: Any) -> Plan:
-    return sealed(plan.model_copy(update=update))
+    return sealed(plan.model_copy(update=update))[0]
 
 
 def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) -> None:

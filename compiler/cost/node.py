@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from math import prod
 
 from compiler.cost import analog, digital, host, odimo
@@ -63,23 +63,37 @@ def node_cost(
     if node.op in (*PRODUCTS, *STANDARD_PRODUCTS, "Segment"):
         return _cost_of(node, graph, engine, target, digits, resident, pixels, homes)
     key = _alike(node, graph, engine, homes)
+    return _remembered(
+        key,
+        target,
+        lambda: _cost_of(node, graph, engine, target, digits, resident, pixels, homes),
+    )
+
+
+def _remembered(
+    key: tuple[Hashable, ...], target: Target, work_out: Callable[[], StepCost]
+) -> StepCost:
+    """A cost that depends on its key and the chip alone, worked out when it is first asked for."""
     found: StepCost | None = target.costs.get(key)
     if found is None:
-        found = _cost_of(node, graph, engine, target, digits, resident, pixels, homes)
-        target.costs[key] = found
+        found = target.costs[key] = work_out()
     return found
 
 
 def _alike(node: Node, graph: Graph, engine: str, homes: Mapping[str, str]) -> tuple[Hashable, ...]:
-    """All that the cost of a node that is no product depends on: what has the same costs the same, and long networks repeat themselves."""
-    first = {name: index for index, name in reversed(list(enumerate(node.inputs)))}
-    values = (
-        (first.get(name), name in graph.constants, homes.get(name), graph.types[name])
-        if name
-        else None
-        for name in (*node.inputs, *node.outputs)
-    )
-    return (engine, node.op, *node.attrs.items(), len(node.inputs), *values)
+    """All that the cost of a node that is no product depends on: what has the same costs the same, and long networks repeat themselves.
+
+    Of what integers stand for it matters only that they stand for something.
+    """
+    key: list[Hashable] = [engine, node.op, *node.attrs.items(), len(node.inputs)]
+    for name in (*node.inputs, *node.outputs):
+        if name:
+            kind, first = graph.types[name], node.inputs.index(name) if name in node.inputs else -1
+            known = name in graph.constants
+            key += (first, known, homes.get(name), kind.dtype, kind.shape, kind.quant is None)
+        else:
+            key.append(None)
+    return tuple(key)
 
 
 def _cost_of(
@@ -185,8 +199,14 @@ def weight_load_cost(
 
 def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Target) -> StepCost:
     """Turning a value from float to int8 or back: one pass of the host."""
-    _, unit = target.host
+    key = ("conversion", elements, float_bytes, to_float)
     read, written = (elements, float_bytes) if to_float else (float_bytes, elements)
+    return _remembered(key, target, lambda: _host_pass(elements, read, written, target))
+
+
+def _host_pass(elements: int, read: int, written: int, target: Target) -> StepCost:
+    """The host looks at so many elements, of so many bytes read and written."""
+    _, unit = target.host
     cost = host.work_cost(
         0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
     )
@@ -195,14 +215,18 @@ def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Tar
 
 def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
     """Turning int8 into the input format of the analog array: one pass of the vector unit (or the host)."""
-    unit = target.chip.engines[engine]
-    home = home_of(elements, target)
-    if isinstance(unit, Digital):
-        assert unit.vector is not None
-        cost = digital.vector_cost(elements, elements, elements, home, home, unit.vector, target)
-    else:
-        assert isinstance(unit, Host)
-        cost = host.work_cost(0, elements, 0, elements, elements, home, home, unit, target)
+    key = ("requantize", elements, engine)
+    if isinstance(target.chip.engines[engine], Digital):
+        return _remembered(key, target, lambda: _vector_pass(elements, engine, target))
+    return _remembered(key, target, lambda: _host_pass(elements, elements, elements, target))
+
+
+def _vector_pass(elements: int, engine: str, target: Target) -> StepCost:
+    """A digital engine's vector unit looks at so many bytes."""
+    unit, home = target.chip.engines[engine], home_of(elements, target)
+    assert isinstance(unit, Digital)
+    assert unit.vector is not None
+    cost = digital.vector_cost(elements, elements, elements, home, home, unit.vector, target)
     return _clocked(cost, unit, target)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil
 
 from compiler.units import ZERO, Estimate, total
@@ -20,13 +21,17 @@ class StepCost:
     latency_ns: float
     parts: Mapping[str, Estimate] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def energy_pj(self) -> Estimate:
         """The sum of the parts, in the order of PARTS."""
         return total([self.parts[part] for part in PARTS if part in self.parts])
 
     def __add__(self, other: StepCost) -> StepCost:
         """Two pieces of work, one after the other."""
+        if self is NOTHING:
+            return other
+        if other is NOTHING:
+            return self
         parts = {
             part: self.parts.get(part, ZERO) + other.parts.get(part, ZERO)
             for part in PARTS
