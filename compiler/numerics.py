@@ -6,7 +6,6 @@ equal bits. Products of integers run as floating-point products in a type wide e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -19,6 +18,7 @@ from compiler.ops import window_outputs
 from compiler.slices import WHOLE, Cut
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.integer]
 Numbers: TypeAlias = npt.NDArray[np.floating] | npt.NDArray[np.integer]
 
@@ -230,14 +230,21 @@ def reals(data: npt.NDArray[np.generic], quant: Quant | None) -> Floats:
     return dequantize(np.asarray(data, quant.storage), quant)
 
 
-def squared_errors(data: Floats, quants: Sequence[Quant]) -> npt.NDArray[np.float64]:
-    """For each per-tensor quantization [Q], the squared error it causes over the data [N]: sum((dequantize(quantize(x)) - x)^2)."""
-    first = quants[0]
-    scale = np.array([quant.scale[0] for quant in quants], np.float32)[:, None]
-    point = np.array([quant.zero_point[0] for quant in quants], np.float32)[:, None]
+def squared_errors(data: Floats, bits: int, low: Doubles, high: Doubles) -> Doubles:
+    """For each range [Q], the squared error over the data [N] of its `asymmetric` format: sum((dequantize(quantize(x)) - x)^2)."""
+    step, point = _steps(bits, low, high)
+    scale, zero = step.astype(np.float32)[:, None], point.astype(np.float32)[:, None]
+    lowest = -(1 << (bits - 1))
     with np.errstate(over="ignore"):
-        steps = np.clip(np.rint(data / scale) + point, first.lowest, first.highest) - point
-        return np.asarray(((steps * scale - data) ** 2).sum(axis=1, dtype=np.float64))
+        error = data / scale  # in place from here on: this runs over all values of a network
+        np.rint(error, out=error)
+        error += zero
+        np.clip(error, lowest, -1 - lowest, out=error)
+        error -= zero
+        error *= scale
+        error -= data
+        error *= error
+        return np.asarray(error.sum(axis=1, dtype=np.float64))
 
 
 def symmetric(bits: int, reach: float) -> Quant:
@@ -249,12 +256,16 @@ def symmetric(bits: int, reach: float) -> Quant:
 
 def asymmetric(bits: int, low: float, high: float) -> Quant:
     """A signed format whose integers span [low, high], widened to hold 0 exactly."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    steps = (1 << bits) - 1
-    scale = max((high - low) / steps, 1e-30)
-    lowest = -(1 << (bits - 1))
-    point = min(max(round(lowest - low / scale), lowest), lowest + steps)
-    return Quant(bits, True, (float(np.float32(scale)),), (point,))
+    scale, point = _steps(bits, np.asarray(low, np.float64), np.asarray(high, np.float64))
+    return Quant(bits, True, (float(np.float32(scale)),), (int(point),))
+
+
+def _steps(bits: int, low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
+    """The step and the zero point of integers that span [low, high] and hold 0: of one range or of many, shaped alike."""
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    steps, lowest = (1 << bits) - 1, -(1 << (bits - 1))
+    scale = np.maximum((high - low) / steps, 1e-30)
+    return scale, np.minimum(np.maximum(np.rint(lowest - low / scale), lowest), lowest + steps)
 
 
 def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import ClassVar, Literal
@@ -24,6 +24,7 @@ from passes.base import Pass
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
+from passes.follow import Follower
 from passes.given_formats import given_format
 from passes.layer_data import LayerData, layer_outputs, layer_patches
 from passes.walk import Walk
@@ -34,6 +35,7 @@ FEWEST, MOST = 4, 128
 MOST_WORK = 1e12  # multiply-accumulates: a minute of a core
 MOST_RUNS = 50_000  # of nodes, however small: seconds
 ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
+BEYOND_MEASURE = 1e30  # the divergence of what breaks the network
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class _Calibrator:
         self.measured = 0
         self.estimated = 0
         self.gain = 0.0  # divergence at the outputs for each unit of error of a node's own output, of the node followed last
-        self.few = {name: data[: self.samples] for name, data in inputs.arrays.items()}
+        self.follower = Follower(graph, self._followed())
         self.reference = self._reference()
 
     def run(self) -> Calibration:
@@ -142,10 +144,16 @@ class _Calibrator:
         digits = sum(_digits(form) for form in formats)
         return digits * (self.target.analog[1].steps - 1)
 
+    def _followed(self) -> list[int]:
+        """The positions of the nodes that are followed, where these are not all: that of every `stride`-th that is measured."""
+        measured = [position for position, formats in enumerate(self.formats) if formats]
+        return measured[:: self.stride] if self.stride > 1 else []
+
     def _reference(self) -> dict[str, Array] | None:
         """The outputs of the float network on the samples, or None when it does not run on them."""
+        few = {name: data[: self.samples] for name, data in self.inputs.arrays.items()}
         try:
-            return Interpreter(self.graph).run_all(self.few)
+            return self.follower.outputs(-1, few)
         except Exception:
             return None
 
@@ -165,10 +173,6 @@ class _Calibrator:
         """The divergence of each format of a node: at the outputs, or estimated from the node's own output."""
         follow = self.measured % self.stride == 0
         self.measured += 1
-        try:
-            rest = self._rest(position, node, walk) if follow else None
-        except Exception:
-            return
         output = node.outputs[0]
         layer = self._layer(node, walk) if node.op == "Product" else None
         on_arrays = None
@@ -182,19 +186,24 @@ class _Calibrator:
                 continue
             if self.stride > 1:
                 own[form] = self._own_error(output, walk.values[output], values)
-            results[form] = self._divergence(rest(values)) if rest else self.gain * own[form]
-        if rest and any(own.values()):
+            if follow:
+                results[form] = self._followed_divergence(position, output, values, walk)
+            else:
+                results[form] = self.gain * own[form]
+        if follow and any(own.values()) and max(results.values()) < BEYOND_MEASURE:
             self.gain = sum(results.values()) / sum(own.values())
         self.divergence[node.name] = results
         self.estimated += not follow
 
-    def _rest(self, position: int, node: Node, walk: Walk) -> Callable[[Array], dict[str, Array]]:
-        """What the network's outputs become when a node's output is something else."""
-        output = node.outputs[0]
-        alive = [name for name in walk.alive_after(position) if name != output]
-        feed = {name: walk.values[name][: self.samples] for name in alive}
-        rest = Interpreter(self.graph, [*alive, output], self.graph.outputs)
-        return lambda values: rest.run_all({**feed, output: values})
+    def _followed_divergence(self, position: int, output: str, values: Array, walk: Walk) -> float:
+        """How far the network's outputs move when a node's output is something else; without bound where the rest then cannot run."""
+        alive = {name: walk.values[name][: self.samples] for name in walk.alive_after(position)}
+        try:
+            found = self.follower.outputs(position, {**alive, output: values})
+        except Exception:  # an index beyond its table, say; ONNX Runtime's errors share no base
+            return BEYOND_MEASURE
+        assert self.reference is not None
+        return output_divergence(self.graph, self.reference, found)
 
     def _own_error(self, output: str, wanted: Array, found: Array) -> float:
         """The squared error of a node's own output, relative to its variance."""
@@ -255,10 +264,6 @@ class _Calibrator:
             numerics.asymmetric(8, *found) if found else None
         )
 
-    def _divergence(self, results: dict[str, Array]) -> float:
-        assert self.reference is not None
-        return output_divergence(self.graph, self.reference, results)
-
 
 def _digits(form: str) -> int:
     """The digits of an analog format, 0 of any other."""
@@ -289,7 +294,7 @@ def output_divergence(
         scores = _scores(name, graph)
         logs = scores is not None and scores.op == "LogSoftmax"
         measure = divergence(reals[0], reals[1], scores is not None, logs)
-        worst = max(worst, measure if np.isfinite(measure) else 1e30)
+        worst = max(worst, measure if np.isfinite(measure) else BEYOND_MEASURE)
     return float(worst)
 
 
@@ -327,8 +332,7 @@ def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     together = max(1, CLIP_ELEMENTS // flat.size)
     for start in range(0, len(factors), together):
         part = factors[start : start + together]
-        quants = [numerics.asymmetric(8, low * factor, high * factor) for factor in part]
-        errors += numerics.squared_errors(flat, quants).tolist()
+        errors += numerics.squared_errors(flat, 8, low * part, high * part).tolist()
     best = float(factors[int(np.argmin(errors))])
     return low * best, high * best
 

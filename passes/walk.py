@@ -23,7 +23,7 @@ class Walk:
     def __init__(self, graph: Graph, samples: Mapping[str, Array]) -> None:
         self.graph = graph
         self.values: dict[str, Array] = dict(samples)
-        self._last = _last_reads(graph)
+        self._last = last_reads(graph)
         self._ends: dict[int, list[str]] = {}
         for name, last in self._last.items():
             self._ends.setdefault(last, []).append(name)
@@ -67,7 +67,8 @@ class Walk:
         return sorted(name for name in self.values if self._last.get(name, -1) > position)
 
 
-def _last_reads(graph: Graph) -> dict[str, int]:
+def last_reads(graph: Graph) -> dict[str, int]:
+    """For each value the position of the last node that reads it (or makes it); an output is read behind all nodes."""
     last: dict[str, int] = {}
     for position, node in enumerate(graph.nodes):
         for name in (*node.inputs, *node.outputs):

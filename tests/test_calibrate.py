@@ -207,6 +207,23 @@ r: float32[1, 20, 5] = const random(2, -1, 1)
     assert set(found.ranges) == {"x", "h"}
 
 
+def test_a_format_with_which_the_rest_cannot_run_diverges_beyond_measure() -> None:
+    """In eight bits the largest value comes out a little larger, and as an index it lies behind the table's ten rows."""
+    graph = from_text("""\
+graph net(x: float32[16]) -> (y)
+table: float32[10] = const random(1, -1, 1)
+a: float32[16] = LeakyRelu(x) alpha=1.0
+i: int64[16] = Cast(a) to=7
+e: float32[16] = Gather(table, i)
+y: float32[16] = Relu(e)
+""")
+    samples = np.linspace(-0.3, 9.9999, 64, dtype=np.float32).reshape(4, 16)
+    found = Calibrate(CalibrationInputs({"x": samples}))(graph, DIANA).calibration
+    assert found is not None
+    assert found.divergence["a"] == {"int8": passes.calibrate.BEYOND_MEASURE}
+    assert found.divergence["y"]["int8"] < 0.01
+
+
 # -- where following every node would take too long
 
 CHAIN = """\
