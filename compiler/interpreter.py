@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,27 @@ from compiler.onnx_beside import take_as_inputs
 from compiler.onnx_export import export_nodes
 from compiler.reference_host import ReferenceModel, values_judged, why_reference
 from compiler.runtime_host import RuntimeModel
+
+
+class RunError(Exception):
+    """What runs models refuses a graph, or fails on the values that it is given."""
+
+
+@contextmanager
+def _of_running() -> Iterator[None]:
+    """Tells whatever a model's run raises as a RunError: neither ONNX Runtime's errors nor the reference evaluator's share a base."""
+    try:
+        yield
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:
+        raise RunError(one_line(str(error))) from error
+
+
+def stacked(samples: Iterable[Array]) -> Array:
+    """Values of several samples as one, [S, *shape]; RunError where they differ in size."""
+    with _of_running():
+        return np.stack([np.asarray(value) for value in samples])
 
 
 class Model:
@@ -74,6 +96,7 @@ class Interpreter:
 
     `inputs` default to the graph's inputs, `outputs` to its outputs; only the nodes between them run.
     Nodes kept whole (Segment) run as models of their own between the rest.
+    Raises RunError when it is made or run, where what runs models refuses the graph or fails on the values.
     """
 
     def __init__(
@@ -96,26 +119,28 @@ class Interpreter:
         """One sample: input values by name (shaped as the graph says) to output values by name."""
         known: dict[str, Any] = dict(values)
         for model, names in self._pieces:
-            feed = {
-                ours: known[name] if name in known else self.graph.constants[name]
-                for ours, name in names[0].items()
-            }
-            results = model.run(feed)
+            feed = {ours: self._value(name, known) for ours, name in names[0].items()}
+            with _of_running():
+                results = model.run(feed)
             known.update({names[1][name]: value for name, value in results.items()})
-        return {
-            name: known[name] if name in known else self.graph.constants[name]
-            for name in self.outputs
-        }
+        return {name: self._value(name, known) for name in self.outputs}
+
+    def _value(self, name: str, known: Mapping[str, Any]) -> Any:
+        if name in known:
+            return known[name]
+        if name in self.graph.constants:
+            return self.graph.constants[name]
+        raise RunError(f"nothing says what {name!r} is")
 
     def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
-        """Many samples: arrays with a leading sample axis, [S, *shape] in and out."""
+        """Many samples: arrays with a leading sample axis, [S, *shape] in and out. RunError where samples' results differ in size."""
         count = len(next(iter(samples.values())))
         results: dict[str, list[Array]] = {name: [] for name in self.outputs}
         for index in range(count):
             single = {name: np.asarray(data[index], order="C") for name, data in samples.items()}
             for name, value in self.run(single).items():
                 results[name].append(value)
-        return {name: np.stack(values) for name, values in results.items()}
+        return {name: stacked(values) for name, values in results.items()}
 
     def _needed(self) -> list[Node]:
         """The nodes between inputs and outputs, in execution order."""
@@ -161,12 +186,14 @@ class Interpreter:
         if weights:
             take_as_inputs(model)
         names = ({name: name for name in inputs}, {name: name for name in outputs})
-        return Model(model.SerializeToString(), weights), names
+        with _of_running():
+            return Model(model.SerializeToString(), weights), names
 
     def _segment(self, node: Node) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
         data = node.attrs["model"]
         assert isinstance(data, bytes)
-        model = Model(data)
+        with _of_running():
+            model = Model(data)
         # By position: a pass may have renamed what the node reads and makes.
         read = [name for name in node.inputs if name]
         made = [name for name in node.outputs if name]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from compiler import numerics
-from compiler.interpreter import Interpreter
+from compiler.interpreter import Interpreter, RunError
 from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
 from compiler.legality import why_not_analog, why_not_digital
 from compiler.numerics import Floats, Integers
@@ -150,11 +150,13 @@ class _Calibrator:
         return measured[:: self.stride] if self.stride > 1 else []
 
     def _reference(self) -> dict[str, Array] | None:
-        """The outputs of the float network on the samples, or None when it does not run on them."""
+        """The outputs of the float network on the samples, or None when it has no inputs or does not run on them."""
+        if not self.inputs.arrays:
+            return None
         few = {name: data[: self.samples] for name, data in self.inputs.arrays.items()}
         try:
             return self.follower.outputs(-1, few)
-        except Exception:
+        except RunError:
             return None
 
     # -- ranges
@@ -200,7 +202,7 @@ class _Calibrator:
         alive = {name: walk.values[name][: self.samples] for name in walk.alive_after(position)}
         try:
             found = self.follower.outputs(position, {**alive, output: values})
-        except Exception:  # an index beyond its table, say; ONNX Runtime's errors share no base
+        except RunError:  # an index beyond its table, say
             return BEYOND_MEASURE
         assert self.reference is not None
         return output_divergence(self.graph, self.reference, found)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.interpreter import Interpreter
+from compiler.interpreter import Interpreter, RunError
 from compiler.ir import DTYPE_BITS, Array, Graph, Node, Rewriter
 from compiler.ops import OWN, infer_types
 from compiler.target import Target
@@ -69,12 +69,11 @@ class FoldConstants(Pass):
         single = Graph("fold", (), outputs, (node,), graph.types, known, graph.domains)
         try:
             runner = Interpreter(single)
-            if (
-                runner.on_reference
-            ):  # it is lenient where a kernel refuses, such as an integer divided by 0
+            # The reference is lenient where a kernel refuses, such as an integer divided by 0.
+            if runner.on_reference:
                 return None
             results = runner.run({})
-        except Exception:
+        except RunError:
             return None
         return {name: np.asarray(results[name]) for name in outputs}
 

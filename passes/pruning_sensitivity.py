@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.interpreter import Interpreter
+from compiler.interpreter import Interpreter, RunError
 from compiler.ir import Array, Graph
 from passes.pruning_refit import refit
 from passes.pruning_saliency import SATURATED, Curve
@@ -72,7 +72,7 @@ def _run(graph: Graph, outputs: Sequence[str], samples: Mapping[str, Array]) -> 
     """The outputs; none when the graph cannot run on the samples (made-up ones may be out of its range)."""
     try:
         return Interpreter(graph, outputs=outputs).run_all(samples) if outputs else {}
-    except Exception:
+    except RunError:
         return {}
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from compiler.interpreter import Interpreter
+from compiler.interpreter import Interpreter, RunError, stacked
 from compiler.ir import Array, Graph, Node
 
 AHEAD_NODES = 256
@@ -105,7 +103,7 @@ def run_nodes(
         runner = Interpreter(part)
         if not inputs:
             single = runner.run({})
-            return {name: np.stack([np.asarray(single[name])] * count) for name in wanted}
+            return {name: stacked([single[name]] * count) for name in wanted}
         return runner.run_all({name: values[name] for name in inputs})
-    except Exception:
+    except RunError:
         return None
