@@ -10,6 +10,7 @@ from compiler.ir import DTYPE_BITS, OPSET, Array, Node
 from compiler.onnx_build import Builder
 from compiler.onnx_constants import has_negative_scale, is_dequantized_constant
 from compiler.onnx_segment import is_tensor
+from compiler.onnx_session import open_session
 from compiler.ops import attribute_protos
 
 LARGEST_BYTES = 16 << 20  # of one folded output
@@ -97,7 +98,6 @@ def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | Non
 
     Raises ModelError when the inputs are none that the operation takes.
     """
-    import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
     graph = onnx.GraphProto(name="fold", node=[proto])
@@ -107,23 +107,15 @@ def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | Non
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10
     )
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(model.SerializeToString())
         arrays = [np.array(value.numpy()) for value in session.run_with_ort_values(None, {})]
     except (runtime.InvalidArgument, runtime.RuntimeException) as error:
         raise ModelError(
             f"{proto.op_type} cannot be computed: {one_line(str(error).rpartition(' : ')[2])}",
             code="M004", node=proto.name,
         ) from error  # fmt: skip
-    except (
-        Exception
-    ):  # ONNX Runtime's errors share no base; what it has no kernel for is left to run time
+    except Exception:  # ONNX Runtime's errors share no base; what has no kernel is left to run time
         return None
     by_name = dict(zip((name for name in proto.output if name), arrays, strict=True))
     return [by_name.get(name, np.zeros(0)) for name in proto.output]

@@ -9,6 +9,7 @@ import onnx
 
 from compiler.ir import DTYPE_BITS, TensorType
 from compiler.onnx_build import Builder
+from compiler.onnx_session import open_session
 from compiler.ops import dtype_name, from_type_proto, type_proto
 
 
@@ -94,19 +95,9 @@ def _types_by_runtime(
     trial: onnx.ModelProto, types: Mapping[str, TensorType]
 ) -> dict[str, TensorType]:
     """What ONNX Runtime, which knows more domains, says of the outputs; nothing when it refuses the node."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(
-            trial.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except (
-        Exception
-    ):  # ONNX Runtime's errors share no base; without an answer the type stays unknown
+        session = open_session(trial.SerializeToString())
+    except Exception:  # ONNX Runtime's errors share no base; the type then stays unknown
         return {}
     found = {}
     for value in session.get_outputs():

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from compiler.onnx_session import open_session
 from compiler.reference_host import why_not_exchanged
-
-if TYPE_CHECKING:
-    import onnxruntime
-
-
-def session_options() -> onnxruntime.SessionOptions:
-    """Options that make ONNX Runtime exact and repeatable: no optimization, one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
 
 
 class RuntimeModel:
     """An ONNX model ready to run by ONNX Runtime."""
 
     def __init__(self, model: bytes) -> None:
-        import onnxruntime
-
-        self._session = onnxruntime.InferenceSession(
-            model, session_options(), providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(model)
         self.inputs = tuple(item.name for item in self._session.get_inputs())
         self.outputs = tuple(item.name for item in self._session.get_outputs())
 

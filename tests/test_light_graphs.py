@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import joulec
-from compiler.runtime_host import session_options
+from compiler.onnx_session import open_session
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 QUICK = ("light_squeezenet", "light_inception_v1")
@@ -36,8 +35,6 @@ def test_a_light_graph_gives_what_onnx_runtime_gives(name: str, tmp_path: Path) 
     inputs: Any = package.plan.inputs
     random = np.random.default_rng(0)
     feed = {port.name: random.random(port.shape, np.float32) for port in inputs}
-    session = onnxruntime.InferenceSession(
-        path, session_options(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(path)
     for found, wanted in zip(joulec.run(package, feed), session.run(None, feed), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)

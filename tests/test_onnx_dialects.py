@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 
 from compiler.errors import ModelError
 from compiler.interpreter import Interpreter
 from compiler.onnx_import import import_onnx
-from compiler.runtime_host import session_options
+from compiler.onnx_session import open_session
 from compiler.verify import verify
 
 Data = npt.NDArray[Any]
@@ -58,9 +57,7 @@ def one_node(
 
 
 def check(model: onnx.ModelProto, feed: dict[str, Data], ops: tuple[str, ...]) -> None:
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString())
     (wanted,) = session.run(None, feed)
     graph = import_onnx(model).graph
     verify(graph)
@@ -235,9 +232,7 @@ def test_weights_of_negative_scales_are_the_floats_they_stand_for() -> None:
     whole.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
     graph = import_onnx(whole).graph
     assert [node.op for node in graph] == ["MatMul"]
-    session = onnxruntime.InferenceSession(
-        whole.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(whole.SerializeToString())
     (wanted,) = session.run(None, feed)
     np.testing.assert_allclose(Interpreter(graph).run(feed)["z"], wanted, rtol=1e-5)
 

@@ -11,15 +11,14 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper, parser
 
 from compiler.errors import CompileError, ModelError, UsageError
 from compiler.interpreter import Interpreter
 from compiler.onnx_import import Imported, import_onnx
+from compiler.onnx_session import open_session
 from compiler.ops import dtype_name, dtype_number
-from compiler.runtime_host import session_options
 from compiler.verify import verify
 
 Data = npt.NDArray[Any]
@@ -66,9 +65,7 @@ def test_real_models_keep_their_numbers(file: str, models_folder: Path) -> None:
     graph = imported.graph
     verify(graph)
     feed = sample(imported)
-    session = onnxruntime.InferenceSession(
-        path, session_options(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(path)
     wanted = session.run(list(graph.outputs), feed)
     found = Interpreter(graph).run(feed)
     for name, data in zip(graph.outputs, wanted, strict=True):

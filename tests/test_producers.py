@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 import joulec
-from compiler.runtime_host import session_options
+from compiler.onnx_session import open_session
 from tests import producers as made
 
 Data = npt.NDArray[Any]
@@ -126,9 +125,7 @@ def judged(producer: Producer, model: onnx.ModelProto, samples: Mapping[str, Dat
     ((name, stacked),) = samples.items()
     parts = [stacked[i : i + 1] for i in range(len(stacked))]
     if producer.judge == "onnxruntime":
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-        )  # fmt: skip
+        session = open_session(model.SerializeToString())  # fmt: skip
         return np.concatenate([session.run(None, {name: part})[0] for part in parts])
     evaluator = ReferenceEvaluator(model, new_ops=[Quant, BipolarQuant])
     results: list[Any] = [evaluator.run(None, {name: part}) for part in parts]
