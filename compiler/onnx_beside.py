@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     import onnx
 
 INSIDE_BYTES = 256 << 20  # all constants of a model lie inside it up to this size together
-SMALL_BYTES = (
-    1 << 16
-)  # constants of up to this size do in any model: shapes, scales, what a kernel wants to know beforehand
+# Constants of up to this size lie inside in any model: shapes, scales, what a kernel wants to know beforehand.
+SMALL_BYTES = 1 << 16
 ALIGNMENT = 4096  # a page, so that external data can be mapped
 
 

@@ -33,12 +33,11 @@ MAX_DIVERGENCE = 0.02
 
 def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
     """What needs no data: fewer and plainer nodes to decide on. `calibrated` says whether real data will fix ranges that a model leaves open."""
+    dynamic = (UndoDynamicQuantization(),) if calibrated else ()
     return (
         EliminateDead(),  # first: nothing is spent on what nobody reads
         FoldConstants(),  # shapes and weights become constants that later passes can look at
-        *(
-            (UndoDynamicQuantization(),) if calibrated else ()
-        ),  # leaves floats, for all that follows
+        *dynamic,  # leaves floats, for all that follows
         WidenHalf(),  # before anything is folded into weights, so that it is folded in float32
         PoolMeans(),  # names what engines have, for the passes that look for it
         UnifyFormats(),  # 8 bits are the widest and the only format of activations from here on
@@ -81,8 +80,6 @@ def float_passes() -> tuple[Pass, ...]:
     """Everything that a compilation runs in which nothing is quantized; the result is the model's own, so no sum is rewritten."""
     return (
         EliminateDead(),  # first: nothing is spent on what nobody reads
-        LowerConvolution(
-            in_float=True
-        ),  # one form meets an array that computes in floats, where there is one
+        LowerConvolution(in_float=True),  # one form meets an array that computes in floats, if any
         PlaceInFloat(),  # last: no format has to be chosen, so nothing has to be measured
     )

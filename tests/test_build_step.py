@@ -59,9 +59,8 @@ def rebuilds_once(build: Callable[[], str], chip: Path, ran: Callable[[str], boo
     later = plan.stat().st_mtime + 5  # after the plan, however long the machine took to make it
     os.utime(chip, (later, later))
     assert ran(build())
-    os.utime(
-        plan, (later + 5, later + 5)
-    )  # the file system's clock may be coarser than the touch above
+    # The file system's clock may be coarser than the touch above.
+    os.utime(plan, (later + 5, later + 5))
     assert not ran(build())
 
 

@@ -286,9 +286,8 @@ def test_a_value_lies_as_near_as_its_size_allows() -> None:
 def test_weights_lie_in_the_second_memory_while_they_fit() -> None:
     assert weight_home(0, 524288, DIANA) == "l2"
     assert weight_home(1, 524288, DIANA) == "off_chip"
-    assert (
-        weight_home(10**9, 10**9, TILE16) == "sram"
-    )  # the only one: whether it fits is the plan's business
+    # The only one: whether it fits is the plan's business.
+    assert weight_home(10**9, 10**9, TILE16) == "sram"
 
 
 def test_a_move_pays_both_ends_and_waits_for_the_slower() -> None:

@@ -107,9 +107,8 @@ h: float32[1, 2, 8, 8] = Sigmoid(x)
 
 
 def test_twice_the_nodes_take_about_twice_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        passes.calibrate, "MOST_RUNS", 1000
-    )  # as in a long model: most are estimated
+    # As in a long model, most divergences are estimated.
+    monkeypatch.setattr(passes.calibrate, "MOST_RUNS", 1000)
     compile_seconds(chain(4))  # the imports
     shorter, longer = (min(compile_seconds(chain(n)) for _ in range(2)) for n in (150, 300))
     assert longer < 3 * shorter

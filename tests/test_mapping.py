@@ -112,9 +112,8 @@ def test_a_resnet_layer_on_diana() -> None:
     assert layout.describe() == "576x64 x 3 digits: 1 tile of 1152x512, 19 % used"
 
 
-@given(
-    st.integers(1, 5), st.integers(1, 100), st.integers(1, 100), st.integers(1, 2)
-)  # groups, rows, columns, digits
+# Groups, rows, columns, digits.
+@given(st.integers(1, 5), st.integers(1, 100), st.integers(1, 100), st.integers(1, 2))
 def test_a_layout_holds_every_weight_and_no_tile_is_empty(
     groups: int, rows: int, columns: int, digits: int
 ) -> None:
