@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir import Graph, Node, Rewriter
+from compiler.ops import STANDARD_PRODUCTS
 from compiler.target import Target
 from passes.base import Pass
 from passes.products import is_column_bias, real_constant
@@ -55,10 +56,7 @@ def _fold_once(graph: Graph) -> Graph:
 
 def _follower(node: Node, graph: Graph) -> Node | None:
     """The affine node that alone reads a product of constant weights."""
-    if (
-        node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul")
-        or node.inputs[1] not in graph.constants
-    ):
+    if node.op not in STANDARD_PRODUCTS or node.inputs[1] not in graph.constants:
         return None
     if len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] not in graph.constants:
         return None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Graph, Node, Rewriter
+from compiler.ir import Array, Graph, Node, Rewriter
+from compiler.ops import STANDARD_PRODUCTS
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 from passes.narrow_formats import dequantized
 from passes.products import why_not_product
 
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 SMALL = 1 << 16  # elements
 
 
@@ -35,13 +36,12 @@ class FoldDequantized(Pass):
             name
             for node in graph
             if node.op == "BatchNormalization"
-            or (node.op in PRODUCTS and not why_not_product(node, graph))
+            or (node.op in STANDARD_PRODUCTS and not why_not_product(node, graph))
             for name in node.inputs[1:]
         }
         rewriter = Rewriter(graph, fate="folded")
         for node in graph:
-            is_wanted = bool(wanted.intersection(node.outputs)) or _is_small(node, graph)
-            data = _folded(node, graph) if is_wanted else None
+            data = _folded(node, graph, wanted) if node.op == "DequantizeLinear" else None
             if data is None:
                 rewriter.keep(node)
             else:
@@ -49,15 +49,12 @@ class FoldDequantized(Pass):
         return eliminate(rewriter.finish())
 
 
-def _is_small(node: Node, graph: Graph) -> bool:
-    kind = graph.types[node.outputs[0]]
-    return kind.is_static and kind.elements <= SMALL
-
-
-def _folded(node: Node, graph: Graph) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+def _folded(node: Node, graph: Graph, wanted: Collection[str]) -> Array | None:
+    """The floats of a DequantizeLinear, or None where it shall run."""
     value = node.outputs[0]
-    if node.op != "DequantizeLinear" or value in graph.outputs:
+    kind = graph.types[value]
+    is_small = kind.is_static and kind.elements <= SMALL
+    if value in graph.outputs or kind.dtype != "float32" or not (is_small or value in wanted):
         return None
-    dtype = graph.types[value].dtype
-    real = dequantized(node, graph) if dtype == "float32" else None
+    real = dequantized(node, graph)
     return None if real is None else real.astype(np.float32)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from compiler.ir import Array, Attribute, Graph, Node, Rewriter, TensorType
+from compiler.ops import STANDARD_PRODUCTS
 from compiler.target import Target
 from passes.base import Pass
 from passes.fold_batchnorm import affine_of
@@ -51,7 +52,7 @@ class LowerConvolution(Pass):
 
 
 def _is_float_product(node: Node, graph: Graph) -> bool:
-    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    if node.op not in STANDARD_PRODUCTS:
         return False
     weights = graph.constant(node.inputs[1])
     if weights is None or weights.dtype != np.float32:

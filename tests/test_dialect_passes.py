@@ -16,6 +16,18 @@ from passes.widen_half import WidenHalf
 from tests.test_passes import TILE16, after, stays
 
 
+def test_a_node_without_its_first_output_stays() -> None:
+    """ONNX's recurrent layers may leave out the values of all steps and give the last alone."""
+    text = """\
+graph g(x: float32[2, 1, 1]) -> (y)
+w: float32[1, 1, 1] = const [0.5]
+r: float32[1, 1, 1] = const [-1.0]
+"", y: float32[1, 1, 1] = RNN(x, w, r) hidden_size=1 from (RNN_0)
+ledger (RNN_0)
+"""
+    assert stays(FoldDequantized(), text)
+
+
 def test_a_dynamically_quantized_layer_is_a_product_of_floats() -> None:
     before = """\
 graph g(x: float32[1, 2]) -> (y)
