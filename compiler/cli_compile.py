@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compiler.choices import Objective, Precision, PruneMethod, Weights
 from compiler.cli_words import (
     LONGEST_S,
     Binds,
@@ -74,7 +75,7 @@ def compile_command(
     seed: Annotated[int, typer.Option(help="For inputs that are made up.")] = DEFAULT.seed,
     bind: Binds = None,
     objective: Annotated[
-        Literal["energy", "latency", "edp"],
+        Objective,
         typer.Option(help="What shall be least; edp is energy times latency."),
     ] = DEFAULT.objective,
     max_divergence: Annotated[
@@ -84,12 +85,12 @@ def compile_command(
         ),
     ] = DEFAULT.max_divergence,
     weights: Annotated[
-        Literal["auto", "resident", "reload"],
+        Weights,
         typer.Option(help="Whether weights stay in the engines or are loaded in each inference."),
     ] = DEFAULT.weights,
     place: Places = None,
     precision: Annotated[
-        Literal["integer", "float"],
+        Precision,
         typer.Option(
             help="float: nothing is quantized, and what no engine computes in floats runs on the host."
         ),
@@ -98,7 +99,7 @@ def compile_command(
         float, typer.Option(metavar="SHARE", help="The share of MACs to remove, from 0 to 1.")
     ] = DEFAULT.prune,
     prune_method: Annotated[
-        Literal["second-order", "magnitude"],
+        PruneMethod,
         typer.Option(help="How channels to remove are chosen."),
     ] = DEFAULT.prune_method,
     max_energy_uj: Annotated[
@@ -198,7 +199,7 @@ def compile_command(
         raise GateError("; ".join(broken), hint="no package was written")
 
 
-def stages(precision: Literal["integer", "float"]) -> int:
+def stages(precision: Precision) -> int:
     """How many stages a compilation reports; it takes the import of every pass, so not where nothing is compiled."""
     from passes.calibration_inputs import CalibrationInputs
     from passes.pipeline import clean_passes, compile_passes, float_passes

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_type_hints
+from typing import TYPE_CHECKING, get_type_hints
+
+from compiler.choices import MAX_NODES, MAX_TENSOR_BYTES, Objective, Precision, PruneMethod, Weights
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -32,14 +34,14 @@ class Options:
     calibration_samples: int = 128
     seed: int = 0
     prune: float = 0.0
-    prune_method: Literal["second-order", "magnitude"] = "second-order"
-    objective: Literal["energy", "latency", "edp"] = "energy"
+    prune_method: PruneMethod = "second-order"
+    objective: Objective = "energy"
     max_divergence: float | None = None
-    weights: Literal["auto", "resident", "reload"] = "auto"
+    weights: Weights = "auto"
     place: tuple[tuple[str, str], ...] = ()
-    max_nodes: int = 1_000_000
-    max_tensor_bytes: int = 8 << 30
-    precision: Literal["integer", "float"] = "integer"
+    max_nodes: int = MAX_NODES
+    max_tensor_bytes: int = MAX_TENSOR_BYTES
+    precision: Precision = "integer"
 
 
 def check_options(options: Options) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from compiler.choices import MAX_NODES, MAX_TENSOR_BYTES
 from compiler.errors import ModelError
 from compiler.ir import Array, Graph, TensorType
 from compiler.onnx_branch import taken_branch
@@ -43,8 +44,8 @@ def import_onnx(
     model: str | Path | bytes | onnx.ModelProto,
     bind: Mapping[str, int] | None = None,
     *,
-    max_nodes: int = 1_000_000,
-    max_tensor_bytes: int = 8 << 30,
+    max_nodes: int = MAX_NODES,
+    max_tensor_bytes: int = MAX_TENSOR_BYTES,
     keep_quantized: bool = False,
 ) -> Imported:
     """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS.

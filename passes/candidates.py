@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
+from compiler.choices import Weights
 from compiler.cost.memory import weight_home
 from compiler.cost.node import (
     conversion_cost,
@@ -32,7 +33,6 @@ from compiler.mapping import (
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target
 
-Weights = Literal["auto", "resident", "reload"]
 Place: TypeAlias = tuple[tuple[str, str], ...]  # (pattern of node names, engine)
 
 

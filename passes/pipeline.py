@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from compiler.choices import Objective, PruneMethod, Weights
 from passes.base import Pass
 from passes.calibrate import Calibrate
 from passes.calibration_inputs import CalibrationInputs
@@ -17,7 +16,7 @@ from passes.move_quantization import MoveQuantization
 from passes.narrow_formats import NarrowFormats
 from passes.normalize_quantization import NormalizeQuantization
 from passes.pad_to_tiles import PadToTiles
-from passes.partition import Partition
+from passes.partition import MAX_DIVERGENCE, Partition
 from passes.place_in_float import PlaceInFloat
 from passes.pool_means import PoolMeans
 from passes.prune import Prune
@@ -25,10 +24,6 @@ from passes.quantize import Quantize
 from passes.undo_dynamic_quantization import UndoDynamicQuantization
 from passes.unify_formats import UnifyFormats
 from passes.widen_half import WidenHalf
-
-# The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
-# 0.02 to 0.04 about 2.
-MAX_DIVERGENCE = 0.02
 
 
 def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
@@ -53,10 +48,10 @@ def compile_passes(
     inputs: CalibrationInputs,
     *,
     prune_share: float = 0.0,
-    prune_method: Literal["second-order", "magnitude"] = "second-order",
-    objective: Literal["energy", "latency", "edp"] = "energy",
+    prune_method: PruneMethod = "second-order",
+    objective: Objective = "energy",
     max_divergence: float | None = None,
-    weights: Literal["auto", "resident", "reload"] = "auto",
+    weights: Weights = "auto",
     place: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Pass, ...]:
     """Everything that makes a clean graph a placed one in the formats of its engines.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from compiler.choices import PruneMethod
 from compiler.errors import UsageError
 from compiler.ir import Array, Graph
 from compiler.ops import macs
@@ -43,7 +44,7 @@ class Prune(Pass):
 
     share: float = 0.0
     inputs: CalibrationInputs | None = None
-    method: Literal["second-order", "magnitude"] = "second-order"
+    method: PruneMethod = "second-order"
     group: int | None = None
     refit: bool = True
 

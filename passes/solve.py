@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler.choices import Objective
 from compiler.ir import PartitionSummary
 from passes.assignment import Assignment
 from passes.candidates import Crossing, Problem
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import highspy
 
 Values: TypeAlias = npt.NDArray[np.float64]
-Objective: TypeAlias = Literal["energy", "latency", "edp"]
 MOST_NODES = 20_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
 MANY_NODES = 1000  # beyond which the program is first tried without whole numbers
 MOST_WEIGHTINGS = 40  # solves for the energy-delay product

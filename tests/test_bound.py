@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ import pytest
 
 import joulec
 from backends.report_facts import bound_of
+from compiler.choices import Objective, Weights
 from compiler.cost.bound import lower_bound
 from compiler.cost.bound_values import engines_for
 from compiler.ir import Alternative, Placement
@@ -160,8 +161,8 @@ def plan_of(model: Path | onnx.ModelProto, chip: str, options: joulec.Options) -
 
 def random_options(random: np.random.Generator) -> joulec.Options:
     """Whatever a compilation can be asked for that changes what runs where."""
-    objectives: tuple[Literal["energy", "latency", "edp"], ...] = ("energy", "latency", "edp")
-    weights: tuple[Literal["auto", "resident", "reload"], ...] = ("auto", "resident", "reload")
+    objectives: tuple[Objective, ...] = ("energy", "latency", "edp")
+    weights: tuple[Weights, ...] = ("auto", "resident", "reload")
     in_floats = random.random() < 0.1
     return joulec.Options(
         objective=objectives[int(random.integers(3))],

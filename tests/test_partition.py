@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler.choices import Objective
 from compiler.cost.bound import lower_bound
 from compiler.cost.step import StepCost
 from compiler.errors import CapacityError, UsageError
@@ -27,7 +28,7 @@ from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.pipeline import clean_passes
-from passes.solve import Objective, Solution, solve
+from passes.solve import Solution, solve
 from tests.chips import on_chips
 
 OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")

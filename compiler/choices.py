@@ -1,0 +1,13 @@
+"""What a compilation may be asked for in words, and the limits it has when nobody asks."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Objective: TypeAlias = Literal["energy", "latency", "edp"]  # edp: energy times latency
+Weights: TypeAlias = Literal["auto", "resident", "reload"]
+PruneMethod: TypeAlias = Literal["second-order", "magnitude"]
+Precision: TypeAlias = Literal["integer", "float"]
+
+MAX_NODES = 1_000_000
+MAX_TENSOR_BYTES = 8 << 30
