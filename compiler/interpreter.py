@@ -26,7 +26,7 @@ def _of_running() -> Iterator[None]:
     """Tells whatever a model's run raises as a RunError: neither ONNX Runtime's errors nor the reference evaluator's share a base."""
     try:
         yield
-    except (MemoryError, ImportError):
+    except MemoryError:
         raise
     except Exception as error:
         raise RunError(one_line(str(error))) from error
@@ -133,7 +133,9 @@ class Interpreter:
         raise RunError(f"nothing says what {name!r} is")
 
     def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
-        """Many samples: arrays with a leading sample axis, [S, *shape] in and out. RunError where samples' results differ in size."""
+        """Many samples: [S, *shape] in and out. RunError where there are none, or where their results differ in size."""
+        if not samples:
+            raise RunError("there are no samples to run")
         count = len(next(iter(samples.values())))
         results: dict[str, list[Array]] = {name: [] for name in self.outputs}
         for index in range(count):

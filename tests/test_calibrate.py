@@ -190,6 +190,22 @@ z: float32[2, 2] = Relu(x)
     assert found.divergence == {}
 
 
+def test_without_inputs_there_is_nothing_to_measure() -> None:
+    found = calibrate("graph net() -> (y)\ny: float32[2] = RandomNormal() shape=[2]\n")
+    assert (found.ranges, found.divergence) == ({}, {})
+
+
+def test_a_fault_of_ours_is_not_taken_for_samples_out_of_range(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr("compiler.interpreter.export_nodes", broken)
+    with pytest.raises(KeyError, match="a fault"):
+        calibrate(NETWORK)
+
+
 def test_a_clipped_range_is_of_plain_floats() -> None:
     values = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
     low, high = clipped_range(np.append(values, np.float32(8.0)))
