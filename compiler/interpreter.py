@@ -184,7 +184,9 @@ class Interpreter:
             return self._segment(nodes[0])
         weights: dict[str, Array] = {}
         told = values_judged(nodes)
-        model = export_nodes(self.graph, nodes, inputs, outputs, beside=weights, told=told)
+        model = export_nodes(
+            self.graph, nodes, inputs, outputs, beside=weights, in_memory=True, told=told
+        )
         if weights:
             take_as_inputs(model)
         names = ({name: name for name in inputs}, {name: name for name in outputs})

@@ -18,15 +18,16 @@ from compiler.plan_payload import Payload
 if TYPE_CHECKING:
     import onnx
 
-INSIDE_BYTES = 256 << 20  # all constants of a model lie inside it up to this size together
+# All constants lie inside a model up to this size together: of one in a package, and of one that runs in memory, which copies them.
+INSIDE_BYTES, COPIED_BYTES = 256 << 20, 4 << 20
 # Constants of up to this size lie inside in any model: shapes, scales, what a kernel wants to know beforehand.
 SMALL_BYTES = 1 << 16
 ALIGNMENT = 4096  # a page, so that external data can be mapped
 
 
-def is_large(constants: Iterable[Array]) -> bool:
-    """Whether a model of these constants keeps the larger ones beside it."""
-    return sum(data.nbytes for data in constants) > INSIDE_BYTES
+def is_large(constants: Iterable[Array], *, in_memory: bool = False) -> bool:
+    """Whether a model of these constants, which is written to a package or runs in memory, keeps the larger ones beside it."""
+    return sum(data.nbytes for data in constants) > (COPIED_BYTES if in_memory else INSIDE_BYTES)
 
 
 def may_lie_beside(data: Array) -> bool:

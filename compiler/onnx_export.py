@@ -43,13 +43,14 @@ def export_nodes(
     *,
     annotate: bool = False,
     beside: dict[str, Array] | None = None,
+    in_memory: bool = False,
     told: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Some nodes of a graph, in execution order, as a model with the given inputs and outputs.
 
     `told` are the values in between whose types the model tells as well.
-    Where `beside` is given and the constants are large in all (compiler.onnx_beside), the larger ones are put there and have a stand-in
-    in the model.
+    Where `beside` is given and the constants are large in all (compiler.onnx_beside; `in_memory` says that the model is to run, not to be
+    written), the larger ones are put there and have a stand-in in the model.
     """
     import onnx
     from onnx import helper
@@ -58,7 +59,7 @@ def export_nodes(
     if beside is not None:
         read = dict.fromkeys(name for node in nodes for name in node.inputs)
         constants = (graph.constants[name] for name in read if name in graph.constants)
-        beside = beside if is_large(constants) else None
+        beside = beside if is_large(constants, in_memory=in_memory) else None
     writer = Writer(graph, beside)
     for node in nodes:
         start = len(writer.protos)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from compiler.numerics import Floats, code_range, row_tiles
 from compiler.slices import Cut, Slice
 from compiler.target import Analog
-from passes.layer_data import Doubles
+from passes.layer_data import Doubles, spread
 from passes.rounding import Int8s
 
 GAIN_PATCHES = 640  # enough to choose a converter's range
@@ -55,7 +55,7 @@ def choose_gain(
     """
     digits, columns = len(factors), targets.shape[2]
     groups = targets.shape[0]
-    thin = slice(None, None, max(1, targets.shape[1] // GAIN_PATCHES))
+    thin = spread(targets.shape[1], GAIN_PATCHES)
     parts = list(bitline_sums(steps[:, thin], cells, engine.rows.value, cut))
     row_count = 1 + max(sums.tile for sums in parts)
     total = np.zeros(targets[:, thin].shape, np.float32)

@@ -14,7 +14,8 @@ from compiler.slices import Cut
 from compiler.target import Analog
 from passes.converter_range import bitline_sums, choose_gain, clipped_least_squares
 from passes.layer_data import Doubles, LayerData, real_weights
-from passes.rounding import Int8s, Moments, best_scale, coarse_integers, on_grid, sweep
+from passes.moments import InputMoments, Moments
+from passes.rounding import Int8s, best_scale, coarse_integers, on_grid, sweep
 
 
 @dataclass(frozen=True)
@@ -26,35 +27,35 @@ class IntegerWeights:
     bias: npt.NDArray[np.int32]
 
 
-FIT_WEIGHTS = (
-    1 << 24
-)  # of a layer that are fitted at once: in float64, a few times over, they take a gigabyte
+# Of a layer that are fitted at once: in float64, a few times over, the ones take 200 MB, the others stay in the caches.
+FIT_WEIGHTS, FIT_WEIGHTS_ALONE = 1 << 22, 1 << 18
 
 
 def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> IntegerWeights:
     """Int8 weights with one scale a column. The columns of a large layer are fitted one block after the other."""
     groups, rows, columns = graph.types[node.inputs[1]].sizes
-    width = max(1, FIT_WEIGHTS // (groups * rows))
-    if columns <= width:
-        return _fit_columns(data, real_weights(node, graph), inputs)
-    parts = []
+    seen = InputMoments.of(data.patches)
+    most = FIT_WEIGHTS_ALONE if seen.is_diagonal else FIT_WEIGHTS
+    width = max(1, most // (groups * rows))
+    weights = np.empty((groups, rows, columns), np.int8)
+    scale = np.empty((groups, columns), np.float32)
+    bias = np.empty((groups, columns), np.int32)
     for start in range(0, columns, width):
         block = slice(start, start + width)
-        seen = LayerData(data.patches, data.targets[..., block])
-        parts.append(_fit_columns(seen, real_weights(node, graph, block), inputs))
-    return IntegerWeights(
-        np.concatenate([part.weights for part in parts], axis=2),
-        np.concatenate([part.scale.reshape(groups, -1) for part in parts], axis=1).reshape(-1),
-        np.concatenate([part.bias.reshape(groups, -1) for part in parts], axis=1).reshape(-1),
+        original = real_weights(node, graph, block)
+        moments = Moments.of(seen, data.targets[..., block], original)
+        weights[..., block], scale[:, block], bias[:, block] = _fit_columns(moments, inputs)
+    return IntegerWeights(weights, scale.reshape(-1), bias.reshape(-1))
+
+
+def _fit_columns(moments: Moments, inputs: Quant) -> tuple[Int8s, Floats, npt.NDArray[np.int32]]:
+    """Some columns' weights [G,R,K], scale and bias [G,K]: the model's own integers where it has such."""
+    given = on_grid(moments.original, 127)
+    scale = (
+        (best_scale(moments.weights, moments.inputs.power, 127) if given is None else given[1])
+        .astype(np.float32)
+        .astype(np.float64)
     )
-
-
-def _fit_columns(data: LayerData, original: Doubles, inputs: Quant) -> IntegerWeights:
-    """Some columns' weights: the model's own integers where it has such."""
-    moments = Moments.of(data, original)
-    given = on_grid(original, 127)
-    scale = best_scale(moments.weights, moments.power, 127) if given is None else given[1]
-    scale = scale.astype(np.float32).astype(np.float64)
     # A column that is (nearly) zero still needs a scale its bias can be told in.
     floor = np.abs(moments.mean_out).max(axis=1, keepdims=True) / (inputs.scale[0] * (1 << 30))
     wide = np.maximum(np.maximum(scale, floor), 1e-20).astype(np.float32).astype(np.float64)
@@ -62,14 +63,12 @@ def _fit_columns(data: LayerData, original: Doubles, inputs: Quant) -> IntegerWe
         integers = given[0]
     else:
         scale, integers = wide, sweep(moments, wide, 127)
-    real = integers * scale[:, None, :]
-    fitted = moments.mean_out - np.einsum("gr,grk->gk", moments.mean_in, real)
-    unit = np.float32(inputs.scale[0]) * scale.astype(np.float32).reshape(-1)
+    steps = np.matmul(moments.inputs.mean[:, None, :], integers.astype(np.float64))[:, 0]
+    fitted = moments.mean_out - steps * scale
+    unit = np.float64(np.float32(inputs.scale[0]) * scale.astype(np.float32))
     limit = float((1 << 31) - 1)
-    steps = np.clip(np.rint(fitted.reshape(-1) / unit.astype(np.float64)), -limit, limit)
-    return IntegerWeights(
-        integers, scale.astype(np.float32).reshape(-1), steps.astype(np.int64).astype(np.int32)
-    )
+    bias = np.clip(np.rint(fitted / unit), -limit, limit).astype(np.int64).astype(np.int32)
+    return integers, scale.astype(np.float32), bias
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def shifted(quant: Quant, shift: float) -> Quant:
     return Quant(quant.bits, True, (step,), (point,))
 
 
-FEWEST_PATCHES = 2048  # that a scale and a bias are fitted to
+FEWEST_PATCHES, MOST_PATCHES = 2048, 4096  # that a scale and a bias are fitted to
 SHIFTS = (0.0, 1.0, 2.0)  # of the mean input: where the rows' zero may lie
 
 
@@ -135,7 +134,8 @@ def analog_layer(
     original = real_weights(node, graph)
     plain = analog_input(values, engine.input_bits.value)
     rounded = numerics.dequantize(numerics.quantize(data.patches, plain), plain)
-    return AnalogLayer(data, plain, Moments.of(LayerData(rounded, data.targets), original))
+    moments = Moments.of(InputMoments.of(rounded), data.targets, original)
+    return AnalogLayer(data, plain, moments)
 
 
 def fit_analog(layer: AnalogLayer, node: Node, digits: int, engine: Analog) -> AnalogWeights:
@@ -166,7 +166,7 @@ def _converted(
     digits = len(cells)
     cut = input_cut(engine, digits)
     factors = np.asarray(slices.digit_factors(engine.cell_levels.value, digits), np.float64)
-    data = data.thinned(max(FEWEST_PATCHES, data.patches.shape[1] // len(cut.slices)))
+    data = data.thinned(max(FEWEST_PATCHES, MOST_PATCHES // len(cut.slices)))
     steps = numerics.quantize(data.patches, inputs).astype(np.float32)
     bounds = (node.number("minimum", -np.inf), node.number("maximum", np.inf))
     chosen = choose_gain(steps, cells, factors, cut, data.targets, bounds, engine)

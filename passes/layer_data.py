@@ -16,7 +16,7 @@ from compiler.numerics import Floats, Window
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
 ALL = slice(None)
-MOST_PATCHES = 16384
+MOST_PATCHES = 8192
 MOST_ELEMENTS = 40_000_000  # patches * rows * groups kept for one layer
 
 
@@ -28,11 +28,11 @@ class LayerData:
     targets: Floats
 
     def thinned(self, most: int) -> LayerData:
-        """The same with at most about `most` patches, evenly spread."""
-        every = max(1, self.patches.shape[1] // most)
-        if every == 1:
+        """The same with at most `most` patches, evenly spread."""
+        if self.patches.shape[1] <= most:
             return self
-        return LayerData(self.patches[:, ::every], self.targets[:, ::every])
+        kept = spread(self.patches.shape[1], most)
+        return LayerData(self.patches[:, kept], self.targets[:, kept])
 
 
 def real_weights(node: Node, graph: Graph, columns: slice = ALL) -> Doubles:
@@ -78,8 +78,8 @@ def layer_patches(values: npt.NDArray[np.floating], node: Node, groups: int) -> 
     for sample in range(len(merged)):
         inside = keep[(keep >= sample * positions) & (keep < (sample + 1) * positions)]
         if inside.size:
-            spread = numerics.patches(merged[sample : sample + 1], window)
-            flat = spread.reshape(groups, rows, positions)
+            rows_of = numerics.patches(merged[sample : sample + 1], window)
+            flat = rows_of.reshape(groups, rows, positions)
             parts.append(flat[:, :, inside - sample * positions].transpose(0, 2, 1))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -95,11 +95,24 @@ def _output_sizes(sizes: tuple[int, ...], window: Window) -> list[int]:
 
 
 def _thinned(count: int, width: int) -> npt.NDArray[np.int64]:
-    """Evenly spread indices: at most MOST_PATCHES, fewer for wide layers (1024 at least)."""
-    most = max(1024, min(MOST_PATCHES, MOST_ELEMENTS // max(1, width)))
+    """The patches kept of `count`: at most MOST_PATCHES, fewer for wide layers (1024 at least)."""
+    return spread(count, max(1024, min(MOST_PATCHES, MOST_ELEMENTS // max(1, width))))
+
+
+GOLDEN = (
+    5**0.5 - 1
+) / 2  # the ratio whose multiples, less their whole parts, are the most evenly spread
+
+
+def spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """At most `most` indices below `count`, in order: one in each of as many equal parts, never at the same place of it.
+
+    At equal distances they would fall on the same columns of an image again and again.
+    """
     if count <= most:
         return np.arange(count)
-    return (np.arange(most) * (count / most)).astype(np.int64)
+    parts = np.arange(most)
+    return ((parts + parts * GOLDEN % 1) * (count / most)).astype(np.int64)
 
 
 def layer_outputs(patches: Floats, node: Node, graph: Graph) -> Floats:

@@ -15,11 +15,19 @@ from compiler.ir import Graph, Quant, TensorType
 from compiler.slices import digit_factors
 from compiler.target import Analog, load_target
 from compiler.text import from_text
-from passes import fit
+from passes import fit, rounding
 from passes.engine_nodes import analog_constants, analog_node, integer_constants
 from passes.fit import AnalogWeights, analog_input, analog_layer, fit_analog, fit_integer
-from passes.layer_data import LayerData, layer_outputs, layer_patches, real_bias, real_weights
-from passes.rounding import Moments, best_scale, coarse_integers, on_grid, sweep
+from passes.layer_data import (
+    LayerData,
+    layer_outputs,
+    layer_patches,
+    real_bias,
+    real_weights,
+    spread,
+)
+from passes.moments import InputMoments, Moments
+from passes.rounding import best_scale, coarse_integers, on_grid, sweep
 
 Doubles = npt.NDArray[np.float64]
 
@@ -52,13 +60,17 @@ def fitted_to(
     return fit_analog(analog_layer(data, values, node, graph, engine), node, digits, engine)
 
 
+def moments_of(data: LayerData, original: Doubles) -> Moments:
+    return Moments.of(InputMoments.of(data.patches), data.targets, original)
+
+
 def output_error(moments: Moments, integers: npt.NDArray[np.int8], scale: Doubles) -> Doubles:
     """What rounding adds to the outputs' variance, by column: (w - q s)' H (w - q s)."""
     lost = moments.weights - integers * scale[:, None, :]
-    return np.asarray(np.einsum("grk,grs,gsk->gk", lost, moments.gram, lost))
+    return np.asarray(np.einsum("grk,grs,gsk->gk", lost, moments.inputs.damped, lost))
 
 
-def nearest(moments: Moments, scale: Doubles, reach: int) -> npt.NDArray[np.int8]:
+def rounded_alone(moments: Moments, scale: Doubles, reach: int) -> npt.NDArray[np.int8]:
     rounded = np.clip(np.rint(moments.weights / scale[:, None, :]), -reach, reach)
     return rounded.astype(np.int8)
 
@@ -101,9 +113,9 @@ def test_the_moments_give_the_weights_back() -> None:
     graph = dense(6, 4)
     _, data = layer(graph)
     original = real_weights(graph.nodes[0], graph)
-    np.testing.assert_allclose(Moments.of(data, original).weights, original, atol=1e-4)
+    np.testing.assert_allclose(moments_of(data, original).weights, original, atol=1e-4)
     blind = LayerData(np.zeros_like(data.patches), np.zeros_like(data.targets))
-    np.testing.assert_allclose(Moments.of(blind, original).weights, original)
+    np.testing.assert_allclose(moments_of(blind, original).weights, original)
 
 
 @pytest.mark.parametrize("reach", [1, 4, 13, 127])
@@ -111,18 +123,89 @@ def test_the_moments_give_the_weights_back() -> None:
 def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
     graph = dense(24, 8)
     _, data = layer(graph, seed=seed)
-    moments = Moments.of(data, real_weights(graph.nodes[0], graph))
-    scale = best_scale(moments.weights, moments.power, reach)
+    moments = moments_of(data, real_weights(graph.nodes[0], graph))
+    scale = best_scale(moments.weights, moments.inputs.power, reach)
     swept = output_error(moments, sweep(moments, scale, reach), scale).sum()
-    plain = output_error(moments, nearest(moments, scale, reach), scale).sum()
+    plain = output_error(moments, rounded_alone(moments, scale, reach), scale).sum()
     assert swept < plain
 
 
 def test_on_uncorrelated_inputs_the_sweep_is_rounding_to_the_nearest() -> None:
     weights = np.random.default_rng(0).standard_normal((1, 6, 3))
-    moments = Moments(np.eye(6)[None], weights, np.zeros((1, 6)), np.zeros((1, 3)), weights)
+    inputs = InputMoments(np.zeros((1, 0, 6)), np.zeros((1, 6)), np.eye(6)[None])
+    moments = Moments(inputs, weights, np.zeros((1, 3)), weights)
     scale = np.full((1, 3), 0.1)
-    assert np.array_equal(sweep(moments, scale, 20), nearest(moments, scale, 20))
+    assert np.array_equal(sweep(moments, scale, 20), rounded_alone(moments, scale, 20))
+
+
+def test_the_sweep_by_blocks_is_the_sweep_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is the descent that follows it; 150 rows make three blocks, the last of them short."""
+    graph = dense(150, 8)
+    _, data = layer(graph)
+    moments = moments_of(data, real_weights(graph.nodes[0], graph))
+    scale = best_scale(moments.weights, moments.inputs.power, 13)
+    found = sweep(moments, scale, 13), coarse_integers(moments, 1)
+    monkeypatch.setattr(rounding, "BLOCK_ROWS", 1)
+    for blocks, rows in zip(
+        found, (sweep(moments, scale, 13), coarse_integers(moments, 1)), strict=True
+    ):
+        assert np.array_equal(blocks, rows)
+
+
+def test_the_sweep_walks_the_factor_of_the_inverse() -> None:
+    """U' U is the inverse of the Gram matrix; 200 rows are inverted in several blocks."""
+    patches = np.random.default_rng(0).standard_normal((2, 300, 200)).astype(np.float32)
+    inputs = InputMoments.of(patches)
+    product = inputs.upper.swapaxes(1, 2) @ inputs.upper @ inputs.damped
+    np.testing.assert_allclose(product, np.broadcast_to(np.eye(200), (2, 200, 200)), atol=1e-9)
+    assert not np.tril(inputs.upper, -1).any()
+
+
+def test_of_many_rows_that_few_patches_see_only_the_power_is_known() -> None:
+    """One patch fewer than rows, beyond the rows where it matters; their weights are rounded one by one."""
+    random = np.random.default_rng(0)
+    patches = random.standard_normal((1, 1100, 1100)).astype(np.float32)
+    assert not InputMoments.of(patches[..., :1024]).is_diagonal
+    assert not InputMoments.of(patches).is_diagonal
+    few = InputMoments.of(patches[:, :-1])
+    assert few.is_diagonal
+    variance = patches[:, :-1].var(axis=1, dtype=np.float64)[:, :, None]
+    np.testing.assert_allclose(few.power, variance + 0.1 * variance.mean(), rtol=1e-6)
+    weights = random.standard_normal((1, 1100, 3))
+    targets = random.standard_normal((1, 1099, 3)).astype(np.float32)
+    moments = Moments.of(few, targets, weights)
+    assert moments.weights is weights
+    scale = np.full((1, 3), 0.1)
+    assert np.array_equal(sweep(moments, scale, 20), rounded_alone(moments, scale, 20))
+
+
+def test_the_scale_of_many_weights_is_as_good_as_the_best_that_was_tried() -> None:
+    """Found from the weights beyond reach alone; where the tails are long clipping pays."""
+    random = np.random.default_rng(0)
+    weights = np.concatenate(
+        (random.standard_normal((1, 8192, 3)), random.laplace(size=(1, 8192, 3))), axis=2
+    )
+    power = random.uniform(0.1, 2.0, (1, 8192, 1))
+    largest = np.abs(weights).max(axis=1)
+
+    def error(scale: Doubles) -> Doubles:
+        step = scale[:, None, :]
+        rounded = np.clip(np.rint(weights / step), -127, 127)
+        return np.asarray((power * (weights - rounded * step) ** 2).sum(axis=1))
+
+    found = best_scale(weights, power, 127)
+    tried = [error(factor * largest / 127) for factor in np.linspace(1.0, 0.5, 26)]
+    assert np.all(error(found) <= 1.02 * np.min(tried, axis=0))
+    assert np.any(found < 0.95 * largest / 127)
+
+
+def test_kept_patches_are_spread_over_all_places() -> None:
+    """One in each of equal parts, and not on the same columns of an image 32 wide again and again."""
+    kept = spread(32 * 32 * 128, 4096)
+    part = 32 * 32 * 128 // 4096
+    assert np.array_equal(kept // part, np.arange(4096))
+    assert np.bincount(kept % 32, minlength=32).min() > 4096 / 32 * 0.9
+    assert np.array_equal(spread(7, 8), np.arange(7))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -133,19 +216,21 @@ def test_few_levels_come_near_the_best_of_all_assignments(seed: int) -> None:
     """
     graph = dense(5, 6)
     _, data = layer(graph, seed=seed)
-    moments = Moments.of(data, real_weights(graph.nodes[0], graph))
+    moments = moments_of(data, real_weights(graph.nodes[0], graph))
 
     def error(integers: npt.NDArray[np.int8]) -> Doubles:
-        mapped = np.matmul(moments.gram, integers.astype(float))
+        mapped = np.matmul(moments.inputs.damped, integers.astype(float))
         cross = (mapped * moments.weights).sum(axis=1)
         power = np.maximum((mapped * integers).sum(axis=1), 1e-30)
-        whole = np.einsum("grk,grs,gsk->gk", moments.weights, moments.gram, moments.weights)
+        whole = np.einsum(
+            "grk,grs,gsk->gk", moments.weights, moments.inputs.damped, moments.weights
+        )
         return np.asarray((whole - cross**2 / power)[0])
 
     every = np.array(list(product((-1, 0, 1), repeat=5)), np.int8)
     best = np.min([error(np.repeat(one[None, :, None], 6, axis=2)) for one in every], axis=0)
-    scale = best_scale(moments.weights, moments.power, 1)
-    rounded, found = error(nearest(moments, scale, 1)), error(coarse_integers(moments, 1))
+    scale = best_scale(moments.weights, moments.inputs.power, 1)
+    rounded, found = error(rounded_alone(moments, scale, 1)), error(coarse_integers(moments, 1))
     assert np.all(found >= best - 1e-9)
     assert found.sum() <= rounded.sum() + 1e-9
     # Where rounding alone is within a per cent of the best there is little left to halve.
@@ -353,4 +438,4 @@ def test_weights_that_lie_on_a_grid_keep_it() -> None:
     data = LayerData(
         random.standard_normal((2, 400, 9)).astype(np.float32), np.zeros((2, 400, 5), np.float32)
     )
-    assert np.array_equal(coarse_integers(Moments.of(data, weights), 13), integers), "not refitted"
+    assert np.array_equal(coarse_integers(moments_of(data, weights), 13), integers), "not refitted"
