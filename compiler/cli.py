@@ -1,7 +1,7 @@
 """The command line: words in, words out. Whatever happens ends in an exit status and at most one line of complaint.
 
 Exit status: 0 done; 1 a bug of ours; 2 usage; 3 the model or another data file is refused; 4 it does not fit the target; 5 a gate or a
-verification failed; 130 interrupted.
+verification failed; 130 interrupted (the shell says 143 for SIGTERM, which ends it at once).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 
 from compiler import cli_compile, cli_model, cli_package, cli_run, cli_targets, cli_validate
 from compiler.cli_cut_short import told_when_cut_short
-from compiler.cli_failures import ClickError, bug, missing_library, restrain_streams, usage_error
+from compiler.cli_failures import ClickError, bug, machine_error, restrain_streams, usage_error
 from compiler.cli_words import ReaderGoneError, complain, help_when_bare, say
 from compiler.errors import CompileError, ModelError
 
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return INTERRUPTED
-    except ReaderGoneError:
+    except (ReaderGoneError, BrokenPipeError):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # outlives this function
         return 0
     except CompileError as error:
@@ -93,9 +93,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(refused.line())
         return refused.exit_status
     except Exception as error:
-        lacking = missing_library(error)
-        complain(lacking.line() if lacking else bug(error, arguments))
-        return lacking.exit_status if lacking else 1
+        lack = machine_error(error)
+        complain(lack.line() if lack else bug(error, arguments))
+        return lack.exit_status if lack else 1
 
 
 def main() -> None:

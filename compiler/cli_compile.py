@@ -142,7 +142,7 @@ def compile_command(
     import joulec
     from backends.report import render_report
     from compiler.driver import compile_model, kept
-    from compiler.plan_package import renew_package, write_package
+    from compiler.plan_package import demand_place, renew_package, write_package
 
     options = Options(
         bind=parse_binds(bind),
@@ -161,6 +161,7 @@ def compile_command(
     )
     if depfile is not None and depfile == annotated:
         raise UsageError(f"--depfile and --annotated both are {one_line(str(depfile))!r}")
+    demand_place(output)
     chip = joulec.load_target(target)
     last = LastGraph()
     wants_graphs = dump_passes is not None or annotated is not None

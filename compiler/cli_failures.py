@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -13,6 +15,7 @@ from compiler.errors import CompileError, UsageError, nearest, one_line
 # The ancestor of every error of the command line's parser, which typer does not export.
 ClickError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OURS = ("compiler", "passes", "backends", "joulec")  # what we fail to import of our own is a bug
 
 
@@ -40,15 +43,16 @@ def _options(context: object) -> list[str]:
     return [name for option in getattr(command, "params", ()) for name in option.opts]
 
 
-def missing_library(error: BaseException | None) -> CompileError | None:
-    """The refusal of an installation that lacks a library, or has one that does not load; None when that is not what failed."""
-    while error is not None and not isinstance(error, ImportError):
+def machine_error(error: BaseException | None) -> CompileError | None:
+    """The refusal of a machine that lacks something: a library, or one that loads, or room on a disk; None for any other failure."""
+    while error is not None:
+        if isinstance(error, ImportError) and (error.name or "").split(".")[0] not in OURS:
+            reason = f"the installation is broken: {error}"
+            return UsageError(reason, code="U008", hint="install joulec again")
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return UsageError(f"it cannot be written: {error.strerror}", code="U007")
         error = error.__cause__
-    if error is None or (error.name or "").split(".")[0] in OURS:
-        return None
-    return UsageError(
-        f"the installation is broken: {error}", code="U008", hint="install joulec again"
-    )
+    return None
 
 
 def bug(error: BaseException, arguments: Sequence[str]) -> str:
@@ -66,8 +70,10 @@ def bug(error: BaseException, arguments: Sequence[str]) -> str:
 
 
 def restrain_streams() -> None:
-    """Lets standard output and error show what their encoding lacks as escapes, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        change = getattr(stream, "reconfigure", None)
+    """Lets standard output and error show what their encoding lacks as escapes, instead of failing; what was closed takes all and keeps nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good
+        change = getattr(getattr(sys, name), "reconfigure", None)
         if change is not None:
             change(errors="backslashreplace")

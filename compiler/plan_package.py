@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -87,33 +88,76 @@ def write_package(
     """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names and what a killed run left.
 
     Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError (U007) when the folder holds anything else
-    than a package, or cannot be written. A second writer of the same folder waits for the first. `progress` is told the name and the bytes of
-    each payload as it is written.
+    than a package, or cannot be written; what was made is then taken back. A second writer of the same folder waits for the first.
+    `progress` is told the name and the bytes of each payload as it is written.
     """
     folder = Path(folder)
-    try:
+    with _told(folder):
         _refuse_strange(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):
-            for name in package.plan.files:
-                data = package.payload(name)
-                target = folder / name
-                target.parent.mkdir(exist_ok=True)
-                if not _holds(folder, name, data):
-                    progress(name, data.size_bytes)
-                    _replace(target, data)
-                    _demand_unchanged(name, data)
-            _replace(folder / PLAN_FILE, Payload.of(package.text or render_plan(package.plan)))
-            for path in _our_files(folder):
-                if path.relative_to(folder).as_posix() not in package.plan.files:
-                    path.unlink()
-            with contextlib.suppress(OSError):
-                (folder / HOST_FOLDER).rmdir()  # only goes when it is empty
+        with _taken_back() as made:
+            _make_folder(folder, made)
+            with _alone_in(folder):
+                for name in package.plan.files:
+                    data = package.payload(name)
+                    target = folder / name
+                    _make_folder(target.parent, made)
+                    if not _holds(folder, name, data):
+                        progress(name, data.size_bytes)
+                        made.append(target)
+                        _replace(target, data)
+                        _demand_unchanged(name, data)
+                _replace(folder / PLAN_FILE, Payload.of(package.text or render_plan(package.plan)))
+                made.clear()
+                for path in _our_files(folder):
+                    if path.relative_to(folder).as_posix() not in package.plan.files:
+                        path.unlink()
+                with contextlib.suppress(OSError):
+                    (folder / HOST_FOLDER).rmdir()  # only goes when it is empty
+
+
+def demand_place(folder: Path) -> None:
+    """Raises what `write_package` would raise for a folder that it cannot write, before there is anything to write."""
+    with _told(folder):
+        _refuse_strange(folder)
+        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        shown = one_line(str(nearest))
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{shown!r} is no folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"folder {shown!r} cannot be written to")
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """UsageError (U007) in place of what the system says."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
             f"cannot write package {one_line(str(folder))!r}: {reason}", code="U007"
         ) from error
+
+
+@contextlib.contextmanager
+def _taken_back() -> Iterator[list[Path]]:
+    """A list of what was made, files and folders: should something fail, what stands in it is removed again."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        raise
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Makes a folder with those it lies in, and notes each."""
+    if not folder.is_dir():
+        _make_folder(folder.parent, made)
+        folder.mkdir(exist_ok=True)
+        made.append(folder)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler import cli
+from compiler import cli, plan_package
 from compiler.cli_cut_short import REFUSAL
+from compiler.errors import UsageError
+from compiler.plan_payload import Payload
+from tests.broken_joulec import broken
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
@@ -71,6 +74,54 @@ def test_what_was_read_is_not_written_over(
     assert "is read, and would be written over; give another name" in refusal(line, capsys)
     assert (here / output).read_bytes() == before
     assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_package_that_cannot_be_written_whole_is_taken_back(
+    written: int,
+    package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a disk that is full after some of its files."""
+    left = iter(range(written))
+    replace = plan_package._replace
+
+    def full(path: Path, data: Payload) -> None:
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        replace(path, data)
+
+    monkeypatch.setattr(plan_package, "_replace", full)
+    found = plan_package.read_package(package)
+    assert len(found.paths) == 4
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=r"cannot write package .*: No space left on device"):
+        plan_package.write_package(found, tmp_path / "new" / "deep")
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("output", ["full", "m.onnx", "m.onnx/x", "x" * 300, "away"])
+def test_a_place_for_no_package_is_told_before_the_work(
+    output: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "full").mkdir()
+    (here / "full" / "thesis.txt").write_text("mine")
+    monkeypatch.setattr("os.access", lambda place, mode: place != here or output != "away")
+    monkeypatch.setattr(*broken("compiler.driver", "compile_model"))
+    assert refusal(f"{COMPILE} -o {output}", capsys).startswith("error[U007]: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "closed", "status"),
+    [("check p", ">&-", 0), ("check q", "2>&-", 2), ("--help", ">/dev/full", 2)],
+)
+def test_streams_that_take_nothing(line: str, closed: str, status: int, here: Path) -> None:
+    joulec = f"{sys.executable} -c 'from compiler.cli import main; main()'"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(["sh", "-c", f"{joulec} {line} {closed}"], env=environment, check=False)
+    assert ran.returncode == status
+    assert not (here / "reproducer").exists()
 
 
 def test_one_name_for_two_outputs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
