@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from passes.candidates import Candidate, Crossing, Problem
+from passes.problem import Candidate, Crossing, Problem
 
 WORDS = {
     "columns": "columns of the analog arrays",

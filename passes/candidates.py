@@ -1,10 +1,8 @@
-"""The partition problem: each node's legal candidates with their costs, and what couples the nodes."""
+"""Finds the ways each node could run, with their costs, and what couples the nodes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import TypeAlias
 
 from compiler.choices import Weights
@@ -17,7 +15,6 @@ from compiler.cost.node import (
     value_bytes,
     weight_load_cost,
 )
-from compiler.cost.step import StepCost
 from compiler.digital_engine import Digital
 from compiler.errors import UsageError, nearest, one_line
 from compiler.ir import Graph, Node
@@ -32,72 +29,9 @@ from compiler.mapping import (
 )
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target
+from passes.problem import Candidate, Crossing, Problem
 
 Place: TypeAlias = tuple[tuple[str, str], ...]  # (pattern of node names, engine)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way a node could run: its cost includes loading weights where they are not resident and fitting its inputs' format.
-
-    `loads` says whether there are weights to load at all. A resident layer keeps `columns` of the analog arrays and `weight_bytes` of the
-    digital weight memory for good; a reloaded one needs that much free while it runs. `takes_integers` is False on the host.
-    """
-
-    engine: str
-    mapping: str
-    digits: int
-    resident: bool
-    loads: bool
-    columns: int
-    weight_bytes: int
-    takes_integers: bool
-    divergence: float
-    cost: StepCost
-    pixels: int = 1
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """A value whose form may have to change: made by `maker` (None: a graph input), read by `readers` (node indices).
-
-    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the change, paid once for each value.
-    """
-
-    value: str
-    maker: int | None
-    readers: tuple[int, ...]
-    is_output: bool
-    to_integers: StepCost
-    to_floats: StepCost
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Everything `passes.solve` needs, by node index."""
-
-    candidates: tuple[tuple[Candidate, ...], ...]
-    refusals: tuple[tuple[tuple[str, str], ...], ...]
-    crossings: tuple[Crossing, ...]
-    columns: int
-    weight_memory_bytes: int
-    max_divergence: float
-    weight_homes: tuple[str, ...]
-
-    @property
-    def capacities(self) -> dict[str, int]:
-        """The room for weights, by the field of a Candidate that tells what it takes of it."""
-        return {"columns": self.columns, "weight_bytes": self.weight_memory_bytes}
-
-    @cached_property
-    def crossings_of(self) -> dict[int, list[Crossing]]:
-        """The crossings that each node makes or reads."""
-        found: dict[int, list[Crossing]] = {index: [] for index in range(len(self.candidates))}
-        for crossing in self.crossings:
-            ends = {*crossing.readers, *(() if crossing.maker is None else (crossing.maker,))}
-            for node in sorted(ends):
-                found[node].append(crossing)
-        return found
 
 
 def build_problem(

@@ -11,7 +11,8 @@ from compiler.ir import Alternative, Graph, Node, Placement
 from compiler.target import Target
 from passes.assignment import Assignment
 from passes.base import Pass
-from passes.candidates import Candidate, Problem, build_problem
+from passes.candidates import build_problem
+from passes.problem import Candidate, Problem
 from passes.solve import solve
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,

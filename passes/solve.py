@@ -12,7 +12,7 @@ import numpy.typing as npt
 from compiler.choices import Objective
 from compiler.ir import PartitionSummary
 from passes.assignment import Assignment
-from passes.candidates import Crossing, Problem
+from passes.problem import Crossing, Problem
 
 if TYPE_CHECKING:
     import highspy

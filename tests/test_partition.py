@@ -23,11 +23,12 @@ from passes.assignment import Assignment
 from passes.base import run_passes
 from passes.calibrate import Calibrate
 from passes.calibration_inputs import synthetic_inputs
-from passes.candidates import Candidate, Crossing, Problem, build_problem
+from passes.candidates import build_problem
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.pipeline import clean_passes
+from passes.problem import Candidate, Crossing, Problem
 from passes.solve import Solution, solve
 from tests.chips import on_chips
 
