@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
-from compiler.choices import MAX_NODES, MAX_TENSOR_BYTES, Objective, Precision, PruneMethod, Weights
+from compiler.choices import (
+    MAX_NODES,
+    MAX_TENSOR_BYTES,
+    Objective,
+    Place,
+    Precision,
+    PruneMethod,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -38,7 +46,7 @@ class Options:
     objective: Objective = "energy"
     max_divergence: float | None = None
     weights: Weights = "auto"
-    place: tuple[tuple[str, str], ...] = ()
+    place: Place = ()
     max_nodes: int = MAX_NODES
     max_tensor_bytes: int = MAX_TENSOR_BYTES
     precision: Precision = "integer"

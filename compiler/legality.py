@@ -20,7 +20,7 @@ def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
     """Why the analog arrays cannot take a node, or an empty string when they can."""
     if node.op not in ("Product", "AnalogProduct"):
         return f"{node.op} is not a matrix product with constant weights"
-    unknown = _why_not_static(node, graph)
+    unknown = why_not_static(node, graph)
     if unknown:
         return unknown
     shape = product_shape(node, graph)
@@ -32,7 +32,7 @@ def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
 
 def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
     """Why a digital engine of float32 cannot compute a node in the model's own floats, or an empty string when it can."""
-    unknown = _why_not_static(node, graph)
+    unknown = why_not_static(node, graph)
     if unknown:
         return unknown
     kinds = {name: graph.types[name].dtype for name in (*node.inputs[:1], *node.outputs) if name}
@@ -51,7 +51,7 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
     """Why the digital engine cannot take a node, or an empty string when it can."""
     if engine.arithmetic != "int8":
         return f"the digital engine computes in {engine.arithmetic}, for --precision float"
-    unknown = _why_not_static(node, graph)
+    unknown = why_not_static(node, graph)
     if unknown:
         return unknown
     if not node.inputs or not node.inputs[0] or not node.outputs[0]:
@@ -99,7 +99,8 @@ def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:
     return ""
 
 
-def _why_not_static(node: Node, graph: Graph) -> str:
+def why_not_static(node: Node, graph: Graph) -> str:
+    """Why the sizes of a node's values are not all known, or an empty string."""
     for value in (*node.inputs, *node.outputs):
         if value and not graph.types[value].is_static:
             return f"the size of {value!r} is not known before it runs"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from compiler.units import Estimate
+from compiler.units import Estimate, is_assumption
 
 
 class Strict(BaseModel):
@@ -55,7 +55,7 @@ class Quantity(Strict):
     @property
     def is_assumption(self) -> bool:
         """Whether the number has no source but a stated guess."""
-        return self.source.startswith("assumption")
+        return is_assumption(self.source)
 
     @property
     def estimate(self) -> Estimate:

@@ -89,6 +89,25 @@ class Analog(Strict):
     load_ns_per_row: Quantity
     write_pj_per_bit: Quantity
 
+    @model_validator(mode="after")
+    def _check_geometry(self) -> Analog:
+        for key, fewest, most in ANALOG_LIMITS:
+            if not fewest <= getattr(self, key).value <= most:
+                raise ValueError(f"{key}: wanted {fewest} to {most}")
+        bits = self.input_bits.value
+        if self.bits_per_step > bits:
+            raise ValueError(
+                f"input_bits_per_step: {self.bits_per_step} is more than input_bits, {bits}"
+            )
+        levels = self.cell_levels.value
+        if levels not in CELL_LEVELS:
+            raise ValueError(
+                "cell_levels: wanted a power of two up to 128, or an odd number from 3 to 255"
+            )
+        if levels == 2 and self.max_digits.value < 2:
+            raise ValueError("max_digits: binary cells need 2 digits")
+        return self
+
     @property
     def total_columns(self) -> int:
         """The columns of all arrays together."""
@@ -151,24 +170,6 @@ class Chip(Strict):
             raise ValueError("engines: a chip has exactly one host, which runs what no other can")
         if kinds.count("digital") > 1 or kinds.count("analog") > 1:
             raise ValueError("engines: at most one digital and one analog engine each for now")
-        for name, engine in self.engines.items():
-            if engine.kind == "analog":
-                for key, fewest, most in ANALOG_LIMITS:
-                    if not fewest <= getattr(engine, key).value <= most:
-                        raise ValueError(f"engines.{name}.{key}: wanted {fewest} to {most}")
-                if engine.bits_per_step > engine.input_bits.value:
-                    raise ValueError(
-                        f"engines.{name}.input_bits_per_step: {engine.bits_per_step} is more than "
-                        f"input_bits, {engine.input_bits.value}"
-                    )
-                levels = engine.cell_levels.value
-                if levels not in CELL_LEVELS:
-                    raise ValueError(
-                        f"engines.{name}.cell_levels: wanted a power of two up to 128, or an odd number "
-                        "from 3 to 255"
-                    )
-                if levels == 2 and engine.max_digits.value < 2:
-                    raise ValueError(f"engines.{name}.max_digits: binary cells need 2 digits")
         return self
 
     @model_validator(mode="after")

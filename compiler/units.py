@@ -38,6 +38,11 @@ class Estimate:
 ZERO = Estimate(0.0, 0.0, 0.0)
 
 
+def is_assumption(source: str) -> bool:
+    """Whether the source of a number is no source but a stated guess."""
+    return source.startswith("assumption")
+
+
 def total(estimates: list[Estimate]) -> Estimate:
     """The sum of estimates, in the order given (so that the bytes are the same every time)."""
     value = low = high = 0.0

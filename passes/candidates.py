@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TypeAlias
 
-from compiler.choices import Weights
+from compiler.choices import Place, Weights
 from compiler.cost.memory import weight_home
 from compiler.cost.node import (
     conversion_cost,
@@ -30,8 +29,6 @@ from compiler.mapping import (
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target
 from passes.problem import Candidate, Crossing, Problem
-
-Place: TypeAlias = tuple[tuple[str, str], ...]  # (pattern of node names, engine)
 
 
 def build_problem(

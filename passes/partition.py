@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from compiler.choices import Objective, Weights
+from compiler.choices import Objective, Place, Weights
 from compiler.errors import CapacityError
 from compiler.ir import Alternative, Graph, Node, Placement
 from compiler.target import Target
@@ -35,7 +35,7 @@ class Partition(Pass):
     max_divergence: float = MAX_DIVERGENCE
     weights: Weights = "auto"
     allow_int8: bool = False
-    place: tuple[tuple[str, str], ...] = ()
+    place: Place = ()
 
     name: ClassVar[str] = "partition"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"

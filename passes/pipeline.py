@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.choices import Objective, PruneMethod, Weights
+from compiler.choices import Objective, Place, PruneMethod, Weights
 from passes.base import Pass
 from passes.calibrate import Calibrate
 from passes.calibration_inputs import CalibrationInputs
@@ -52,7 +52,7 @@ def compile_passes(
     objective: Objective = "energy",
     max_divergence: float | None = None,
     weights: Weights = "auto",
-    place: tuple[tuple[str, str], ...] = (),
+    place: Place = (),
 ) -> tuple[Pass, ...]:
     """Everything that makes a clean graph a placed one in the formats of its engines.
 

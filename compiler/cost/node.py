@@ -10,6 +10,7 @@ from compiler.cost.memory import home_of, move, read_energy, weight_home
 from compiler.cost.step import NOTHING, StepCost, clocked, with_power, with_static
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node, TensorType
+from compiler.legality import why_not_static
 from compiler.mapping import (
     Unroll,
     analog_layout,
@@ -283,7 +284,4 @@ def unmodelled(node: Node, graph: Graph) -> str:
     """Why a node's energy is not (fully) modelled, or an empty string."""
     if node.op == "Segment":
         return "the work inside a node that is kept whole is not counted, only its data"
-    unknown = [v for v in (*node.inputs, *node.outputs) if v and not graph.types[v].is_static]
-    if unknown:
-        return f"the size of {unknown[0]!r} is not known before it runs"
-    return ""
+    return why_not_static(node, graph)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import exp, log
 from typing import Any
 
-from compiler.units import Estimate
+from compiler.units import Estimate, is_assumption
 
 REFERENCE_NODE_NM = 28.0
 
@@ -34,7 +34,7 @@ class Constant:
     @property
     def is_assumption(self) -> bool:
         """Whether it has no source but a stated guess."""
-        return self.source.startswith("assumption")
+        return is_assumption(self.source)
 
     @property
     def is_fitted(self) -> bool:
