@@ -29,7 +29,9 @@ from onnx import helper, numpy_helper
 from onnx import parser as onnx_parser
 
 from compiler import cli
+from compiler.target import built_in
 from tests.mutations import bytes_mutated, graph_mutated, message_mutated
+from tests.random_networks import build
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG_S = 40  # for one case; the slowest valid one takes two
@@ -171,7 +173,7 @@ class Lab:
         place.mkdir()
         os.chdir(place)
         tries: tuple[Callable[[random.Random], list[tuple[object, ...]]], ...] = (
-            self._model, self._model, self._model, self._package, self._package, self._data, self._chip,
+            self._model, self._model, self._network, self._network, self._package, self._package, self._data, self._chip,
         )  # fmt: skip
         commands = chance.choice(tries)(chance)
         before = set(place.rglob("*")) | {place / "out", place / "o.npz"}
@@ -206,6 +208,18 @@ class Lab:
         return [
             ("inspect", "m.onnx"),
             ("compile", "m.onnx", "-t", target, "-o", "out", *few, *prune),
+        ]
+
+    def _network(self, chance: random.Random) -> list[tuple[object, ...]]:
+        """A random network whose graph is changed; in floats, what comes out is held to ONNX Runtime."""
+        model, _ = build(chance.randrange(1000), 8)
+        Path("m.onnx").write_bytes(graph_mutated(model.SerializeToString(), chance))
+        target, few = chance.choice(built_in()), ("--calibration-samples", 2)
+        if chance.random() < 0.7:
+            return [("compile", "m.onnx", "-t", target, "-o", "out", *few), ("check", "out")]
+        return [
+            ("compile", "m.onnx", "-t", target, "-o", "out", "--precision", "float"),
+            ("verify", "m.onnx", "out", "--samples", 2, "--tolerance", "1e-9"),
         ]
 
     def _package(self, chance: random.Random) -> list[tuple[object, ...]]:

@@ -118,6 +118,32 @@ def _other_input(model: onnx.ModelProto, chance: random.Random) -> None:
         node.input[chance.randrange(len(node.input))] = chance.choice(names)
 
 
+def _swapped_inputs(model: onnx.ModelProto, chance: random.Random) -> None:
+    node = chance.choice(model.graph.node)
+    inputs = list(node.input)
+    chance.shuffle(inputs)
+    node.input[:] = inputs
+
+
+def _drop_weight(model: onnx.ModelProto, chance: random.Random) -> None:
+    """A weight that is gone, or an input of the model in its place."""
+    if not model.graph.initializer:
+        return
+    at = chance.randrange(len(model.graph.initializer))
+    tensor = model.graph.initializer[at]
+    if chance.random() < 0.5:
+        value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(value)
+    del model.graph.initializer[at]
+
+
+def _other_output(model: onnx.ModelProto, chance: random.Random) -> None:
+    """Another value is an output of the model too, its type left for the reader to find."""
+    node = chance.choice(model.graph.node)
+    if len(node.output) and node.output[0] not in [value.name for value in model.graph.output]:
+        model.graph.output.append(onnx.ValueInfoProto(name=node.output[0]))
+
+
 def _other_operation(model: onnx.ModelProto, chance: random.Random) -> None:
     node = chance.choice(model.graph.node)
     node.op_type = chance.choice(_operations())
@@ -194,5 +220,6 @@ def _again(model: onnx.ModelProto, chance: random.Random) -> None:
 
 
 _CHANGES: tuple[Callable[[onnx.ModelProto, random.Random], None], ...] = (
-    _drop_input, _other_input, _other_operation, _other_type, _other_sizes, _other_attribute, _other_opset, _again,
+    _drop_input, _other_input, _swapped_inputs, _drop_weight, _other_output, _other_operation, _other_type, _other_sizes, _other_attribute,
+    _other_opset, _again,
 )  # fmt: skip

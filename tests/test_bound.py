@@ -19,7 +19,7 @@ from compiler.ir import Alternative, Placement
 from compiler.plan import Plan
 from compiler.target import Target, built_in, load_target
 from compiler.text import from_text
-from tests.random_models import random_model
+from tests.random_networks import build
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
 DENSE = """\
@@ -178,14 +178,14 @@ def random_options(random: np.random.Generator) -> joulec.Options:
 def test_no_plan_of_a_random_model_is_below_its_bound(seed: int) -> None:
     random = np.random.default_rng(seed)
     chip = built_in()[seed % len(built_in())]
-    check(random_model(seed), chip, random_options(random))
+    check(build(seed, 6)[0], chip, random_options(random))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(16, 400))
 def test_nor_of_many_more(seed: int) -> None:
     random = np.random.default_rng(seed)
-    check(random_model(seed, 12), str(random.choice(built_in())), random_options(random))
+    check(build(seed, 12)[0], str(random.choice(built_in())), random_options(random))
 
 
 @pytest.mark.parametrize(

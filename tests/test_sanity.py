@@ -15,7 +15,7 @@ from compiler.digital_engine import Digital
 from compiler.ops import VIEWS
 from compiler.plan import Plan, Step
 from compiler.target import Analog, Target, built_in, load_target
-from tests.random_models import random_model
+from tests.random_networks import build
 from tests.test_bound import plan_of, random_options
 from tests.test_cost import CAPACITIES, scaled
 
@@ -29,12 +29,13 @@ def seeds(quick: int, most: int) -> list[Any]:
 def test_every_plan(seed: int) -> None:
     random = np.random.default_rng(seed + 1000)
     chip = load_target(built_in()[(7 * seed) % len(built_in())])
-    model = random_model(seed + 1000)
+    model, _ = build(seed + 1000, 6)
     plan = plan_of(model, chip.name, random_options(random))
     cycles_are_whole(plan, chip)
     no_step_is_faster_than_ideal(plan, chip)
     energies_add_up_within_their_intervals(plan)
-    every_node_is_costed([node.name for node in model.graph.node], plan)
+    nodes = enumerate(model.graph.node)
+    every_node_is_costed([node.name or f"{node.op_type}_{i}" for i, node in nodes], plan)
 
 
 def cycles_are_whole(plan: Plan, chip: Target) -> None:
@@ -97,16 +98,14 @@ def test_more_capacity_at_the_same_access_costs_never_costs_more(seed: int) -> N
     name, path = CAPACITIES[int(random.integers(len(CAPACITIES)))]
     small = load_target(name)
     large = scaled(small, path, int(random.choice([2, 4])))
+    model, _ = build(seed, 4)
     for objective in ("energy", "latency"):
         options = joulec.Options(
             objective="energy" if objective == "energy" else "latency",
             max_divergence=1e9,
             calibration_samples=1,
         )
-        less, more = (
-            joulec.compile(random_model(seed, 4), chip, options=options).plan
-            for chip in (large, small)
-        )
+        less, more = (joulec.compile(model, chip, options=options).plan for chip in (large, small))
         if objective == "energy":
             assert less.energy_pj.total.value <= more.energy_pj.total.value * (1 + 1e-9)
         else:
