@@ -40,11 +40,7 @@ def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
     if other or not node.inputs or not node.inputs[0] or not kinds:
         return f"{other or 'what is no tensor'} is no type of the digital engine"
     operations = tuple(name for name in engine.vector_operations if name in FLOAT_VECTOR)
-    lacking = _why_not_units(node, node.op, operations, graph, engine)
-    bounds = node.inputs[1:] if node.op == "Clip" else ()
-    if not lacking and any(name and name not in graph.constants for name in bounds):
-        return "its bounds are computed"
-    return lacking
+    return _why_not_units(node, node.op, operations, graph, engine)
 
 
 def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
@@ -122,6 +118,9 @@ def _why_not_vector(node: Node, graph: Graph) -> str:
             return "its padding is automatic"
         if any(d != 1 for d in node.ints("dilations", (1,))):
             return "the vector unit's pools have no dilation"
+    bounds = node.inputs[1:] if node.op == "Clip" else ()
+    if any(name and name not in graph.constants for name in bounds):
+        return "its bounds are computed"
     if node.op in ("Add", "Mul", "ClippedAdd"):
         constants = [name for name in node.inputs if name in graph.constants]
         if len(constants) == 2:

@@ -48,6 +48,7 @@ def test_the_host_takes_everything_and_a_product_goes_anywhere() -> None:
          "the vector unit's pools have no dilation", "MaxPool is not"),
         ("y: float32[1, 1, 1, 1], i: int64[1, 1, 1, 1] = MaxPool(x) kernel_shape=[3, 3]", "x: float32[1, 1, 3, 3]",
          "the vector unit gives one result", "MaxPool is not"),
+        ("y: float32[1, 2] = Clip(x, l)", "x: float32[1, 2], l: float32[]", "its bounds are computed", "Clip is not"),
         ("y: float32[1, 1, 1, 1, 1, 1, 2] = Relu(x)", "x: float32[1, 1, 1, 1, 1, 1, 2]",
          "a tensor of 7 axes is more than its address generator has (6)", "Relu is not"),
         ("y: float32[2] = RandomNormal() shape=[2]", "x: float32[1]", "RandomNormal lacks its first input or output", "RandomNormal is not"),
