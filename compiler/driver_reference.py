@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.errors import ModelError, one_line
 from compiler.interpreter import Interpreter, Model
 from compiler.ir import Array, Graph
 from compiler.onnx_import import import_onnx
@@ -33,12 +34,17 @@ class Reference:
         return {name for node in self.graph for name in node.outputs if name}
 
     def run(self, samples: Mapping[str, Array], values: Iterable[str]) -> dict[str, list[Any]]:
-        """Values by name, one entry for each sample; `samples` are [S, *shape]."""
+        """Values by name, one entry for each sample; `samples` are [S, *shape]. Raises ModelError where the model does not run on them."""
         names = list(dict.fromkeys(values))
         run = self._runner(names)
         found: dict[str, list[Any]] = {name: [] for name in names}
         for index in range(len(next(iter(samples.values()), [None]))):
-            results = run({n: np.ascontiguousarray(data[index]) for n, data in samples.items()})
+            sample = {n: np.ascontiguousarray(data[index]) for n, data in samples.items()}
+            try:
+                results = run(sample)
+            except Exception as error:  # nor one for what it cannot run
+                why = one_line(str(error))
+                raise ModelError(f"the model does not run: {why}", code="M002") from error
             for name in names:
                 found[name].append(results[name])
         return found

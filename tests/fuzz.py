@@ -188,7 +188,8 @@ class Lab:
                 path for path in place.rglob("*")
                 if path not in before and place / "out" not in path.parents
             ]  # fmt: skip
-            if left or (status in (2, 3, 4) and (place / "out").exists()):
+            refused = command[0] == "compile" and status in (2, 3, 4)
+            if left or (refused and (place / "out").exists()):
                 return f"{_words(command)}: litter: {sorted(left)} after exit {status}"
         return ""
 

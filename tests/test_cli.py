@@ -285,6 +285,17 @@ def test_verify_tells_of_another_model(joulec: Shell, packages: Path, tmp_path: 
     assert "values have another shape in the package" in ran.out
 
 
+def test_verify_tells_of_a_model_that_does_not_run(joulec: Shell, tmp_path: Path) -> None:
+    """A reflection of three elements reaches two far; only who runs it finds out."""
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[3] x) => (float[9] y) <int64[2] p = {3, 3}>'
+    model = onnx.parser.parse_model(f'{text} {{ y = Pad<mode="reflect">(x, p) }}')
+    onnx.save(model, tmp_path / "m.onnx")
+    assert joulec("compile", "m.onnx", "-t", "tile16", "-o", "out").status == 0
+    ran = joulec("verify", "m.onnx", "out")
+    assert ran.status == 3
+    assert ran.err.splitlines()[-1].startswith("error[M002]: the model does not run: ")
+
+
 def test_explain(joulec: Shell, packages: Path) -> None:
     ran = joulec("explain", packages / "dim20", "hidden2.dense")
     assert ran.status == 0
