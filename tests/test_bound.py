@@ -84,6 +84,22 @@ def test_floats_at_the_ports_are_changed_by_the_host_unless_it_alone_works_on_th
     assert floats["latency_ns"] - integers["latency_ns"] == pytest.approx(2 * 20 * 4 * 10)
 
 
+def test_what_follows_does_not_wait_for_an_output_s_change_to_floats() -> None:
+    """Two layers of 20 ns each; y and z are changed in 20 * 4 * 10 ns, y beside the second layer."""
+    text = DENSE.replace("(y)", "(y, z)").replace("y: int8[1, 20]{scale=1.0}", "y: float32[1, 20]")
+    found = bound(text + "z: float32[1, 20] = Product(y, w)\n")
+    assert found["latency_ns"] == 20 + 20 + 20 * 4 * 10
+
+
+def test_an_output_under_several_names_leaves_once() -> None:
+    once = "graph g(x: float32[1, 20]) -> (y)\ny: float32[1, 20] = Relu(x)\n"
+    twice = (
+        once.replace("(y)", "(y, z, v)")
+        + "z: float32[20] = Flatten(y)\nv: float32[20] = Identity(z)\n"
+    )
+    assert bound(twice) == bound(once)
+
+
 def test_a_grouped_convolution_does_not_count_on_arrays_that_take_none() -> None:
     """diana's arrays take no groups, so its digital engine is the cheapest: 9 * 64 * 36 MACs and what its weights' memory gives."""
     graph = from_text("""\

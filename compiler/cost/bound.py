@@ -4,9 +4,10 @@ Every term is a minimum that no plan under the chip's own constants goes below:
 
     E >= sum over nodes of    min over engines that can take it ( arrays, drivers, converters, MACs, vector units, host cycles )
        + sum over values of   bytes written once + bytes read once, each at the cheapest memory that holds the value
-       + for the model's float inputs and outputs the change of format, unless the host alone reads or makes them
+       + for the model's float inputs and outputs the change of format, once a value, unless the host alone reads or makes them
        + static power * T
-    T >= the longest chain of nodes, each at the least over its engines of ( work, bytes through the widest port )
+    T >= the longest chain of nodes, each at the least over its engines of ( work, bytes through the widest port ), the change of format of
+         an output at the chain's end
 
 With the weight load, every layer's term is the least over its engines with the load (one read of its weights where they are kept, one
 write into the engine), less what keeping weights in the engines can save at most: a knapsack of their capacity, filled by fractions.
@@ -60,29 +61,51 @@ def _change_formats_at_ports(
 ) -> None:
     """Adds the host's change of format to the ways beside the host of the first reader of each float input, the maker of each output."""
     readers, makers = values.first_readers(), values.makers()
-    ends = [(name, readers.get(name), False) for name in graph.inputs]
-    ends += [
-        (name, makers.get(values.root_of(name)), True) for name in dict.fromkeys(graph.outputs)
-    ]
-    for name, node, to_float in ends:
-        kind = graph.types[name]
-        if node is None or kind.dtype != "float32" or kind.quant is not None or not kind.is_static:
-            continue
-        change = conversion_cost(kind.elements, kind.size_bytes, to_float, target)
-        energy, latency = change.parts["host"].value, change.latency_ns
-        ways[node] = [
-            way
-            if way.engine == target.host[0]
-            else replace(way, energy_pj=way.energy_pj + energy, latency_ns=way.latency_ns + latency)
-            for way in ways[node]
-        ]
+    for name in graph.inputs:
+        if name in readers and _is_float(name, graph):
+            energy_pj, latency_ns = _change(name, graph, target, to_float=False)
+            at = readers[name]
+            ways[at] = [_beside_host(w, target, energy_pj, latency_ns, 0.0) for w in ways[at]]
+    for root, shown in values.outputs_of().items():
+        floats = [name for name in shown if _is_float(name, graph)]
+        if root in makers and floats:
+            energy_pj, leave_ns = _change(floats[0], graph, target, to_float=True)
+            at = makers[root]
+            ways[at] = [_beside_host(w, target, energy_pj, 0.0, leave_ns) for w in ways[at]]
+
+
+def _is_float(name: str, graph: Graph) -> bool:
+    kind = graph.types[name]
+    return kind.dtype == "float32" and kind.quant is None and kind.is_static
+
+
+def _change(name: str, graph: Graph, target: Target, *, to_float: bool) -> tuple[float, float]:
+    """The host's energy (pJ) and time (ns) for a value's change of format."""
+    kind = graph.types[name]
+    cost = conversion_cost(kind.elements, kind.size_bytes, to_float, target)
+    return cost.parts["host"].value, cost.latency_ns
+
+
+def _beside_host(
+    way: Way, target: Target, energy_pj: float, latency_ns: float, leave_ns: float
+) -> Way:
+    """A way with that much more, unless it is the host's own."""
+    if way.engine == target.host[0]:
+        return way
+    return replace(
+        way,
+        energy_pj=way.energy_pj + energy_pj,
+        latency_ns=way.latency_ns + latency_ns,
+        leave_ns=way.leave_ns + leave_ns,
+    )
 
 
 def _longest_chain(graph: Graph, ways: Iterable[list[Way]]) -> float:
     """The time of the longest chain of nodes, each on its fastest engine."""
     ready: dict[str, float] = {}
+    longest = 0.0
     for node, found in zip(graph, ways, strict=True):
         start = max((ready.get(name, 0.0) for name in node.inputs), default=0.0)
-        end = start + min(way.latency_ns for way in found)
-        ready.update(dict.fromkeys(node.outputs, end))
-    return max(ready.values(), default=0.0)
+        ready.update(dict.fromkeys(node.outputs, start + min(way.latency_ns for way in found)))
+        longest = max(longest, start + min(way.latency_ns + way.leave_ns for way in found))
+    return longest

@@ -32,7 +32,9 @@ class Values:
                 root = self.root_of(name)
                 self.read[root] = max(self.read.get(root, 0.0), self._bytes_read(node, name))
         self.ports_pj = sum(self._port(name) for name in graph.inputs)
-        self.ports_pj += sum(self._output(name) for name in dict.fromkeys(graph.outputs))
+        self.ports_pj += sum(
+            max(self._output(name) for name in shown) for shown in self.outputs_of().values()
+        )
         self.activations_pj = sum(self._made(name) for node in graph for name in node.outputs)
 
     def first_readers(self) -> dict[str, int]:
@@ -52,6 +54,13 @@ class Values:
             for name in node.outputs
             if name and name not in self.root
         }
+
+    def outputs_of(self) -> dict[str, list[str]]:
+        """The model's outputs by the value that they show: however often it is shown, it leaves the chip once."""
+        found: dict[str, list[str]] = {}
+        for name in self.graph.outputs:
+            found.setdefault(self.root_of(name), []).append(name)
+        return found
 
     def root_of(self, value: str) -> str:
         """The value that a view shows (itself where it is none)."""

@@ -19,7 +19,7 @@ class Way:
     """A node on an engine at its least: energy (pJ) and time (ns) of its work without moving activations.
 
     `weight_bits` are what its weights take of the engine, `load_pj` the energy of loading them from each memory that may keep them, by
-    name; 0 and empty where none are loaded.
+    name; 0 and empty where none are loaded. An output of the model is there `leave_ns` later; what follows does not wait for that.
     """
 
     engine: str
@@ -27,6 +27,7 @@ class Way:
     latency_ns: float
     weight_bits: float
     load_pj: Mapping[str, float]
+    leave_ns: float = 0.0
 
 
 def ways_of(node: Node, graph: Graph, target: Target, free: Target) -> list[Way]:
