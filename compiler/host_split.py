@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from compiler.ir import DTYPE_BITS, OPSET, Graph, Node
-from compiler.ops import attribute_protos, dtype_number, split_op
+from compiler.protos import attribute_protos, dtype_number, split_op
 from compiler.reference_host import why_node_on_reference, why_not_exchanged
 from compiler.runtime_host import RuntimeModel
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.ir import DTYPE_BITS, Array
-from compiler.ops import dtype_name, dtype_number
 from compiler.plan_payload import Payload
+from compiler.protos import dtype_name, dtype_number
 
 if TYPE_CHECKING:
     import onnx

@@ -12,7 +12,8 @@ from compiler.errors import ModelError
 from compiler.ir import Array, Attribute, Graph, Node, TensorType
 from compiler.onnx_constants import why_constants_misfit
 from compiler.onnx_convolution import why_sizes_misfit
-from compiler.ops import dtype_number, infer_types
+from compiler.ops import infer_types
+from compiler.protos import dtype_number
 
 
 class Unliftable(Exception):  # noqa: N818 (an answer, not an error: the node is then kept whole)

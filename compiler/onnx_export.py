@@ -13,7 +13,8 @@ from compiler.ir import OPSET, Array, Graph, Node
 from compiler.onnx_beside import is_large
 from compiler.onnx_products import write_product
 from compiler.onnx_writer import Writer, quant_of, write_bounds
-from compiler.ops import PRODUCTS, type_proto
+from compiler.ops import PRODUCTS
+from compiler.protos import type_proto
 
 if TYPE_CHECKING:
     import onnx

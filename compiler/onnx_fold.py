@@ -11,7 +11,7 @@ from compiler.onnx_build import Builder
 from compiler.onnx_constants import has_negative_scale, is_dequantized_constant
 from compiler.onnx_segment import is_tensor
 from compiler.onnx_session import open_session
-from compiler.ops import attribute_protos
+from compiler.protos import attribute_protos
 
 LARGEST_BYTES = 16 << 20  # of one folded output
 LARGEST_TOTAL_BYTES = 512 << 20  # of all folded outputs of a model

@@ -13,7 +13,7 @@ from compiler.onnx_qonnx import QONNX_DOMAINS
 from compiler.onnx_qonnx import REWRITES as QONNX
 from compiler.onnx_segment import captures, subgraphs
 from compiler.onnx_tensors import all_graphs
-from compiler.ops import dtype_number
+from compiler.protos import dtype_number
 
 OLDEST_OPSET = 7  # the oldest that ONNX Runtime, our judge, promises to run
 

@@ -10,7 +10,7 @@ import onnx
 from compiler.ir import DTYPE_BITS, TensorType
 from compiler.onnx_build import Builder
 from compiler.onnx_session import open_session
-from compiler.ops import dtype_name, from_type_proto, type_proto
+from compiler.protos import dtype_name, from_type_proto, type_proto
 
 
 def keep_whole(proto: onnx.NodeProto, model: onnx.ModelProto, builder: Builder) -> None:

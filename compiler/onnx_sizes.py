@@ -9,7 +9,7 @@ import onnx
 
 from compiler.errors import ModelError, UsageError, nearest
 from compiler.ir import DTYPE_BITS, TensorType
-from compiler.ops import from_type_proto
+from compiler.protos import from_type_proto
 
 
 @dataclass(frozen=True)

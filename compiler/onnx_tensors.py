@@ -13,7 +13,7 @@ from compiler.errors import ModelError
 from compiler.ir import DTYPE_BITS, Array
 from compiler.mapped import blocks
 from compiler.onnx_external import External
-from compiler.ops import dtype_name
+from compiler.protos import dtype_name
 
 MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operations
 

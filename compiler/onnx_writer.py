@@ -11,7 +11,7 @@ import numpy.typing as npt
 from compiler import numerics
 from compiler.ir import Array, Graph, Node, Quant, TensorType
 from compiler.onnx_beside import may_lie_beside, stand_in
-from compiler.ops import attribute_protos, split_op
+from compiler.protos import attribute_protos, dtype_number, split_op
 
 if TYPE_CHECKING:
     import onnx
@@ -88,8 +88,6 @@ class Writer:
 
     def cast(self, value: str, dtype: str, out: str = "") -> str:
         """A Cast to one of our types."""
-        from compiler.ops import dtype_number
-
         return self.emit("Cast", value, out=out, to=dtype_number(dtype))
 
     def centered(self, value: str, quant: Quant) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.ir import Graph, Node, TensorType
-from compiler.ops import dtype_name
+from compiler.protos import attribute_protos, dtype_name
 
 if TYPE_CHECKING:
     import onnx
@@ -69,8 +69,6 @@ def why_node_on_reference(node: Node, graph: Graph) -> str:
     if node.op not in _RULES:
         return ""
     import onnx
-
-    from compiler.ops import attribute_protos
 
     proto = onnx.NodeProto(op_type=node.op, input=node.inputs, output=node.outputs)
     proto.attribute.extend(attribute_protos(node))

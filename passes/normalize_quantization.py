@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from compiler.ir import Attribute, Graph, Node, Quant, Rewriter, TensorType
-from compiler.ops import MOVEMENT, UNARY, VIEWS, quant_of
+from compiler.ops import MOVEMENT, UNARY, VIEWS
+from compiler.protos import quant_of
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from compiler.ir import Array, Graph, Node, Rewriter, TensorType
-from compiler.ops import dtype_number, infer_types
+from compiler.ops import infer_types
+from compiler.protos import dtype_number
 from compiler.target import Target
 from passes.base import Pass
 

@@ -22,7 +22,7 @@ FLOORS = (
     ("compiler.mapped",),
     ("compiler.quantity", "compiler.cost.parts.*"),
     ("compiler.chip_components",),
-    ("compiler.ops", "compiler.digital_engine", "compiler.published", "compiler.target"),
+    ("compiler.ops", "compiler.protos", "compiler.digital_engine", "compiler.published", "compiler.target"),
     (
         "compiler.slices", "compiler.numerics", "compiler.numerics_*", "compiler.mapping", "compiler.legality",
         "compiler.cost.*", "compiler.verify", "compiler.npz", "compiler.text", "compiler.text_*", "compiler.zigzag_*", "compiler.plan",

@@ -18,7 +18,7 @@ from compiler.errors import CompileError, ModelError, UsageError
 from compiler.interpreter import Interpreter
 from compiler.onnx_import import Imported, import_onnx
 from compiler.onnx_session import open_session
-from compiler.ops import dtype_name, dtype_number
+from compiler.protos import dtype_name, dtype_number
 from compiler.verify import verify
 
 Data = npt.NDArray[Any]
