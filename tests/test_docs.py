@@ -98,6 +98,18 @@ def test_the_page_of_constants_is_the_file_s() -> None:
     )
 
 
+def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").symlink_to(DOCS.parent / "models")
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
+    found: dict[str, Any] = {}
+    exec(block, found)
+    assert found["logits"].shape == (500, 10)
+    labels = np.load("models/dim20_test.npz")["y"]
+    assert (found["logits"].argmax(-1) == labels).mean() > 0.97
+
+
 def test_links_between_the_pages_hold() -> None:
     for page in [*PAGES, *DOCS.glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

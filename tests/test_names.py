@@ -118,7 +118,9 @@ def test_explain(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_depfile(place: Path) -> None:
-    assert (place / "d").read_text().splitlines()[1] == "  $$(touch\\ pwned)\\ =1.onnx"
+    _, first, model, *_ = (place / "d").read_text().splitlines()
+    assert "=" not in first  # or make would read the rule as an assignment
+    assert model == "  $$(touch\\ pwned)\\ =1.onnx"
     os.rename("$(touch pwned) =1.onnx", "a\nall: pwned.onnx")
     line = ["compile", "a\nall: pwned.onnx", "-t", "tile16", "-o", "new", "--depfile", "e"]
     assert cli.run(line) == 2
