@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,10 +27,17 @@ CHUNK_BYTES = 256 << 20
 class Simulator:
     """A package ready to run. With a `noise_seed` the converters of analog engines add the chip's noise, repeatably.
 
-    Raises PackageError when a payload is not what the plan says.
+    `progress` is told how many samples are done, as they run in groups. Raises PackageError when a payload is not what the plan says.
     """
 
-    def __init__(self, package: Package, *, noise_seed: int | None = None) -> None:
+    def __init__(
+        self,
+        package: Package,
+        *,
+        noise_seed: int | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.progress = progress
         self.plan = package.plan
         self.noise_seed = noise_seed
         self._types = {buffer.name: _type(buffer) for buffer in self.plan.buffers}
@@ -65,6 +72,7 @@ class Simulator:
         pieces: list[dict[str, Value]] = []
         with threadpool_limits(1, user_api="blas"):  # small products lose more than they win
             for start in range(0, count, size):
+                self.progress(f"run: {start:,} of {count:,} samples done")
                 samples = min(size, count - start)
                 chunk: dict[str, Value] = {
                     name: _chunk_of(array, start, samples, self._types[name].is_static)

@@ -13,6 +13,7 @@ from compiler.cli_words import (
     Folder,
     MaxMemory,
     NoiseSeed,
+    Progress,
     TextOrJson,
     TimeLimit,
     parse_binds,
@@ -75,7 +76,7 @@ def run_command(
 
     package = sound_package(folder)
     with limited(max_memory, time_limit):
-        outputs, _ = simulate(package, source, noise_seed)
+        outputs, _ = simulate(package, source, noise_seed, form=form)
     write_arrays(output, outputs, read=(source, *package.paths))
     rows = told(outputs)
     if form == "json":
@@ -110,7 +111,7 @@ def evaluate_command(
     package = sound_package(folder)
     first = package.plan.outputs[0].name
     with limited(max_memory, time_limit):
-        outputs, labels = simulate(package, data, noise_seed, LABELS)
+        outputs, labels = simulate(package, data, noise_seed, LABELS, form)
         ours = accuracy(outputs[first], labels, first)
         theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
     if form == "json":
@@ -301,9 +302,11 @@ def sound_package(folder: Path) -> Package:
 
 
 def simulate(
-    package: Package, source: Path, noise_seed: int | None, labels: str = ""
+    package: Package, source: Path, noise_seed: int | None, labels: str = "", form: str = "text"
 ) -> tuple[dict[str, Any], Any]:
     """The outputs by name on the inputs of a file, and its labels where they are asked for."""
+    import numpy as np
+
     from backends.simulate import Simulator
     from compiler.cli_arrays import read_arrays
 
@@ -313,6 +316,16 @@ def simulate(
     names = [port.name for port in plan.inputs]
     arrays = read_arrays(source, [*names, *([labels] if labels else [])])
     inputs = {name: arrays[name] for name in names}
-    results = Simulator(package, noise_seed=noise_seed).run(inputs)
+    if any(not step.payload for step in plan.steps):  # the host's models take NaN as ONNX does
+        for name, array in inputs.items():
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                warn(
+                    f"W009: input {one_line(name)!r} holds NaN, which no integer is: the outputs mean nothing"
+                )
+    progress = Progress(1, form)
+    try:
+        results = Simulator(package, noise_seed=noise_seed, progress=progress).run(inputs)
+    finally:
+        progress.clear()
     outputs = {port.name: value for port, value in zip(plan.outputs, results, strict=True)}
     return outputs, arrays.get(labels)

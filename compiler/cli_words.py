@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,7 @@ TimeLimit: TypeAlias = Annotated[
     float, typer.Option(min=0.001, metavar="SECONDS", help="Ends (3) when it takes longer.")
 ]
 LONGEST_S = 6 * 3600.0
+REFRESH_S = 0.2
 
 
 class ReaderGoneError(Exception):
@@ -114,23 +116,33 @@ def _has_colour() -> bool:
 
 
 class Progress:
-    """A bar on standard error while `stages` go by; silent where standard error is no terminal, or the reader a program."""
+    """A bar on standard error while `stages` go by; silent where standard error is no terminal, or the reader a program.
+
+    A stage called "NAME: PART" is the one called NAME, further on.
+    """
 
     def __init__(self, stages: int, form: str = "text") -> None:
         self._stages = max(1, stages)
-        self._done = 0
-        self._start = time.monotonic()
+        self._name = ""
+        self._done = -1
+        self._start = self._written = time.monotonic()
         person = form == "text" and os.environ.get("TERM") != "dumb"
         self._shown = person and sys.stderr.isatty()
 
     def __call__(self, stage: str) -> None:
-        """A stage begins."""
-        if self._shown:
-            bar = "#" * (20 * self._done // self._stages)
-            seconds = time.monotonic() - self._start
-            sys.stderr.write(f"\r\x1b[K[{bar:<20}] {stage} ({seconds:.0f} s)")
-            sys.stderr.flush()
-        self._done = min(self._done + 1, self._stages)
+        """A stage begins, or is further on; the latter is only shown a few times a second."""
+        if not self._shown:
+            return
+        name, now = stage.partition(":")[0], time.monotonic()
+        if name == self._name and now - self._written < REFRESH_S:
+            return
+        if name != self._name:
+            self._done = min(self._done + 1, self._stages)
+        self._name, self._written = name, now
+        bar = "#" * (20 * self._done // self._stages)
+        line = f"[{bar:<20}] {stage} ({now - self._start:.0f} s)"
+        sys.stderr.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+        sys.stderr.flush()
 
     def write(self, name: str, size_bytes: int) -> None:
         """A file of the package is being written."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from compiler.errors import ModelError, one_line
 from compiler.interpreter import Interpreter, Model
 from compiler.ir import Array, Graph
 from compiler.onnx_import import import_onnx
+from compiler.onnx_load import whole_message
 
 
 class Reference:
@@ -62,7 +62,7 @@ class Reference:
     def _with_outputs(self, names: list[str]) -> bytes:
         import onnx
 
-        model = onnx.load(os.fspath(self._file))
+        model = whole_message(self._file)
         given = {output.name for output in model.graph.output}
         made = {name for node in model.graph.node for name in node.output}
         if not set(names) <= given | made:

@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "W006": "warning: the whole plan changes the outputs by more than its layers promised",
     "W007": "warning: the divergences of part of the nodes are estimates",
     "W008": "warning: calibrated on few samples, with none left to try the plan on",
+    "W009": "warning: inputs of a package hold NaN",
     "X001": "an internal error: a bug of the compiler",
 }
 

@@ -31,6 +31,7 @@ from compiler.onnx_tensors import (
     all_graphs,
     check_finite,
     every_tensor,
+    take_inside,
     take_weights,
 )
 
@@ -90,6 +91,15 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> 
         raise ModelError("its graphs are nested too deeply", code="M008") from error
     except (RuntimeError, EncodeError, TypeError) as error:
         raise ModelError(f"it cannot be read: {error}", code="M002") from error
+
+
+def whole_message(path: Path) -> onnx.ModelProto:
+    """A model's message as it is, its external data put inside; raises as `load_model` for a file, or data, that cannot be read."""
+    model = _parse(_read(path), repr(str(path)))
+    external = External(path.parent)
+    for tensor, _ in every_tensor(model):
+        take_inside(tensor, external)
+    return model
 
 
 def external_files(path: Path) -> tuple[Path, ...]:

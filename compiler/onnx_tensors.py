@@ -214,15 +214,21 @@ def _any(test: Callable[[Array], Array], data: Array) -> bool:
     return any(piece is not None and test(piece).any() for _, piece in blocks(data))
 
 
+def take_inside(tensor: onnx.TensorProto, external: External) -> None:
+    """Puts the bytes that a tensor has in a file into the tensor; ModelError M006 where they are not as they should be."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return
+    if tensor.data_type == onnx.TensorProto.STRING:
+        raise ModelError(f"tensor {tensor.name!r} keeps texts in external data", code="M006")
+    tensor.raw_data = external.bytes_of(tensor, _size_bytes(tensor)).tobytes()
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
 def _fetched(tensor: onnx.TensorProto, external: External) -> Array:
     """A tensor's data, from its file where it has one; the tensor itself then holds it."""
     size_bytes = _size_bytes(tensor)
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        if tensor.data_type == onnx.TensorProto.STRING:
-            raise ModelError(f"tensor {tensor.name!r} keeps texts in external data", code="M006")
-        tensor.raw_data = external.bytes_of(tensor, size_bytes).tobytes()
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
+    take_inside(tensor, external)
     forms = [field.name for field, _ in tensor.ListFields() if field.name.endswith("_data")]
     if len(forms) > 1:
         raise ModelError(

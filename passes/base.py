@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from compiler.ir import Graph
@@ -28,6 +30,19 @@ class Pass:
         raise NotImplementedError
 
 
+# Who is told how far a pass is; no field of the pass, as it changes nothing of what the pass does.
+_listener: ContextVar[Callable[[str], None]] = ContextVar("listener", default=lambda _: None)
+
+
+def tell(part: str) -> None:
+    """Tells whoever shows progress how far the pass that runs is, such as "node 3 of 40"."""
+    _listener.get()(part)
+
+
+def _tell_of(name: str, progress: Callable[[str], None], part: str) -> None:
+    progress(f"{name}: {part}")
+
+
 Observer = Callable[[int, Pass, Graph, Graph], None]
 
 
@@ -50,13 +65,14 @@ def run_passes(
 ) -> Graph:
     """Runs passes in order, verifies after each, and tells observers (position, pass, before, after).
 
-    `progress` is told the name of each pass as it starts.
+    `progress` is told the name of each pass as it starts, and "NAME: PART" where the pass tells how far it is.
     Errors the user can cause (CompileError) pass through; anything else becomes a PassError.
     """
     from compiler.errors import CompileError
 
     for position, current in enumerate(passes):
         progress(current.name)
+        listening = _listener.set(partial(_tell_of, current.name, progress))
         try:
             after = current(graph, target)
             if after is not graph:
@@ -67,6 +83,8 @@ def run_passes(
             raise PassError(position, current, graph, error) from error
         except Exception as error:
             raise PassError(position, current, graph, error) from error
+        finally:
+            _listener.reset(listening)
         for observer in observers:
             observer(position, current, graph, after)
         graph = after

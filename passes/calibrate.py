@@ -20,7 +20,7 @@ from compiler.numerics_analog import analog_output
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, macs
 from compiler.slices import useful_digits
 from compiler.target import Target
-from passes.base import Pass
+from passes.base import Pass, tell
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
@@ -83,6 +83,7 @@ class _Calibrator:
         for name, values in walk.values.items():
             self._range(name, values)
         for position, node in enumerate(graph.nodes):
+            tell(f"node {position + 1:,} of {len(graph.nodes):,}, {self.inputs.count} samples")
             walk.step(position)
             for name in node.outputs:
                 if name in walk.values:

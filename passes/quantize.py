@@ -16,7 +16,7 @@ from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, Rewrite
 from compiler.numerics import Floats
 from compiler.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
 from compiler.target import Analog, Host, Target
-from passes.base import Pass
+from passes.base import Pass, tell
 from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import analog_layer, fit_analog, fit_integer
@@ -65,6 +65,7 @@ class _Quantizer:
 
     def run(self) -> Graph:
         for position, node in enumerate(self.graph.nodes):
+            tell(f"node {position + 1:,} of {len(self.graph.nodes):,}")
             self.position = position
             self.dense.step(position)
             self._convert(node)

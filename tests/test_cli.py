@@ -633,6 +633,7 @@ class Terminal(io.StringIO):
 
 def test_progress_is_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {}
+    monkeypatch.setattr("compiler.cli_words.REFRESH_S", 0)
     for form, stream in (("text", Terminal()), ("json", Terminal()), ("piped", io.StringIO())):
         monkeypatch.setattr(sys, "stderr", stream)
         words = ["--format", form] if form != "piped" else []
@@ -641,7 +642,7 @@ def test_progress_is_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             == 0
         )
         shown[form] = stream.getvalue()
-    assert "calibrate (" in shown["text"]
+    assert "calibrate: node 1 of 4, 16 samples (" in shown["text"]
     assert "write weights." in shown["text"]
     assert shown["text"].rstrip("\n").endswith("\r\x1b[K")
     assert "\r" not in shown["json"] + shown["piped"]

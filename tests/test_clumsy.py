@@ -170,6 +170,14 @@ def test_a_negative_seed(line: str, here: Path, capsys: pytest.CaptureFixture[st
     assert "--seed" in refusal(line, capsys)
 
 
+def test_numbers_that_are_none_are_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(here / "nan.npz", image=np.full((1, 64), np.nan, np.float32))
+    assert cli.run(["run", "p", "-i", "nan.npz", "-o", "o.npz"]) == 0
+    assert capsys.readouterr().err.startswith("warning[W009]: input 'image' holds NaN")
+    assert cli.run(["run", "p", "-i", "d.npz", "-o", "o.npz"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
     np.zeros(1 << 20, np.uint8).tofile(tmp_path / "w.bin")
     program = f"""
