@@ -55,6 +55,7 @@ FLOAT_VECTOR = (
 )  # fmt: skip
 PRODUCTS = ("Product", "AnalogProduct")
 STANDARD_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def _standard_product_shape(node: Node, graph: Graph) -> ProductShape | None:
 
 def macs(node: Node, graph: Graph) -> int:
     """Multiply-accumulates of a node; 0 for a node that has none or whose sizes are unknown."""
+    if node.op not in (*PRODUCTS, *STANDARD_PRODUCTS, *RECURRENT):
+        return 0
     shape = product_shape(node, graph)
     if shape is not None:
         return shape.macs
@@ -144,7 +147,7 @@ def macs(node: Node, graph: Graph) -> int:
         return kinds[2].elements * (kinds[0].sizes[axis] if kinds[0].sizes else 1)
     if node.op == "Conv":
         return kinds[2].elements * prod(kinds[1].sizes[1:])
-    if node.op in ("LSTM", "GRU", "RNN"):
+    if node.op in RECURRENT:
         sequence, batch = kinds[0].sizes[:2]
         recurrence = graph.types[node.inputs[2]]
         return sequence * batch * (kinds[1].elements + recurrence.elements)

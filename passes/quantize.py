@@ -59,6 +59,9 @@ class _Quantizer:
         self.live: dict[str, Array] = dict(inputs.arrays)
         self.added: list[Node] = []  # nodes of the new graph that `live` has not seen yet
         self.position = 0
+        # The layers are fitted to what the samples are there; behind the last nobody looks at them.
+        layers = (i for i, node in enumerate(graph.nodes) if node.op == "Product")
+        self.last_layer = max(layers, default=-1)
         # For each value of the old graph: the name of its integers in the new one, and whether it is there under its own name.
         self.integers = {name: name for name, kind in graph.types.items() if kind.quant is not None}
         self.present = set(graph.inputs) | set(graph.constants) | set(self.integers)
@@ -67,7 +70,8 @@ class _Quantizer:
         for position, node in enumerate(self.graph.nodes):
             tell(f"node {position + 1:,} of {len(self.graph.nodes):,}")
             self.position = position
-            self.dense.step(position)
+            if position <= self.last_layer:
+                self.dense.step(position)
             self._convert(node)
             self.dense.drop(position)
         for name in self.graph.outputs:
