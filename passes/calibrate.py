@@ -33,6 +33,9 @@ WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer sample
 FEWEST, MOST = 4, 128
 # Beyond this much work not every node's error is followed to the outputs (see `_Calibrator._measure`).
 MOST_WORK = 1e12  # multiply-accumulates: a minute of a core
+FETCH = (
+    12  # multiply-accumulates that a run could do in the time that it takes to bring in one weight
+)
 MOST_RUNS = 50_000  # of nodes, however small: seconds
 ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
 BEYOND_MEASURE = 1e30  # the divergence of what breaks the network
@@ -134,7 +137,12 @@ class _Calibrator:
 
     def _stride(self) -> int:
         """The distance, in nodes that are measured, of those that are followed to the outputs: 1 where all can be."""
-        work = self._evaluations() * self._macs() * self.samples
+        weights = sum(
+            self.graph.types[node.inputs[1]].elements
+            for node in self.graph.nodes
+            if node.op == "Product"
+        )
+        work = self._evaluations() * (self._macs() + FETCH * weights) * self.samples
         runs = self._evaluations() * len(self.graph.nodes)
         return max(1, ceil(work / MOST_WORK), ceil(runs / MOST_RUNS))
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from compiler.aside import put_aside
 from compiler.ir import Array, Attribute, Graph, Node, Rewriter, TensorType
 from compiler.ops import STANDARD_PRODUCTS
 from compiler.target import Target
@@ -74,7 +75,7 @@ def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
     )
     if alpha != 1.0:
         weights = (weights.astype(np.float64) * alpha).astype(np.float32)
-    inputs = [node.inputs[0], rewriter.constant(f"{node.name}.weights", weights)]
+    inputs = [node.inputs[0], rewriter.constant(f"{node.name}.weights", put_aside(weights))]
     if form.has_bias:
         inputs.append(_bias(rewriter, graph, node, beta))
     rewriter.add(

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from compiler.aside import put_aside
 from compiler.ir import Array, Graph, Rewriter
 from compiler.mapping import analog_layout
 from compiler.ops import ProductShape
@@ -41,7 +42,7 @@ class PadToTiles(Pass):
             count, groups, rows, columns = digits.shape
             layout = analog_layout(ProductShape(groups, rows, columns, 1), count, engine)
             image = tile_image(digits, layout.array_rows, layout.columns_kept // layout.tiles)
-            tiles = rewriter.constant(f"{node.name}.tiles", image)
+            tiles = rewriter.constant(f"{node.name}.tiles", put_aside(image))
             rewriter.keep(replace(node, inputs=(node.inputs[0], tiles, *node.inputs[2:])))
         return rewriter.finish()
 

@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from compiler import numerics
+from compiler.aside import put_aside
 from compiler.cost.node import conversion_cost, requantize_cost, requantizing_engine
 from compiler.cost.step import StepCost
 from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, Rewriter, TensorType
@@ -353,7 +354,7 @@ class _Quantizer:
 
     def _constants(self, node: Node, constants: Named) -> tuple[str, ...]:
         return tuple(
-            self.rewriter.constant(f"{node.name}.{label}", data, quant)
+            self.rewriter.constant(f"{node.name}.{label}", put_aside(data), quant)
             for label, data, quant in constants
         )
 

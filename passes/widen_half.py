@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from compiler.aside import put_aside
 from compiler.ir import Array, Graph, Node, Rewriter, TensorType
 from compiler.ops import infer_types
 from compiler.protos import dtype_number
@@ -55,7 +56,7 @@ class _Widener:
         types = {twins.get(name, name): _widened(kind) for name, kind in graph.types.items()}
         types |= {name: graph.types[name] for name in twins}
         constants: dict[str, Array] = {
-            twins.get(name, name): data.astype(np.float32) if name in self.half else data
+            twins.get(name, name): put_aside(data.astype(np.float32)) if name in self.half else data
             for name, data in graph.constants.items()
         }
         constants |= {name: graph.constants[name] for name in twins if name in graph.constants}

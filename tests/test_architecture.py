@@ -20,6 +20,7 @@ FLOORS = (
     ("compiler.errors", "compiler.files", "compiler.limits", "compiler.choices"),
     ("compiler.units", "compiler.ir"),
     ("compiler.mapped",),
+    ("compiler.aside",),
     ("compiler.quantity", "compiler.cost.parts.*"),
     ("compiler.chip_components",),
     ("compiler.ops", "compiler.protos", "compiler.digital_engine", "compiler.published", "compiler.target"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import tracemalloc
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import joulec
-from compiler import onnx_beside
-from compiler.mapped import blocks, hash_of, map_file
+from compiler import aside, onnx_beside
+from compiler.aside import put_aside
+from compiler.mapped import blocks, file_of, hash_of, map_file
 from compiler.onnx_import import import_onnx
 from compiler.plan_check import check_package
 from compiler.plan_package import read_package, write_package
@@ -149,3 +151,47 @@ def test_mapped_weights_take_no_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert sum(data.nbytes for data in imported.graph.constants.values()) == 64 * MIB
     assert peak_bytes < 24 * MIB  # a block of 4 MiB, and the modules that are imported on the way
+
+
+def test_an_array_put_aside_lies_in_a_file_and_keeps_its_holes() -> None:
+    array = np.zeros((3, MIB // 4), np.float32)
+    array[2] = np.arange(MIB // 4)
+    assert put_aside(array) is array, "too small to be worth a file"
+    large = np.zeros((3, 4 * MIB), np.float32)
+    large[1, -1] = 5
+    aside = put_aside(large)
+    assert np.array_equal(aside, large)
+    assert not aside.flags.writeable
+    assert put_aside(aside) is aside
+    file = file_of(aside)
+    assert file is not None
+    assert sum(end - start for start, end in file.data) <= 4 * MIB
+    assert hash_of(aside) == hash_of(large)
+
+
+def test_an_array_stays_in_memory_where_there_is_no_room_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    large = np.ones((2, 4 * MIB), np.float32)
+    assert put_aside(large) is large
+
+
+def test_quantized_weights_take_a_small_part_of_the_models_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 38 MiB of weights a compilation to int8 holds a third at most: blocks of them while they are rounded, the rest in files."""
+    model = decoder(tmp_path / "m", layers=6, size=1280)
+    weights = np.random.default_rng(0).standard_normal((6, 1280, 1280), np.float32) / 37
+    (tmp_path / "m" / "w.bin").write_bytes(weights.tobytes())
+    monkeypatch.setattr(aside, "ASIDE_BYTES", MIB)
+    joulec.compile(decoder(tmp_path / "warm"), "diana_digital")  # imports what is to be imported
+    tracemalloc.start()
+    try:
+        made = joulec.compile(model, "diana_digital", output=tmp_path / "p")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made.plan.peak_bytes["off_chip"] >= weights.size, "the weights are there, in int8"
+    assert peak_bytes < weights.nbytes / 3
+    check_package(read_package(tmp_path / "p"))
