@@ -1,4 +1,4 @@
-"""The arithmetic of the engines on numpy: integer products, requantization, the converter of an analog array.
+"""The arithmetic of the engines on numpy: integer products, requantization, formats (analog arrays: compiler.numerics_analog).
 
 Every function is what the hardware is stated to do; `compiler.onnx_export` writes the same as ONNX operations, and the tests hold the two to
 equal bits. Products of integers run as floating-point products in a type wide enough to be exact, so no order of summation can change them.
@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from compiler.ir import Node, Quant
 from compiler.ops import window_outputs
-from compiler.slices import WHOLE, Cut
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -115,7 +114,7 @@ def integer_product(data: Integers, weights: Integers, window: Window) -> npt.ND
 
     Raises OverflowError where a sum leaves 32 bits: the accumulator of the engines is that wide.
     """
-    largest = _magnitude(data) * _magnitude(weights) * weights.shape[-2]
+    largest = magnitude(data) * magnitude(weights) * weights.shape[-2]
     width = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
     result = matrix_product(data.astype(width), weights.astype(width), window).astype(np.int64)
     if (
@@ -128,7 +127,8 @@ def integer_product(data: Integers, weights: Integers, window: Window) -> npt.ND
     return result
 
 
-def _magnitude(data: Integers) -> int:
+def magnitude(data: Integers) -> int:
+    """The largest absolute value, at least 1."""
     return max(int(data.max(initial=0)), -int(data.min(initial=0)), 1)
 
 
@@ -266,92 +266,6 @@ def _steps(bits: int, low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
     steps, lowest = (1 << bits) - 1, -(1 << (bits - 1))
     scale = np.maximum((high - low) / steps, 1e-30)
     return scale, np.minimum(np.maximum(np.rint(lowest - low / scale), lowest), lowest + steps)
-
-
-def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
-    """The rows of each tile, in order."""
-    return tuple(slice(r, min(r + array_rows, rows)) for r in range(0, rows, array_rows))
-
-
-@dataclass(frozen=True)
-class Converter:
-    """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` bits.
-
-    Codes are signed, or unsigned (`unipolar`) where no sum can be negative. `noise_lsb` is the standard deviation added before rounding,
-    in steps of the converter, drawn from `random`.
-    """
-
-    bits: int
-    noise_lsb: float = 0.0
-    random: np.random.Generator | None = None
-
-    def codes(
-        self, sums: npt.NDArray[np.floating], gain: Floats, *, unipolar: bool = False
-    ) -> Floats:
-        """Bitline sums to codes; `gain` broadcasts to `sums`."""
-        scaled = sums.astype(np.float32) * gain
-        if self.random is not None and self.noise_lsb > 0:
-            scaled += self.random.standard_normal(scaled.shape, np.float32) * np.float32(
-                self.noise_lsb
-            )
-        lowest, highest = code_range(self.bits, unipolar)
-        return np.asarray(
-            np.clip(np.rint(scaled), np.float32(lowest), np.float32(highest)), np.float32
-        )
-
-
-def code_range(bits: int, unipolar: bool) -> tuple[int, int]:
-    """The codes of a converter: unsigned where the sums are."""
-    if unipolar:
-        return 0, (1 << bits) - 1
-    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-
-
-def analog_product(
-    data: Integers,
-    digits: npt.NDArray[np.int8],
-    gain: Floats,
-    digit_weight: Floats,
-    window: Window,
-    array_rows: int,
-    converter: Converter,
-    zero_point: int = 0,
-    cut: Cut = WHOLE,
-) -> Floats:
-    """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
-
-    `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0 (what it adds to a column is constant, and
-    part of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums of each
-    slice of the inputs pass the converter, the codes are added with the slices' weights, and the sum is added times `digit_weight`
-    [G,row tiles,D,K] (the digit's factor over `gain`).
-    """
-    count, groups, rows, columns = digits.shape
-    dense = not window.kernel
-    reach = (_magnitude(data) + abs(zero_point)) * _magnitude(digits) * min(rows, array_rows)
-    width = np.float32 if reach < EXACT_IN_FLOAT32 else np.float64
-    spread: npt.NDArray[np.floating] = data.astype(width)
-    if not dense:
-        spread = patches(spread - width(zero_point), window) + width(zero_point)
-        outputs = spread.shape[2:]
-        spread = spread.reshape(data.shape[0], groups, rows, prod(outputs)).swapaxes(2, 3)
-    else:
-        spread = spread.reshape(-1, 1, 1, rows)
-    result = np.zeros((*spread.shape[:3], columns), np.float32)
-    for tile, part in enumerate(row_tiles(rows, array_rows)):
-        driven = [(piece, piece.of(spread[..., part])) for piece in cut.slices]
-        for digit in range(count):
-            weights = digits[digit, :, part].astype(width)
-            scale = gain[:, tile, digit][:, None, :]
-            codes = np.zeros(result.shape, np.float32)
-            for piece, values in driven:
-                unipolar = cut.is_unipolar(piece, digit)
-                step = converter.codes(np.matmul(values, weights), scale, unipolar=unipolar)
-                codes += step * np.float32(piece.weight)
-            result += codes * digit_weight[:, tile, digit][:, None, :]
-    if dense:
-        return np.asarray(result.reshape(*data.shape[:-1], columns))
-    moved = result.swapaxes(2, 3).reshape(data.shape[0], groups * columns, *outputs)
-    return np.asarray(moved)
 
 
 def average_pool(data: Numbers, node: Node) -> Floats:

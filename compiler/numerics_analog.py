@@ -1,16 +1,108 @@
-"""What a product on an analog array gives, in the format of its output: the arithmetic of an AnalogProduct as a whole."""
+"""The arithmetic of an analog array on numpy: tiles, the converter behind each column, the product in the format of its output."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler import numerics
 from compiler.ir import Array, Node, TensorType
-from compiler.numerics import Converter, Integers, Window
-from compiler.slices import Cut, digits_of_tiles
+from compiler.numerics import Floats, Integers, Window
+from compiler.slices import WHOLE, Cut, digits_of_tiles
+
+
+def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
+    """The rows of each tile, in order."""
+    return tuple(slice(r, min(r + array_rows, rows)) for r in range(0, rows, array_rows))
+
+
+@dataclass(frozen=True)
+class Converter:
+    """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` bits.
+
+    Codes are signed, or unsigned (`unipolar`) where no sum can be negative. `noise_lsb` is the standard deviation added before rounding,
+    in steps of the converter, drawn from `random`.
+    """
+
+    bits: int
+    noise_lsb: float = 0.0
+    random: np.random.Generator | None = None
+
+    def codes(
+        self, sums: npt.NDArray[np.floating], gain: Floats, *, unipolar: bool = False
+    ) -> Floats:
+        """Bitline sums to codes; `gain` broadcasts to `sums`."""
+        scaled = sums.astype(np.float32) * gain
+        if self.random is not None and self.noise_lsb > 0:
+            scaled += self.random.standard_normal(scaled.shape, np.float32) * np.float32(
+                self.noise_lsb
+            )
+        lowest, highest = code_range(self.bits, unipolar)
+        return np.asarray(
+            np.clip(np.rint(scaled), np.float32(lowest), np.float32(highest)), np.float32
+        )
+
+
+def code_range(bits: int, unipolar: bool) -> tuple[int, int]:
+    """The codes of a converter: unsigned where the sums are."""
+    if unipolar:
+        return 0, (1 << bits) - 1
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def analog_product(
+    data: Integers,
+    digits: npt.NDArray[np.int8],
+    gain: Floats,
+    digit_weight: Floats,
+    window: Window,
+    array_rows: int,
+    converter: Converter,
+    zero_point: int = 0,
+    cut: Cut = WHOLE,
+) -> Floats:
+    """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
+
+    `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0 (what it adds to a column is constant, and
+    part of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums of each
+    slice of the inputs pass the converter, the codes are added with the slices' weights, and the sum is added times `digit_weight`
+    [G,row tiles,D,K] (the digit's factor over `gain`).
+    """
+    count, groups, rows, columns = digits.shape
+    dense = not window.kernel
+    reach = (
+        (numerics.magnitude(data) + abs(zero_point))
+        * numerics.magnitude(digits)
+        * min(rows, array_rows)
+    )
+    width = np.float32 if reach < numerics.EXACT_IN_FLOAT32 else np.float64
+    spread: npt.NDArray[np.floating] = data.astype(width)
+    if not dense:
+        spread = numerics.patches(spread - width(zero_point), window) + width(zero_point)
+        outputs = spread.shape[2:]
+        spread = spread.reshape(data.shape[0], groups, rows, prod(outputs)).swapaxes(2, 3)
+    else:
+        spread = spread.reshape(-1, 1, 1, rows)
+    result = np.zeros((*spread.shape[:3], columns), np.float32)
+    for tile, part in enumerate(row_tiles(rows, array_rows)):
+        driven = [(piece, piece.of(spread[..., part])) for piece in cut.slices]
+        for digit in range(count):
+            weights = digits[digit, :, part].astype(width)
+            scale = gain[:, tile, digit][:, None, :]
+            codes = np.zeros(result.shape, np.float32)
+            for piece, values in driven:
+                unipolar = cut.is_unipolar(piece, digit)
+                step = converter.codes(np.matmul(values, weights), scale, unipolar=unipolar)
+                codes += step * np.float32(piece.weight)
+            result += codes * digit_weight[:, tile, digit][:, None, :]
+    if dense:
+        return np.asarray(result.reshape(*data.shape[:-1], columns))
+    moved = result.swapaxes(2, 3).reshape(data.shape[0], groups * columns, *outputs)
+    return np.asarray(moved)
 
 
 def analog_output(
@@ -30,7 +122,7 @@ def analog_output(
         raise ValueError(f"{node.inputs[0]} must be quantized")
     image, gain, digit_weight, multiplier, bias = constants[:5]
     window = Window.of(node)
-    codes = numerics.analog_product(
+    codes = analog_product(
         data.reshape(-1, *data.shape[2:]) if window.kernel else data,
         _digits(node, image, gain),
         np.asarray(gain, np.float32),

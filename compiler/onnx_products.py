@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from compiler import numerics
+from compiler import numerics, numerics_analog
 from compiler.ir import Array, Graph, Node, Quant, TensorType
 from compiler.onnx_writer import Writer, constant_of, per_column, quant_of, write_bounds
 from compiler.slices import Cut, Slice, digits_of_tiles
@@ -109,13 +109,17 @@ def _write_analog_product(writer: Writer, node: Node) -> None:
     bits = node.integer("converter_bits", 0)
     driven = [(piece, _slice_of(writer, rows, piece)) for piece in cut.slices]
     ends = {
-        unipolar: [writer.const(code, np.float32) for code in numerics.code_range(bits, unipolar)]
+        unipolar: [
+            writer.const(code, np.float32) for code in numerics_analog.code_range(bits, unipolar)
+        ]
         for unipolar in sorted(
             {cut.is_unipolar(p, d) for p in cut.slices for d in range(len(digits))}
         )
     }
     sum_of_codes = ""
-    for tile, part in enumerate(numerics.row_tiles(digits.shape[2], node.integer("array_rows", 0))):
+    for tile, part in enumerate(
+        numerics_analog.row_tiles(digits.shape[2], node.integer("array_rows", 0))
+    ):
         parts = [
             (piece, _Rows.of(writer, value, part, digits.shape[1:3], window, channels))
             for piece, value in driven

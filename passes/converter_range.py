@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compiler.numerics import Floats, code_range, row_tiles
+from compiler.numerics import Floats
+from compiler.numerics_analog import code_range, row_tiles
 from compiler.slices import Cut, Slice
 from compiler.target import Analog
 from passes.layer_data import Doubles, spread

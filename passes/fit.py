@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compiler import numerics, slices
+from compiler import numerics, numerics_analog, slices
 from compiler.ir import Graph, Node, Quant
 from compiler.numerics import Floats
 from compiler.slices import Cut
@@ -172,7 +172,7 @@ def _converted(
     chosen = choose_gain(steps, cells, factors, cut, data.targets, bounds, engine)
     digit_weight = (factors[None, None, :, None] / chosen).astype(np.float32)
     gain = chosen.astype(np.float32)
-    converter = numerics.Converter(engine.converter_bits.value)
+    converter = numerics_analog.Converter(engine.converter_bits.value)
     total = np.zeros(data.targets.shape, np.float64)
     for sums in bitline_sums(steps, cells, engine.rows.value, cut):
         scale = gain[:, sums.tile, sums.digit][:, None, :]

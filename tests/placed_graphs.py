@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from compiler import numerics
+from compiler import numerics_analog
 from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.ops import infer_types
 from compiler.slices import digit_factors, weight_digits, weight_reach
@@ -152,7 +152,7 @@ class Build:
         reach = weight_reach(levels, digits)
         weights = self.random.integers(-reach, reach + 1, (groups, rows, columns))
         parts = weight_digits(weights, levels, digits)
-        tiles = len(numerics.row_tiles(rows, array_rows))
+        tiles = len(numerics_analog.row_tiles(rows, array_rows))
         step = (1 << (bits - 1)) / (40 * np.sqrt(min(rows, array_rows)))
         gain = self.random.uniform(0.5 * step, 3 * step, (groups, tiles, digits, columns))
         gain = gain.astype(np.float32)

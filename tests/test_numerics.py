@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler import numerics
+from compiler import numerics, numerics_analog
 from compiler.interpreter import Model
 from compiler.ir import Node, Quant
-from compiler.numerics import Converter, Window
+from compiler.numerics import Window
+from compiler.numerics_analog import Converter
 from compiler.slices import (
     Cut,
     digit_factors,
@@ -32,8 +33,8 @@ Int64 = npt.NDArray[np.int64]
 
 
 def test_row_tiles() -> None:
-    assert numerics.row_tiles(20, 16) == (slice(0, 16), slice(16, 20))
-    assert numerics.row_tiles(16, 16) == (slice(0, 16),)
+    assert numerics_analog.row_tiles(20, 16) == (slice(0, 16), slice(16, 20))
+    assert numerics_analog.row_tiles(16, 16) == (slice(0, 16),)
 
 
 # -- formats
@@ -320,7 +321,7 @@ def test_a_generous_converter_gives_the_exact_product(
     weights = np.clip(weights, -reach, reach)
     digits = weight_digits(weights, levels, count)
     cut = Cut(input_slices(9, True, bits_per_step), unsigned_digits(levels, count))
-    got = numerics.analog_product(
+    got = numerics_analog.analog_product(
         data, digits, *ideal(digits, levels, array_rows), window, array_rows, Converter(24), 0, cut
     )
     assert got.dtype == np.float32
@@ -332,7 +333,7 @@ def ideal(
 ) -> tuple[numerics.Floats, numerics.Floats]:
     """Gain 1 and each digit's own factor: [G,row tiles,D,K]."""
     count, groups, rows, columns = digits.shape
-    tiles = len(numerics.row_tiles(rows, array_rows))
+    tiles = len(numerics_analog.row_tiles(rows, array_rows))
     factors = np.array(digit_factors(levels, count), np.float32)
     gain = np.ones((groups, tiles, count, columns), np.float32)
     return gain, gain * factors[:, None]
@@ -345,7 +346,9 @@ def test_each_slice_passes_the_converter_by_itself() -> None:
     one = np.ones((1, 1, 1, 1), np.float32)
     cut = Cut(input_slices(4, True, 1), 1)
     for bits, says in ((8, 1 + 2 + 2 * 4 - 8), (1, 1 + 2 + 4 - 8)):
-        got = numerics.analog_product(data, digits, one, one, DENSE, 2, Converter(bits), 0, cut)
+        got = numerics_analog.analog_product(
+            data, digits, one, one, DENSE, 2, Converter(bits), 0, cut
+        )
         assert got.tolist() == [[says]]  # one unipolar bit tells 0 and 1, so a sum of 2 is clipped
 
 
@@ -354,7 +357,9 @@ def test_a_dense_analog_product_over_leading_axes() -> None:
     data = random.integers(-64, 64, (2, 5, 20))
     weights = random.integers(-1, 2, (1, 20, 7))
     digits = weight_digits(weights, 3, 1)
-    got = numerics.analog_product(data, digits, *ideal(digits, 3, 16), DENSE, 16, Converter(16))
+    got = numerics_analog.analog_product(
+        data, digits, *ideal(digits, 3, 16), DENSE, 16, Converter(16)
+    )
     np.testing.assert_array_equal(got, data @ weights[0])
 
 
@@ -364,11 +369,15 @@ def test_each_tile_and_digit_passes_the_converter_by_itself() -> None:
     digits = np.array([[[[1], [1]]]], np.int8)
     gain = np.full((1, 2, 1, 1), 0.25, np.float32)
     worth = np.full((1, 2, 1, 1), 4, np.float32)
-    got = numerics.analog_product(data, digits, gain, worth, DENSE, 1, Converter(8))
+    got = numerics_analog.analog_product(data, digits, gain, worth, DENSE, 1, Converter(8))
     assert got.tolist() == [[16]]
     # On one tile of two rows the sum of 12 is the code 3, exactly.
-    got = numerics.analog_product(data, digits, gain[:, :1], worth[:, :1], DENSE, 2, Converter(8))
+    got = numerics_analog.analog_product(
+        data, digits, gain[:, :1], worth[:, :1], DENSE, 2, Converter(8)
+    )
     assert got.tolist() == [[12]]
     # A converter of 2 bits clips the code 3 to 1.
-    got = numerics.analog_product(data, digits, gain[:, :1], worth[:, :1], DENSE, 2, Converter(2))
+    got = numerics_analog.analog_product(
+        data, digits, gain[:, :1], worth[:, :1], DENSE, 2, Converter(2)
+    )
     assert got.tolist() == [[4]]

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from compiler import numerics
+from compiler import numerics, numerics_analog
 from compiler.errors import UnsupportedError
 from compiler.interpreter import Model
 from compiler.ir import Graph, Node, Quant
-from compiler.numerics import Converter, Window
+from compiler.numerics import Window
+from compiler.numerics_analog import Converter
 from compiler.onnx_export import export_onnx
 from compiler.ops import OWN
 from compiler.slices import Cut, digits_of_tiles
@@ -103,7 +104,7 @@ def analog_product(graph: Graph, node: Node, inputs: list[Array]) -> Array:
     groups, _, count, columns_of_group = gain.shape
     if weights.ndim == 5:
         weights = digits_of_tiles(weights, node.integer("rows", 0), groups, count, columns_of_group)
-    codes = numerics.analog_product(
+    codes = numerics_analog.analog_product(
         data.astype(np.int32),
         weights.astype(np.int8),
         gain.astype(np.float32),
