@@ -135,29 +135,51 @@ def _best_gains(
     if np.all(best == 1.0):  # every sum has a code of its own, whatever is tried
         return np.asarray(best[:, tiles.index])
     least = np.full(top.shape, np.inf)
+    change = np.empty((digits, *total.shape), np.float32)
     for factor in np.geomspace(1.0, 0.1, 16):
         tried = np.minimum(highest / (top * factor), 1.0)
         gain = tried[:, tiles.index].astype(np.float32)  # [G,D,K]
-        change = np.zeros((digits, *total.shape), np.float32)
+        change[:] = 0
         for sums in parts:
-            scale = gain[:, sums.digit][:, None, :]
-            codes = np.clip(np.rint(sums.values * scale), *code_range(bits, sums.unipolar))
             worth = np.float32(factors[sums.digit] * sums.piece.weight)
-            change[sums.digit] += (codes / scale - sums.values) * worth
+            change[sums.digit] += (
+                _conversion_error(sums, gain[:, sums.digit][:, None, :], bits) * worth
+            )
         error = np.zeros(top.shape)
         for digit in range(digits):
-            inside = np.flatnonzero(tiles.speaks[digit])
-            if not inside.size:
+            inside = _positions(tiles.speaks[digit])
+            tile = tiles.index[digit, inside]
+            if not tile.size:
                 continue
-            together = tiles.index[:, inside] == tiles.index[digit, inside]
-            joint = (change[..., inside] * together[:, None, None, :]).sum(axis=0)
-            found = output.of(total[..., inside] + joint, inside)
-            squares = ((found - wanted[..., inside]) ** 2).sum(axis=1, dtype=np.float64)
+            sum_of_tile = total[..., inside].copy()
+            for other in range(digits):
+                together = tiles.index[other, inside] == tile
+                if together.any():
+                    sum_of_tile += change[other][..., inside] * together
+            lost = output.of(sum_of_tile, inside)
+            lost -= wanted[..., inside]
+            lost *= lost
+            squares = lost.sum(axis=1, dtype=np.float64)
             for group in range(groups):
-                np.add.at(error[group], tiles.index[digit, inside], squares[group])
+                np.add.at(error[group], tile, squares[group])
         better = error < least
         best, least = np.where(better, tried, best), np.where(better, error, least)
     return np.asarray(best[:, tiles.index])
+
+
+def _conversion_error(sums: Sums, gain: Floats, bits: int) -> Floats:
+    """What converters of a gain, which broadcasts to the sums, make of them less what they are."""
+    codes = np.asarray(sums.values * gain, np.float32)
+    np.rint(codes, out=codes)
+    np.clip(codes, *code_range(bits, sums.unipolar), out=codes)
+    codes /= gain
+    codes -= sums.values
+    return codes
+
+
+def _positions(chosen: npt.NDArray[np.bool_]) -> slice | npt.NDArray[np.int64]:
+    """An index of the chosen: all of them without a copy."""
+    return slice(None) if chosen.all() else np.flatnonzero(chosen)
 
 
 def clipped_least_squares(
