@@ -17,7 +17,7 @@ from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
 from compiler.legality import why_not_analog, why_not_digital
 from compiler.numerics import Floats, Integers
 from compiler.numerics_analog import analog_output
-from compiler.ops import FORMATS, MOVEMENT, VIEWS, macs
+from compiler.ops import FORMATS, macs
 from compiler.slices import useful_digits
 from compiler.target import Target
 from passes.base import Pass, tell
@@ -27,6 +27,7 @@ from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
 from passes.follow import Follower
 from passes.given_formats import given_format
 from passes.layer_data import LayerData, layer_outputs, layer_patches
+from passes.rounded_inputs import PASSING, becomes_int8, on_rounded_inputs, value_maker
 from passes.walk import Walk
 
 WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
@@ -107,7 +108,7 @@ class _Calibrator:
     def _formats(self, node: Node) -> list[str]:
         """The number formats a node could be given by an engine of the target."""
         graph, formats = self.graph, []
-        if node.op in (*VIEWS, *MOVEMENT, *FORMATS, "MaxPool") or not node.outputs[0]:
+        if node.op in (*PASSING, *FORMATS) or not node.outputs[0]:
             return []
         digital, analog = self.target.digital, self.target.analog
         is_float = graph.types[node.outputs[0]].quant is None
@@ -192,7 +193,11 @@ class _Calibrator:
         own: dict[str, float] = {}
         results: dict[str, float] = {}
         for form in formats:
-            values = self._in_format(node, form, walk, layer, on_arrays)
+            values = (
+                self._rounded_output(node, walk, follow)
+                if layer is None
+                else self._in_format(node, form, *layer, on_arrays)
+            )
             if values is None:
                 continue
             if self.stride > 1:
@@ -230,24 +235,39 @@ class _Calibrator:
         patches = layer_patches(seen, node, groups)
         return LayerData(patches, layer_outputs(patches, node, self.graph)), seen
 
+    def _rounded_output(self, node: Node, walk: Walk, follow: bool) -> Array | None:
+        """The output in int8 of a node that is no product, on the samples."""
+        quant = self._output_quant(node.outputs[0])
+        if quant is None:
+            return None
+        values = walk.values[node.outputs[0]][: self.samples]
+        alone = [name for name in node.inputs if self._is_rounded_for(name, node)] if follow else []
+        if alone:
+            few = {n: walk.values[n][: self.samples] for n in node.inputs if n in walk.values}
+            values = on_rounded_inputs(node, self.graph, few, alone, self.ranges)
+        reals = np.asarray(values, np.float32)
+        return numerics.dequantize(numerics.quantize(reals, quant), quant)
+
+    def _is_rounded_for(self, value: str, node: Node) -> bool:
+        """Whether an input becomes int8 for an integer node, and no divergence of the node that makes it says what that does."""
+        maker = value_maker(value, self.graph)
+        charged = maker is not None and maker.op != "Concat" and "int8" in self._formats(maker)
+        return not charged and becomes_int8(value, node, self.graph)
+
     def _in_format(
         self,
         node: Node,
         form: str,
-        walk: Walk,
-        layer: tuple[LayerData, Floats] | None,
+        data: LayerData,
+        real_in: Floats,
         on_arrays: AnalogLayer | None,
     ) -> Array | None:
-        """A node's output on the samples, as the engine of a format would give it; `layer` is what `_layer` says of a product."""
+        """A product's output on the samples, as the engine of a format would give it; `data` and `real_in` are what `_layer` says."""
         graph = self.graph
         output = graph.types[node.outputs[0]]
         quant = output.quant or self._output_quant(node.outputs[0])
         if quant is None:
             return None
-        if layer is None:
-            values = np.asarray(walk.values[node.outputs[0]][: self.samples], np.float32)
-            return numerics.dequantize(numerics.quantize(values, quant), quant)
-        data, real_in = layer
         if form == "int8":
             given = self._output_quant(node.inputs[0]) or graph.types[node.inputs[0]].quant
             if given is None:

@@ -349,3 +349,41 @@ def test_few_samples_with_none_left_to_try_the_plan_on(tmp_path: Path) -> None:
     assert warnings(samples=4, calibrated_on=4) == 1
     assert warnings(samples=32, calibrated_on=32) == 0
     assert warnings(samples=8, calibrated_on=4) == 0, "the other four tell"
+
+
+JOINED = """\
+graph net(x: float32[1, 16]) -> (y)
+thousand: float32[1] = const [1000.0]
+factors: float32[1, 32] = const random(2)
+w: float32[32, 8] = const random(1)
+large: float32[1, 16] = Mul(x, thousand)
+small: float32[1, 16] = Sigmoid(x)
+both: float32[1, 32] = Concat(large, small) axis=1
+alike: float32[1, 32] = Mul(both, factors)
+y: float32[1, 8] = MatMul(alike, w)
+"""
+
+
+def test_a_concat_in_whose_format_a_part_is_lost_is_charged_for_it(tmp_path: Path) -> None:
+    """A batch norm behind a Concat brings parts of unlike size to one; in int8 over both, all of the small part is a step or two.
+
+    Neither int8 of the Concat nor int8 of what reads it (were the Concat left to the host) may look free.
+    """
+    graph = from_text(JOINED)
+    factors = np.repeat(np.array([[0.001, 1.0]], np.float32), 16, axis=1)
+    graph = replace(graph, constants={**graph.constants, "factors": factors})
+    samples = np.random.default_rng(0).standard_normal((96, 16)).astype(np.float32)
+    seen = CalibrationInputs({"x": samples[:64, None]})
+    calibration = Calibrate(seen)(graph, load_target("diana_digital")).calibration
+    assert calibration is not None
+    charged = {node: formats["int8"] for node, formats in calibration.divergence.items()}
+    assert charged["both"] > 0.02
+    assert charged["alike"] > 0.02
+    assert charged["small"] < 0.001
+
+    np.savez(tmp_path / "samples.npz", x=samples)
+    options = joulec.Options(data=tmp_path / "samples.npz", calibration_samples=64)
+    compiled = joulec.compile(export_onnx(graph), "diana_digital", options=options)
+    wanted = Interpreter(graph).run_all({"x": samples[64:, None]})["y"]
+    found = np.stack([joulec.run(compiled, {"x": one[None]})[0] for one in samples[64:]])
+    assert ((found - wanted) ** 2).sum() < 0.02 * (wanted**2).sum()
