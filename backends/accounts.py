@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from backends.layout import cells_of
 from backends.work import Work
+from compiler.cost.efficiency import tops_per_watt
 from compiler.cost.step import PARTS, StepCost
 from compiler.digital_engine import Digital
 from compiler.ir import Graph
@@ -147,10 +148,8 @@ def _array_efficiency(steps: Sequence[Step], target: Target) -> Efficiency | Non
 
 
 def _tops_per_watt(macs: int, energy: Estimate) -> Estimate | None:
-    """Operations per pJ, which is TOPS/W; None where nothing was done or nothing spent."""
-    if not macs or not energy.low:
-        return None
-    return Estimate(2 * macs / energy.value, 2 * macs / energy.high, 2 * macs / energy.low)
+    """None where nothing was done or nothing spent."""
+    return tops_per_watt(macs, energy) if macs and energy.low else None
 
 
 def _analog_format(unit: Analog, digits: int) -> str:

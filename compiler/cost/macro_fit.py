@@ -15,6 +15,7 @@ from math import exp, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.cost.efficiency import TOPS_PER_WATT_AT_ONE_FJ
 from compiler.cost.macro import Macro, energy_fj, silicon_of
 from compiler.cost.macro_table import Row, UnpredictableError, macro_of
 from compiler.cost.macro_validation import Verdict, assumed_spread, verdict
@@ -75,7 +76,7 @@ def _descend(
     counts = Counter(row.chip for row, _ in known)
     weight = np.array([1 / sqrt(counts[row.chip]) for row, _ in known])
     conditions = [silicon_of(macro, components) for _, macro in known]
-    target = np.array([log(2000 / (row.measured_tops_w or 1.0) / row.native_macs) for row, _ in known])  # fmt: skip
+    target = np.array([log(TOPS_PER_WATT_AT_ONE_FJ / (row.measured_tops_w or 1.0) / row.native_macs) for row, _ in known])  # fmt: skip
 
     def residuals(point: Vector) -> Vector:
         values = {**components.values, **dict(zip(names, np.exp(point).tolist(), strict=True))}

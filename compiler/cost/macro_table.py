@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
 
+from compiler.cost.efficiency import TOPS_PER_WATT_AT_ONE_FJ
 from compiler.cost.macro import Kind, Macro
 from compiler.cost.parts.constants import Components
 from compiler.errors import ModelError, UsageError, one_line
@@ -139,7 +140,7 @@ def _measured(cells: Mapping[str, str]) -> tuple[float | None, float, str]:
         if not (isfinite(value) and 1e-9 < value < 1e9):
             return None, 1.0, f"the measured {name} {one_line(text, 40)!r} is no positive number"
         if name == "fJ_per_1b_MAC":
-            value = 2000 / value
+            value = TOPS_PER_WATT_AT_ONE_FJ / value
         return value, 1.0 if one_bit else _native_macs(cells), ""
     return None, 1.0, ""
 

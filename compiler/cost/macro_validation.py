@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from math import hypot, log10
 from statistics import median
 
+from compiler.cost.efficiency import TOPS_PER_WATT_AT_ONE_FJ
 from compiler.cost.macro import energy_fj, one_bit_mac, silicon_of
 from compiler.cost.macro_table import Row, UnpredictableError, macro_of
 from compiler.cost.parts.constants import Components
 from compiler.units import Estimate
-
-# One MAC is two operations: TOPS/W = 2000 / fJ.
-OPERATIONS = 2000.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def verdict(row: Row, components: Components) -> Verdict:
     energy = sum(part.value for part in parts.values()) * row.native_macs
     silicon = log10(components.constants["spread_factor"].estimate.value)
     factor = 10 ** hypot(silicon, assumed_spread(row, components))
-    value = OPERATIONS / energy
+    value = TOPS_PER_WATT_AT_ONE_FJ / energy
     scaled = {name: part.times(row.native_macs) for name, part in parts.items()}
     names = tuple(dict.fromkeys(assumed))
     return Verdict(row, Estimate(value, value / factor, value * factor), scaled, names)

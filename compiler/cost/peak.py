@@ -17,8 +17,9 @@ Left out: memories beyond the nearest, the host, weights on their way to the arr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, log2
+from math import ceil, log2
 
+from compiler.cost.efficiency import tops, tops_per_watt
 from compiler.cost.memory import read_energy, write_energy
 from compiler.digital_engine import Digital, MacArray
 from compiler.published import Published
@@ -99,12 +100,7 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
             energy += _product(unit.active_mw.estimate, work.time_ns)
     if published.scope == "chip":
         energy += _product(target.chip.static_mw.estimate, work.time_ns)
-    operations = 2 * work.macs
-    # Operations per ns are 1e9 a second, 1e-3 of a TOPS; operations per pJ are 1e12 per joule.
-    return {
-        "TOPS": _inverse(operations / 1e3, work.time_ns),
-        "TOPS/W": _inverse(operations, energy),
-    }
+    return {"TOPS": tops(work.macs, work.time_ns), "TOPS/W": tops_per_watt(work.macs, energy)}
 
 
 def digits_of(weight_bits: float, levels: int) -> int:
@@ -163,9 +159,3 @@ def _moved(published: Published, inputs: int, outputs: int, target: Target) -> E
 
 def _product(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(one.value * other.value, one.low * other.low, one.high * other.high)
-
-
-def _inverse(amount: float, cost: Estimate) -> Estimate:
-    """An amount over what it costs; over nothing it is endless."""
-    value, low, high = (amount / end if end else inf for end in (cost.value, cost.high, cost.low))
-    return Estimate(value, low, high)
