@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import mmap
@@ -44,6 +45,7 @@ def map_file(handle: int) -> Bytes:
     if not size_bytes:
         os.close(handle)
         return np.zeros(0, np.uint8)
+    _allow_more_files(handle)
     try:
         found = FileMap(handle, size_bytes, access=mmap.ACCESS_READ)
     except BaseException:
@@ -52,6 +54,18 @@ def map_file(handle: int) -> Bytes:
     found.handle, found.stamp = handle, stamp
     found.data = data_ranges(handle, size_bytes)
     return np.frombuffer(found, np.uint8)
+
+
+def _allow_more_files(handle: int) -> None:
+    """Has as many files open as the system lets: some exporters write a file for each weight, and the usual limit is one to be raised at will."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if handle > soft // 2 and soft != hard:  # a map takes a second handle
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def file_of(array: Array) -> FileMap | None:

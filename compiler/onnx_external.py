@@ -17,11 +17,13 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
 class External:
     """The files beside a model. `folder` is None for a model that came without one: then external data is refused.
 
+    Together they may have `most_bytes` (None: any number), whatever part of them is asked for: all of them is hashed.
     Their bytes are mapped, so they take no memory of the process's own and are read when they are looked at.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, most_bytes: int | None = None) -> None:
         self.folder = folder
+        self.most_bytes = most_bytes
         self._files: dict[str, Bytes] = {}
 
     @property
@@ -78,7 +80,17 @@ class External:
                 self._files[location] = map_file(_open(tensor, self.folder, location))
             except OSError as error:
                 raise _refused(tensor, f"{location!r} cannot be read: {error.strerror}") from error
+            self._check_size(location)
         return self._files[location]
+
+    def _check_size(self, location: str) -> None:
+        total = sum(data.size for data in self._files.values())
+        if self.most_bytes is not None and total > self.most_bytes:
+            raise ModelError(
+                f"with {location!r} the files of external data have {total} bytes, the limit is {self.most_bytes}",
+                code="M008",
+                hint="--max-tensor-bytes allows more",
+            )
 
 
 def _open(tensor: onnx.TensorProto, folder: Path, location: str) -> int:

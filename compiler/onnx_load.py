@@ -118,7 +118,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
     check_texts(model)
     _join_default_domain(model)
     model = not_older_than_7(model)
-    external = External(path.parent if path else None)
+    external = External(path.parent if path else None, limits.tensor_bytes)
     weights = take_weights(model, limits, external)
     inline_functions(model, limits)
     order = label_nodes(model.graph)

@@ -241,6 +241,12 @@ def linked(folder: Path) -> None:
     (folder / "inside").mkdir()
 
 
+def holes(folder: Path) -> None:
+    """A terabyte that takes no room, and hours to hash."""
+    with (folder / "holes.bin").open("wb") as stream:
+        stream.truncate(1 << 40)
+
+
 def outside_in(attribute: str) -> Recipe:
     """External data in other places than an initializer of the main graph."""
 
@@ -458,6 +464,7 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "an offset beyond all": (outside({"location": "w.bin", "offset": "9" * 30}), "M006", "not a number of bytes"),
     "an offset in other digits": (outside({"location": "w.bin", "offset": "٣"}), "M006", "not a number of bytes"),
     "a length that is not the tensor's": (outside({"location": "w.bin", "length": "64"}), "M006", "its length is 64 bytes, the tensor has 128"),
+    "a piece of a terabyte of holes": (outside({"location": "holes.bin", "offset": "0"}, holes), "M008", "--max-tensor-bytes allows more"),
     "external data in a Constant": (outside_in("Constant"), "M006", "must lie inside"),
     "external data in a branch": (outside_in("sub-graph"), "M006", "must lie inside"),
     "external data in a branch's Constant": (outside_in("branch"), "M006", "must lie inside"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from compiler import cli, plan_package
@@ -17,6 +20,7 @@ from compiler.cli_cut_short import REFUSAL
 from compiler.errors import UsageError
 from compiler.plan_payload import Payload
 from tests.broken_joulec import broken
+from tests.hostile_models import model
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
@@ -176,6 +180,23 @@ def test_numbers_that_are_none_are_told(here: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("warning[W009]: input 'image' holds NaN")
     assert cli.run(["run", "p", "-i", "d.npz", "-o", "o.npz"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_for_each_weight(tmp_path: Path) -> None:
+    """As some exporters write models of more than 2 GiB: more files than may usually be open at once."""
+    handles = [os.dup(0) for _ in range(3)]  # the lowest that are free
+    for handle in handles:
+        os.close(handle)
+    body = "g (float[1,4] x) => (float[1,4] y) {y = Sum(x, " + ", ".join(f"w{i}" for i in range(60)) + ")}"  # fmt: skip
+    weights: dict[str, Any] = {f"w{i}": np.full((1, 4), i, np.float32) for i in range(60)}
+    made = model(body, **weights)
+    onnx.save(made, tmp_path / "m.onnx", save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)  # fmt: skip
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (handles[-1] + 40, limits[1]))
+    try:
+        assert cli.run(["inspect", str(tmp_path / "m.onnx"), "-t", "tile16"]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
