@@ -3,7 +3,7 @@
 `python -m tests.random_check 0:2000` tries these seeds on all shipped chips; `--targets one-each` on one chip a seed; `--generator FILE.py`
 takes the models from another file's `build(seed) -> (model, inputs)`. For each model: with --precision float the outputs are ONNX Runtime's (to
 1e-6 of the largest; they are bit-equal but where a newer operator's kernel sums in another order); in integers every exact pass keeps the
-numbers, the package is sound, and its outputs are bit for bit those of the placed graph in ONNX Runtime.
+numbers, the package is sound, its plan not below its bound, and its outputs are bit for bit those of the placed graph in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from compiler.runtime_host import RuntimeModel
 from compiler.target import Target, built_in, load_target
 from passes.base import Pass
 from tests import random_networks
+from tests.test_bound import assert_not_below_its_bound
 from tests.test_every_pass import compare_node_by_node, compare_outputs, has_integers
 
 Build = Callable[[int], tuple[onnx.ModelProto, dict[str, Any]]]
@@ -91,6 +92,7 @@ def _integer_faults(
     try:
         made = compile_model(model, target, joulec.Options(calibration_samples=2), (hold,))
         check_package(made.package)
+        assert_not_below_its_bound(made.package.plan)
         judge = Interpreter(placed[-1]).run(feed)
         found = Simulator(made.package).run(feed)
     except Exception as error:
