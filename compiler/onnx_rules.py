@@ -161,6 +161,7 @@ def _check_operation(node: onnx.NodeProto, opset: int) -> None:
                 f"{node.op_type} is withdrawn in opset {opset}", code="M003", node=node.name,
                 hint="export the model with a newer opset",
             )  # fmt: skip
+        _check_list_of_inputs(node, schema)
         return
     if node.domain not in ("", "ai.onnx.ml"):
         _check_foreign(node)
@@ -181,6 +182,19 @@ def _check_operation(node: onnx.NodeProto, opset: int) -> None:
         f"{where} has no operation {node.op_type!r}", code="M003", node=node.name,
         hint=nearest(node.op_type, known),
     )  # fmt: skip
+
+
+def _check_list_of_inputs(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
+    """Of a list of inputs of any length none may be left out: ONNX's checker lets it pass, and ONNX Runtime ends the process."""
+    variadic = onnx.defs.OpSchema.FormalParameterOption.Variadic
+    if not schema.inputs or schema.inputs[-1].option != variadic:
+        return
+    for position, name in enumerate(node.input):
+        if not name and position >= len(schema.inputs) - 1:
+            raise ModelError(
+                f"{node.op_type} takes a list of inputs, of which none may be left out: input {position} is",
+                code="M002", node=node.name,
+            )  # fmt: skip
 
 
 def _check_foreign(node: onnx.NodeProto) -> None:

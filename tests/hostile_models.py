@@ -356,6 +356,7 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "two opsets": (changed(lambda made: made.opset_import.add(domain="", version=11), _RELU), "M003", "two opsets"),
     "an operation of a later opset": (text("g (float[2] x) => (float[2] y) {y = Gelu(x)}", 13), "M003", "since opset 20"),
     "an operation without a name": (operation(""), "M003", "no operation ''"),
+    "one of a list of inputs left out": (text('g (float[2] x) => (float[2] y) {y = Sum(x, , x)}'), "M002", "left out: input 1"),
     # attributes
     "an attribute of another type": (_conv('kernel_shape = "three"'), "M002", "kernel_shape"),
     "an attribute that is not there": (text("g (float[2] x) => (float[4] y) {y = Concat(x, x)}"), "M002", "axis"),
