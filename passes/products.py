@@ -29,7 +29,7 @@ def why_not_product(node: Node, graph: Graph) -> str:
         return "its weights are no single matrix"
     if node.op == "Gemm" and node.integer("transA", 0):
         return "its activations are transposed"
-    if data.elements == 0:
+    if data.elements == 0 or graph.types[node.outputs[0]].elements == 0:
         return "it has no elements"
     if len(node.inputs) > 2 and node.inputs[2]:
         columns = graph.types[node.outputs[0]].sizes[1]

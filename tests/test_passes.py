@@ -1045,6 +1045,16 @@ y: float32[1, 1, 3] = Product(x, y.weights) kernel=[4] strides=[2] pads=[2, 1] d
     assert after(LowerConvolution(), before) == wanted
 
 
+def test_a_convolution_that_gives_nothing_is_left_alone() -> None:
+    """Its kernel is longer than its data. (ONNX Runtime refuses to run it.)"""
+    before = """\
+graph g(x: float32[1, 1, 2]) -> (y)
+w: float32[1, 1, 3] = const [1.0, 2.0, 3.0]
+y: float32[1, 1, 0] = Conv(x, w)
+"""
+    assert to_text(LowerConvolution()(from_text(before), TILE16)) == before
+
+
 def test_valid_pads_nothing_and_dilations_stay() -> None:
     before = """\
 graph g(x: float32[1, 1, 5]) -> (y)
