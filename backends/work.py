@@ -146,8 +146,8 @@ def _reads(graph: Graph) -> dict[str, list[str]]:
 
 def _view(node: Node, graph: Graph) -> Work | None:
     """A node that only looks at the same bytes in another shape, as a work without a model."""
-    form = form_of(node, graph)
-    if node.op not in VIEWS or form is None or form.inputs[0] in graph.constants:
+    form = form_of(node, graph) if node.op in VIEWS else None
+    if form is None or form.inputs[0] in graph.constants:
         return None
     return Work(node.name, node.op, _engine(node), (node,), form.inputs, node.outputs)
 

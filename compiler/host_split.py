@@ -56,7 +56,8 @@ def _why_no_kernel(node: Node, graph: Graph) -> str:
     kinds = [graph.types[name].dtype if name else "" for name in (*node.inputs, *node.outputs)]
     if not all(kind in DTYPE_BITS or not kind for kind in kinds):
         return ""
-    attributes = tuple(proto.SerializeToString() for proto in attribute_protos(node))
+    protos = attribute_protos(node) if node.attrs else ()
+    attributes = tuple(proto.SerializeToString() for proto in protos)
     inputs, outputs = kinds[: len(node.inputs)], kinds[len(node.inputs) :]
     return _kernel_missing(node.op, tuple(inputs), tuple(outputs), attributes)
 

@@ -317,6 +317,9 @@ class Rewriter:
 
     def keep(self, node: Node) -> None:
         """Takes a node over (its inputs follow what was forwarded)."""
+        if not self._forwarded:
+            self._nodes.append(node)
+            return
         inputs = tuple(self.resolve(value) for value in node.inputs)
         self._nodes.append(node if inputs == node.inputs else replace(node, inputs=inputs))
 

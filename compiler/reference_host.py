@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from math import isclose
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ class ReferenceModel:
         return dict(zip(self.outputs, plain, strict=True))
 
 
+@lru_cache(maxsize=512)
 def why_not_exchanged(kind: str) -> str:
     """Why a value of a type (as ONNX Runtime writes it) cannot pass through ONNX Runtime's Python side, or an empty string."""
     found = next((word for word in _NOT_EXCHANGED if word in kind), "")

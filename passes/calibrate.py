@@ -345,9 +345,9 @@ def divergence(
     return float(((wanted - found) ** 2).mean()) / max(power, 1e-12)
 
 
-CLIP_ELEMENTS = (
-    1 << 16
-)  # of the ranges that are tried at once: small values cost the calls, large ones the caches
+# Of the ranges that are tried at once: small values cost the calls, large ones the caches.
+CLIP_ELEMENTS = 1 << 16
+CLIP_FACTORS = np.linspace(1.0, 0.5, 21)  # of the range of all values, those that are tried
 
 
 def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
@@ -358,13 +358,12 @@ def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     if high - low > 1e30:  # the squares would overflow, and no step of such a range tells anything
         return low, high
-    factors = np.linspace(1.0, 0.5, 21)
     errors: list[float] = []
     together = max(1, CLIP_ELEMENTS // flat.size)
-    for start in range(0, len(factors), together):
-        part = factors[start : start + together]
+    for start in range(0, len(CLIP_FACTORS), together):
+        part = CLIP_FACTORS[start : start + together]
         errors += numerics.squared_errors(flat, 8, low * part, high * part).tolist()
-    best = float(factors[int(np.argmin(errors))])
+    best = float(CLIP_FACTORS[int(np.argmin(errors))])
     return low * best, high * best
 
 

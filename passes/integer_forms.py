@@ -14,7 +14,7 @@ from compiler.ops import window_outputs
 
 
 @dataclass(frozen=True)
-class _Function:
+class Function:
     """A function of one value by what it computes, whatever its names: equal ones share a model."""
 
     op: str
@@ -24,7 +24,8 @@ class _Function:
     graph: Graph = field(compare=False)
 
     @classmethod
-    def of(cls, node: Node, graph: Graph) -> _Function:
+    def of(cls, node: Node, graph: Graph) -> Function:
+        """What a node of a graph computes of its first input, the others being constants."""
         found = [graph.constants[name] if name else None for name in node.inputs[1:]]
         constants = tuple(
             None if data is None else (data.dtype.name, data.shape, data.tobytes())
@@ -38,7 +39,7 @@ def table_of(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     """The results of functions of one value, one after the other, from the lowest integer up: quantize(f(dequantize(i))), by ONNX Runtime."""
     integers = np.arange(data.lowest, data.highest + 1).astype(data.storage)
-    alike = tuple(_Function.of(node, graph) for node in functions)
+    alike = tuple(Function.of(node, graph) for node in functions)
     values = {
         "i": integers,
         "in.scale": np.array(data.scale[0], np.float32),
@@ -52,7 +53,7 @@ def table_of(
 
 @lru_cache(maxsize=64)
 def _runner(
-    functions: tuple[_Function, ...], data_storage: str, out_storage: str, entries: int
+    functions: tuple[Function, ...], data_storage: str, out_storage: str, entries: int
 ) -> Interpreter:
     """Functions between a DequantizeLinear and a QuantizeLinear whose scales and zero points are inputs."""
     constants = {n: f.graph.constants[n] for f in functions for n in f.node.inputs[1:] if n}

@@ -22,7 +22,7 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import analog_layer, fit_analog, fit_integer
 from passes.given_formats import given_format
-from passes.integer_forms import pool_window, table_of
+from passes.integer_forms import Function, pool_window, table_of
 from passes.layer_data import LayerData, layer_outputs, layer_patches
 from passes.walk import Walk, run_nodes
 
@@ -59,6 +59,7 @@ class _Quantizer:
         self.dense = Walk(graph, inputs.arrays)
         self.live: dict[str, Array] = dict(inputs.arrays)
         self.added: list[Node] = []  # nodes of the new graph that `live` has not seen yet
+        self.tables: dict[tuple[Function, Quant, Quant], Array] = {}
         self.position = 0
         # The layers are fitted to what the samples are there; behind the last nobody looks at them.
         layers = (i for i, node in enumerate(graph.nodes) if node.op == "Product")
@@ -245,9 +246,10 @@ class _Quantizer:
         source = self._integer_of(node.inputs[0])
         data, out = self._quant_of(node.inputs[0]), self._range_quant(node.outputs[0])
         assert data is not None
-        table = self.rewriter.constant(
-            f"{node.name}.table", table_of((node,), self.graph, data, out), out
-        )
+        alike = (Function.of(node, self.graph), data, out)
+        if alike not in self.tables:
+            self.tables[alike] = table_of((node,), self.graph, data, out)
+        table = self.rewriter.constant(f"{node.name}.table", self.tables[alike], out)
         self._quantized(node, "IntegerTable", (source, table), {"of": node.op})
 
     def _move(self, node: Node) -> None:

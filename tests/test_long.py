@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import process_time
+from typing import Any
 
 import pytest
 
 import joulec
 import passes.calibrate
+import passes.quantize
 from compiler.cost.node import node_cost
 from compiler.interpreter import Interpreter
-from compiler.ir import Graph
+from compiler.ir import Array, Graph
 from compiler.legality import why_not
 from compiler.numerics import asymmetric
 from compiler.onnx_export import export_onnx
@@ -63,6 +65,22 @@ def test_functions_alike_share_one_model(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(tables) > 2
     assert len(built) == 2
     integer_forms._runner.cache_clear()
+
+
+def test_functions_alike_between_formats_alike_share_one_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind the first Relu all values have one range, and so all tables but the first are the same."""
+    made: list[bytes] = []
+
+    def counted(*asked: Any) -> Array:
+        made.append(integer_forms.table_of(*asked).tobytes())
+        return integer_forms.table_of(*asked)
+
+    monkeypatch.setattr(passes.quantize, "table_of", counted)
+    package = joulec.compile(export_onnx(chain(6)), "diana")
+    assert [step.op for step in package.plan.steps].count("IntegerTable") == 6
+    assert len(made) == len(set(made)) == 2
 
 
 def test_functions_that_differ_in_an_attribute_or_constant_have_tables_of_their_own() -> None:
