@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compiler.choices import Objective, Precision, PruneMethod, Weights
+from compiler.cli_depfile import depfile_text
+from compiler.cli_graphs import Dump, LastGraph
 from compiler.cli_words import (
     LONGEST_S,
     Binds,
@@ -29,9 +30,7 @@ from compiler.files import write_whole
 from compiler.limits import limited
 
 if TYPE_CHECKING:
-    from compiler.ir import Graph
     from compiler.plan import Plan
-    from passes.base import Pass
 
 HELP = """Makes a package of a model for a chip, and a report.
 
@@ -44,8 +43,6 @@ joulec compile models/digits_resnet.onnx --target diana -o build/digits \\
 joulec compile model.onnx --target my_chip.toml -o build/m --max-energy-uj 20
 """
 DEFAULT = Options()
-UNWRITABLE = ";|\n\r"  # in a depfile
-NO_TARGET = "=%&*?[~"  # what a prerequisite may hold and a target may not
 
 
 def register(app: typer.Typer) -> None:
@@ -225,87 +222,3 @@ def broken_gates(
             f"an inference takes {latency_us:.6g} us, --max-latency-us allows {max_latency_us:g}"
         )
     return found
-
-
-class LastGraph:
-    """An observer that keeps the graph after the last pass."""
-
-    def __init__(self) -> None:
-        self._graph: Graph | None = None
-
-    def __call__(self, position: int, ran: Pass, before: Graph, after: Graph) -> None:
-        """What `run_passes` tells."""
-        self._graph = after
-
-    def annotated(self) -> bytes:
-        """The graph as an ONNX file whose nodes tell their engine, energy and reason."""
-        from compiler.onnx_export import export_onnx
-
-        assert self._graph is not None
-        data: bytes = export_onnx(self._graph, annotate=True).SerializeToString(deterministic=True)
-        return data
-
-
-class Dump:
-    """An observer that writes the graph before the first pass and after each: 00-import.txt, 01-eliminate_dead.txt, ...
-
-    Beside each text stands the same graph as ONNX, which ONNX Runtime runs, unless a node kept whole in its own opset forbids it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
-
-    def __call__(self, position: int, ran: Pass, before: Graph, after: Graph) -> None:
-        """What `run_passes` tells."""
-        if self._count == 0:
-            self._write("import", before)
-        self._write(ran.name, after)
-
-    def _write(self, name: str, graph: Graph) -> None:
-        from compiler.onnx_export import export_onnx
-        from compiler.text import to_text
-
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            shown = one_line(str(self._folder))
-            raise UsageError(
-                f"cannot write folder {shown!r}: {error.strerror}", code="U007"
-            ) from error
-        path = self._folder / f"{self._count:02d}-{name}.txt"
-        write_whole(path, to_text(graph).encode("utf-8", "backslashreplace"))
-        if all(node.op != "Segment" for node in graph):
-            write_whole(path.with_suffix(".onnx"), export_onnx(graph).SerializeToString())
-        self._count += 1
-
-
-def depfile_text(output: Path, files: Iterable[Path]) -> str:
-    """The files a package depends on, as gcc writes them; an empty rule for each lets `make` live with one that is gone.
-
-    Make takes a rule whose first prerequisite holds an equals sign (`epoch=3.onnx`) for an assignment: others go before, if need be this file.
-    """
-    names = [_escaped(str(file)) for file in dict.fromkeys(files)]
-    names.sort(key=lambda name: "=" in name)
-    if "=" in names[0]:
-        names.insert(0, _escaped(__file__))
-    rule = " \\\n  ".join([f"{_escaped(str(output / 'plan.json'))}:", *names])
-    targets = (name for name in names if not set(name) & set(NO_TARGET))
-    return "\n".join([rule, *(f"\n{name}:" for name in targets)]) + "\n"
-
-
-def _escaped(name: str) -> str:
-    """A file name as make reads it; UsageError for one that it would read as something else, such as a command to run."""
-    if set(name) & set(UNWRITABLE):
-        raise UsageError(
-            f"--depfile cannot hold the name {one_line(name)!r}: make has no way to write ; | or a line break in a name",
-            hint="rename it, or leave --depfile out",
-        )
-    escaped = ""
-    for letter in name:
-        if letter in " \t":  # backslashes before a blank are doubled, the blank gets its own
-            slashes = len(escaped) - len(escaped.rstrip("\\"))
-            escaped += "\\" * slashes + "\\" + letter
-        else:
-            escaped += {"#": "\\#", "$": "$$", ":": "\\:"}.get(letter, letter)
-    return escaped

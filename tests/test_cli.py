@@ -19,7 +19,7 @@ import pytest
 
 from compiler import cli
 from compiler.cli_arrays import read_arrays, write_arrays
-from compiler.cli_compile import depfile_text
+from compiler.cli_depfile import depfile_text
 from compiler.cli_words import ReaderGoneError, parse_binds
 from compiler.errors import CODES, UsageError
 from compiler.interpreter import Model
