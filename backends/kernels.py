@@ -32,7 +32,7 @@ class Call:
     random: np.random.Generator | None = None
 
     def quant(self, name: str) -> Quant:
-        """The quantization of a value that must have one."""
+        """The quantization of a value that must have one, else ValueError."""
         quant = self.types[name].quant
         if quant is None:
             raise ValueError(f"{name} must be quantized")

@@ -146,28 +146,28 @@ class Node:
     source: str = ""
 
     def ints(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        """An attribute that is a list of integers."""
+        """An attribute that is a list of integers; TypeError where it is something else."""
         value = self.attrs.get(name, default)
         if not isinstance(value, tuple):
             raise TypeError(f"attribute {name} of {self.name} is not a list of integers")
         return tuple(int(item) for item in value)
 
     def integer(self, name: str, default: int) -> int:
-        """An attribute that is an integer."""
+        """An attribute that is an integer; TypeError where it is something else."""
         value = self.attrs.get(name, default)
         if not isinstance(value, int):
             raise TypeError(f"attribute {name} of {self.name} is not an integer")
         return value
 
     def number(self, name: str, default: float) -> float:
-        """An attribute that is a number."""
+        """An attribute that is a number; TypeError where it is something else."""
         value = self.attrs.get(name, default)
         if not isinstance(value, int | float):
             raise TypeError(f"attribute {name} of {self.name} is not a number")
         return float(value)
 
     def text(self, name: str, default: str = "") -> str:
-        """An attribute that is a text."""
+        """An attribute that is a text; TypeError where it is something else."""
         value = self.attrs.get(name, default)
         if not isinstance(value, str):
             raise TypeError(f"attribute {name} of {self.name} is not a text")

@@ -65,7 +65,7 @@ def patches(data: npt.NDArray[np.floating], window: Window) -> npt.NDArray[np.fl
 def matrix_product(
     data: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], window: Window
 ) -> npt.NDArray[np.floating]:
-    """[N,C,*sizes] or [..,R] times weights [G,R,K] -> [N,G*K,*outputs] or [..,K], in the type of `data`."""
+    """[N,C,*sizes] or [..,R] times weights [G,R,K] -> [N,G*K,*outputs] or [..,K], in the type of `data`; ValueError where they do not fit."""
     groups, rows, columns = weights.shape
     if not window.kernel:
         return np.asarray(data @ weights[0])

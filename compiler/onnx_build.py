@@ -86,7 +86,10 @@ class Builder:
         self.nodes.append(node)
 
     def types_of(self, node: Node) -> dict[str, TensorType]:
-        """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares."""
+        """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares.
+
+        ModelError M004 where the inputs are not what it takes; Unliftable where ONNX's checker knows no such form of it.
+        """
         misfit = why_sizes_misfit(node, self.types)
         if misfit:
             raise ModelError(f"{node.op}: {misfit}", code="M004", node=self.name)

@@ -12,7 +12,7 @@ from compiler.errors import UnsupportedError
 from compiler.ir import OPSET, Array, Graph, Node
 from compiler.onnx_beside import is_large
 from compiler.onnx_products import write_product
-from compiler.onnx_writer import Writer, quant_of, write_bounds
+from compiler.onnx_writer import Writer, needed_quant, write_bounds
 from compiler.ops import PRODUCTS
 from compiler.protos import type_proto
 
@@ -114,7 +114,7 @@ def _write_clipped_add(writer: Writer, node: Node) -> None:
 
 def _write_requantize(writer: Writer, node: Node) -> None:
     types = writer.graph.types
-    data, out = quant_of(types[node.inputs[0]]), quant_of(types[node.outputs[0]])
+    data, out = needed_quant(types[node.inputs[0]]), needed_quant(types[node.outputs[0]])
     value = writer.centered(node.inputs[0], data)
     ratio = np.float32(data.scale[0]) / np.float32(out.scale[0])
     scaled = writer.emit("Mul", value, writer.const(ratio, np.float32))
@@ -123,10 +123,10 @@ def _write_requantize(writer: Writer, node: Node) -> None:
 
 def _write_integer_add(writer: Writer, node: Node) -> None:
     types = writer.graph.types
-    out = quant_of(types[node.outputs[0]])
+    out = needed_quant(types[node.outputs[0]])
     shares = []
     for name in node.inputs:
-        quant = quant_of(types[name])
+        quant = needed_quant(types[name])
         ratio = np.float32(quant.scale[0]) / np.float32(out.scale[0])
         shares.append(
             writer.emit("Mul", writer.centered(name, quant), writer.const(ratio, np.float32))
@@ -137,7 +137,7 @@ def _write_integer_add(writer: Writer, node: Node) -> None:
 
 def _write_integer_mul(writer: Writer, node: Node) -> None:
     types = writer.graph.types
-    one, other, out = (quant_of(types[n]) for n in (*node.inputs, node.outputs[0]))
+    one, other, out = (needed_quant(types[n]) for n in (*node.inputs, node.outputs[0]))
     value = writer.emit(
         "Mul", writer.centered(node.inputs[0], one), writer.centered(node.inputs[1], other)
     )
@@ -148,7 +148,7 @@ def _write_integer_mul(writer: Writer, node: Node) -> None:
 
 def _write_integer_average_pool(writer: Writer, node: Node) -> None:
     types = writer.graph.types
-    data, out = quant_of(types[node.inputs[0]]), quant_of(types[node.outputs[0]])
+    data, out = needed_quant(types[node.inputs[0]]), needed_quant(types[node.outputs[0]])
     window = numerics.Window.of(node)
     mean = writer.emit(
         "AveragePool",
@@ -165,7 +165,7 @@ def _write_integer_average_pool(writer: Writer, node: Node) -> None:
 
 
 def _write_integer_table(writer: Writer, node: Node) -> None:
-    data = quant_of(writer.graph.types[node.inputs[0]])
+    data = needed_quant(writer.graph.types[node.inputs[0]])
     index = writer.cast(node.inputs[0], "int32")
     if data.lowest:
         index = writer.emit("Sub", index, writer.const(data.lowest, np.int32))

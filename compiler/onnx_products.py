@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from compiler import numerics, numerics_analog
 from compiler.ir import Array, Graph, Node, Quant, TensorType
-from compiler.onnx_writer import Writer, constant_of, per_column, quant_of, write_bounds
+from compiler.onnx_writer import Writer, constant_of, needed_quant, per_column, write_bounds
 from compiler.slices import Cut, Slice, digits_of_tiles
 
 
@@ -74,7 +74,7 @@ def _write_float_product(writer: Writer, node: Node, out: TensorType) -> None:
 def _write_integer_product(writer: Writer, node: Node, data: TensorType, out: TensorType) -> None:
     window = numerics.Window.of(node)
     weight_type = writer.graph.types[node.inputs[1]]
-    data_quant, weight_quant = quant_of(data), quant_of(weight_type)
+    data_quant, weight_quant = needed_quant(data), needed_quant(weight_type)
     weights = constant_of(writer, node.inputs[1])
     if any(weight_quant.zero_point):
         raise ValueError(f"{node.name}: weights must have zero point 0")
@@ -99,7 +99,7 @@ def _write_integer_product(writer: Writer, node: Node, data: TensorType, out: Te
 def _write_analog_product(writer: Writer, node: Node) -> None:
     types = writer.graph.types
     data, out = types[node.inputs[0]], types[node.outputs[0]]
-    data_quant = quant_of(data)
+    data_quant = needed_quant(data)
     window = numerics.Window.of(node)
     digits = _digits_of(node, constant_of(writer, node.inputs[1]), writer.graph)
     gain, digit_weight, multiplier, bias = (constant_of(writer, name) for name in node.inputs[2:6])

@@ -120,15 +120,15 @@ def _attribute(name: str, value: Any) -> onnx.AttributeProto:
 
 
 def constant_of(writer: Writer, name: str) -> Array:
-    """The data of a value that must be a constant."""
+    """The data of a value that must be a constant, else ValueError."""
     data = writer.graph.constants.get(name)
     if data is None:
         raise ValueError(f"{name} must be a constant")
     return data
 
 
-def quant_of(kind: TensorType) -> Quant:
-    """The quantization of a value that must have one."""
+def needed_quant(kind: TensorType) -> Quant:
+    """The quantization of a value that must have one, else ValueError."""
     if kind.quant is None:
         raise ValueError(f"{kind} must be quantized")
     return kind.quant

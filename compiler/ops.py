@@ -206,7 +206,10 @@ def _product_output(node: Node, types: Mapping[str, TensorType]) -> tuple[int, .
 
 
 def window_outputs(spatial: tuple[int, ...], node: Node) -> tuple[int, ...]:
-    """The output sizes of a convolution or pool without ceiling: floor((size + pads - span) / stride) + 1."""
+    """The output sizes of a convolution or pool without ceiling: floor((size + pads - span) / stride) + 1.
+
+    ValueError where the kernel is larger than what it slides over.
+    """
     kernel = node.ints("kernel", ())
     rank = len(kernel)
     strides, dilations = node.ints("strides", (1,) * rank), node.ints("dilations", (1,) * rank)

@@ -29,7 +29,7 @@ class Estimate:
         return Estimate(self.value + other.value, self.low + other.low, self.high + other.high)
 
     def times(self, factor: float) -> Estimate:
-        """The estimate scaled by a non-negative number."""
+        """The estimate scaled by a number of 0 or more; ValueError for another."""
         if factor < 0:
             raise ValueError(f"an estimate cannot be scaled by {factor}")
         return Estimate(self.value * factor, self.low * factor, self.high * factor)

@@ -59,7 +59,10 @@ class CalibrationInputs:
 
 
 def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> CalibrationInputs:
-    """Seeded plausible samples: clipped normal floats, small integers, both truths; quantized inputs over their whole format."""
+    """Seeded plausible samples: clipped normal floats, small integers, both truths; quantized inputs over their whole format.
+
+    UsageError U005 for an input that no sample can be made up of.
+    """
     random = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for name in graph.inputs:
