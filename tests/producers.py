@@ -1,8 +1,8 @@
 """Models as their producers write them: by the producer's own tool where the tests have it (ONNX Runtime's quantizer), else as the same nodes in
 the same order, with the same types and attributes, from `Writer`.
 
-Each function gives one small trained-like network. Sources: onnxruntime.quantization itself; exports by Brevitas 0.13 and torch 2.13 that
-these were compared with; the documentation of TensorRT Model Optimizer, AIMET, NNCF, Quark and tf2onnx for the rest.
+Each function gives one small trained-like network. Sources: onnxruntime.quantization itself; exports by Brevitas 0.13, torch 2.13, torchao 0.18,
+NNCF 3.4, TensorRT Model Optimizer 0.47, Quark 0.13 and AIMET 2.42 that these were compared with; tf2onnx's published models for the rest.
 """
 
 from __future__ import annotations
@@ -136,12 +136,17 @@ class Writer:
         return self.node("DequantizeLinear", *names, **_axis(axis))
 
     def float_weights(
-        self, data: Data, axis: int | None = 0, clip: tuple[int, int] | None = None
+        self,
+        data: Data,
+        axis: int | None = 0,
+        clip: tuple[int, int] | None = None,
+        dtype: str = "int8",
     ) -> str:
         """Float weights that a QuantizeLinear and a DequantizeLinear round when the model is loaded."""
-        _, scale = symmetric(data, axis, 8 if clip is None else clip[1].bit_length() + 1)
+        bits = int(dtype.removeprefix("int")) if clip is None else clip[1].bit_length() + 1
+        _, scale = symmetric(data, axis, bits)
         attrs = _axis(axis)
-        s, z = self.const(scale), self.const(np.zeros(scale.shape), "int8")
+        s, z = self.const(scale), self.const(np.zeros(scale.shape), dtype)
         integers = self.node("QuantizeLinear", self.const(data), s, z, **attrs)
         if clip is not None:
             integers = self.node("Clip", integers, *(self.const(bound, "int8") for bound in clip))
@@ -212,14 +217,14 @@ def tensorrt_modelopt() -> onnx.ModelProto:
     return w.model(IMAGE, SCORES, "modelopt")
 
 
-def aimet() -> onnx.ModelProto:
+def aimet(weights: str = "int8") -> onnx.ModelProto:
     """AIMET: Q and DQ at every activation, weights float behind Q and DQ, a Transpose between DQ and MatMul, the bias an Add."""
-    w = Writer()
+    w = Writer(opset=21)
     x = w.quantized("x", 0.02, -3)
     a = w.node(
         "Conv",
         x,
-        w.float_weights(w.numbers(16, 3, 3, 3)),
+        w.float_weights(w.numbers(16, 3, 3, 3), dtype=weights),
         w.const(w.numbers(16, reach=0.1)),
         pads=[1] * 4,
     )
@@ -227,8 +232,10 @@ def aimet() -> onnx.ModelProto:
     flat = w.quantized(
         w.node("Flatten", w.quantized(w.node("GlobalAveragePool", a), 0.01, -128)), 0.01, -128
     )
-    weights = w.node("Transpose", w.float_weights(w.numbers(10, 16), None), perm=[1, 0])
-    h = w.node("Add", w.node("MatMul", flat, weights), w.const(w.numbers(10, reach=0.1)))
+    matrix = w.node(
+        "Transpose", w.float_weights(w.numbers(10, 16), None, dtype=weights), perm=[1, 0]
+    )
+    h = w.node("Add", w.node("MatMul", flat, matrix), w.const(w.numbers(10, reach=0.1)))
     s, z = w.const(0.03), w.const(5, "int8")
     w.node("DequantizeLinear", w.node("QuantizeLinear", h, s, z), s, z, out="y")
     return w.model(IMAGE, SCORES, "aimet")

@@ -81,6 +81,7 @@ PRODUCERS = [
     Producer("matmulnbits-float16", written(partial(made.blocked_weights, "MatMulNBits", "float16")), 2, CALIBRATED),
     Producer("tensorrt-modelopt", written(made.tensorrt_modelopt), 3, CALIBRATED),
     Producer("aimet", written(made.aimet), 2, STEPS),
+    Producer("aimet-int4", written(partial(made.aimet, "int4")), 2, STEPS),
     Producer("nncf", written(made.nncf), 3, CALIBRATED),
     Producer("quark", written(made.quark), 3, CALIBRATED),
     Producer("tf2onnx", written(made.tf2onnx), 2, STEPS),
