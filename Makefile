@@ -58,7 +58,7 @@ bench: $(VENV)/.installed-dev
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz 1000000 $(SEED) --seconds 60
 
-# Random models, each compiled for CHIPS (all: every shipped one, which takes a night) and held to ONNX Runtime; see tests/random_check.py.
+# Random models, each compiled for CHIPS (all: every shipped one, an hour or two on two cores) and held to ONNX Runtime; see tests/random_check.py.
 CHIPS := one-each
 random: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.random_check 0:2000 --targets $(CHIPS)
