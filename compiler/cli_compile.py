@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -178,7 +179,7 @@ def compile_command(
         if annotated is not None:
             beside[annotated] = last.annotated()
         if depfile is not None:
-            beside[depfile] = depfile_text(output, made.files).encode()
+            beside[depfile] = os.fsencode(depfile_text(output, made.files))
         inside = [path for path in beside if path.resolve().is_relative_to(output.resolve())]
         for path in beside.keys() - set(inside):
             write_whole(path, beside[path], made.files)

@@ -74,8 +74,8 @@ def run_command(
     """Runs a package."""
     from compiler.cli_arrays import told, write_arrays
 
-    package = sound_package(folder)
     with limited(max_memory, time_limit):
+        package = sound_package(folder)
         outputs, _ = simulate(package, source, noise_seed, form=form)
     write_arrays(output, outputs, read=(source, *package.paths))
     rows = told(outputs)
@@ -108,9 +108,9 @@ def evaluate_command(
 
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
-    package = sound_package(folder)
-    first = package.plan.outputs[0].name
     with limited(max_memory, time_limit):
+        package = sound_package(folder)
+        first = package.plan.outputs[0].name
         outputs, labels = simulate(package, data, noise_seed, LABELS, form)
         ours = accuracy(outputs[first], labels, first)
         theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
@@ -188,8 +188,8 @@ def verify_command(
 
     if not tolerance >= 0:
         raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
-    package = sound_package(folder)
     with limited(max_memory, time_limit):
+        package = sound_package(folder)
         reference = Reference(model, parse_binds(bind))
         _demand_same_ports(package, reference)
         inputs = (

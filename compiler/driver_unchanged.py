@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 from compiler.errors import CompileError
+from compiler.files import stem_of
 from compiler.plan import BuiltFrom, Plan
 from compiler.plan_check import check_package
 from compiler.plan_package import Package, read_package
@@ -71,7 +72,7 @@ def _is_made_from(plan: Plan, model: Path, target: Target, options: Mapping[str,
         now == built
         and (now.data != NOTHING) == asked_for_data
         and (plan.target.name, plan.target.sha256) == (target.name, target.sha256)
-        and plan.model.name == model.stem
+        and plan.model.name == stem_of(model)
         and plan.model.sha256 == _model_digest(model, external_files(plan, model))
     )
 

@@ -20,6 +20,11 @@ def path_of(value: Any, what: str) -> Path:
     return Path(value)
 
 
+def stem_of(path: Path) -> str:
+    """A file's name without its ending; what is no text in it, as the system allows, as escapes: not every file can hold it."""
+    return path.stem.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def open_regular(path: Path) -> BinaryIO:
     """A regular file, or a link to one, open for reading. Raises OSError, whose `strerror` says what else it is."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

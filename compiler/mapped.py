@@ -27,7 +27,7 @@ ZEROS = bytes(BLOCK_BYTES)
 class FileMap(mmap.mmap):
     """A file mapped for reading. `data` are the ranges of its bytes, in order, that are no holes."""
 
-    handle: int
+    handle: int = -1  # until it is mapped
     stamp: tuple[int, int]
     data: tuple[Range, ...]
 
@@ -36,7 +36,8 @@ class FileMap(mmap.mmap):
         return _stamp(self.handle) == self.stamp
 
     def __del__(self) -> None:
-        os.close(self.handle)
+        if self.handle >= 0:
+            os.close(self.handle)
 
 
 def map_file(handle: int) -> Bytes:

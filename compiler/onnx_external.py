@@ -77,15 +77,17 @@ class External:
             )
         if location not in self._files:
             try:
-                self._files[location] = map_file(_open(tensor, self.folder, location))
+                handle = _open(tensor, self.folder, location)
+                self._check_size(location, handle)
+                self._files[location] = map_file(handle)
             except OSError as error:
                 raise _refused(tensor, f"{location!r} cannot be read: {error.strerror}") from error
-            self._check_size(location)
         return self._files[location]
 
-    def _check_size(self, location: str) -> None:
-        total = sum(data.size for data in self._files.values())
+    def _check_size(self, location: str, handle: int) -> None:
+        total = os.fstat(handle).st_size + sum(data.size for data in self._files.values())
         if self.most_bytes is not None and total > self.most_bytes:
+            os.close(handle)
             raise ModelError(
                 f"with {location!r} the files of external data have {total} bytes, the limit is {self.most_bytes}",
                 code="M008",

@@ -14,6 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
 from compiler.errors import CompileError, ModelError, UsageError, one_line
+from compiler.files import stem_of
 from compiler.ir import Array
 from compiler.onnx_external import External
 from compiler.onnx_functions import inline_functions
@@ -129,7 +130,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
     check_finite(model.graph, weights)
     for file in external.digests():
         digest.update(file)
-    name = path.stem if path else model.graph.name or "model"
+    name = stem_of(path) if path else model.graph.name or "model"
     files = (path, *external.files) if path else ()
     notes: list[str] = []
     if unsorted:

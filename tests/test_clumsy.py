@@ -182,6 +182,19 @@ def test_numbers_that_are_none_are_told(here: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == ""
 
 
+def test_names_of_files_that_are_no_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As on a disk from a machine with another encoding."""
+    model, out = os.fsdecode(b"m\xff.onnx"), os.fsdecode(b"o\xff")
+    (here / "m.onnx").rename(here / model)
+    line = ["compile", model, "-t", "tile16", "-o", out, "--calibration-samples", "2", "--depfile", "d"]  # fmt: skip
+    assert cli.run(line) == 0
+    assert plan_package.read_package(out).plan.model.name == "m\\udcff"
+    assert b"m\xff.onnx" in (here / "d").read_bytes()
+    for command in (["check", out], ["run", out, "-i", "d.npz", "-o", out + ".npz"], line):
+        assert cli.run(command) == 0
+    assert "is up to date" in capsys.readouterr().err
+
+
 def test_a_file_for_each_weight(tmp_path: Path) -> None:
     """As some exporters write models of more than 2 GiB: more files than may usually be open at once."""
     handles = [os.dup(0) for _ in range(3)]  # the lowest that are free

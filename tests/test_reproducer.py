@@ -76,7 +76,7 @@ def test_a_failure_is_run_again_by_its_reproducer(
     with monkeypatch.context() as patch:
         patch.setattr(*broken(module, name))
         told = fails(line, capsys)
-    assert "ZeroDivisionError: nothing is left; this is a bug of joulec: please report" in told
+    assert "Error: nothing is left; this is a bug of joulec: please report" in told
     folder = here / "reproducer"
     assert set(here.iterdir()) - before == {folder}
     files = [path for path in (folder / "files").rglob("*") if path.is_file()]
@@ -94,7 +94,7 @@ def test_a_failure_is_run_again_by_its_reproducer(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 1
-    assert "ZeroDivisionError: nothing is left; this is a bug of joulec" in ran.stderr
+    assert "Error: nothing is left; this is a bug of joulec" in ran.stderr
 
 
 def test_a_pass_that_fails_leaves_its_graph(
