@@ -241,7 +241,9 @@ class _Calibrator:
         if quant is None:
             return None
         values = walk.values[node.outputs[0]][: self.samples]
-        alone = [name for name in node.inputs if self._is_rounded_for(name, node)] if follow else []
+        # An estimate leaves constants as they are: of a long chain that adds one in each node, every node would run once more.
+        names = [name for name in node.inputs if follow or name not in self.graph.constants]
+        alone = [name for name in names if self._is_rounded_for(name, node)]
         if alone:
             few = {n: walk.values[n][: self.samples] for n in node.inputs if n in walk.values}
             values = on_rounded_inputs(node, self.graph, few, alone, self.ranges)
