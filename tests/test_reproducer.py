@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from _pytest.mark import ParameterSet
 
 from compiler import cli, cli_reproducer
 from tests.broken_joulec import broken
@@ -18,6 +19,11 @@ ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
 DIM20, TEST_DATA = MODELS / "dim20.onnx", MODELS / "dim20_test.npz"
 COMPILE = ("compile", "in/m.onnx", "--target=in/my chip.toml", "-oout 1", "--data", str(TEST_DATA), "--calibration-samples", "4")  # fmt: skip
+
+
+def slow(*case: object) -> ParameterSet:
+    """A case that the usual run leaves out."""
+    return pytest.param(*case, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +61,12 @@ def fails(line: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("function", "line", "copied"),
     [
-        ("compiler.interpreter Model.run", COMPILE, 4),
         ("backends.hybrid lower", COMPILE, 4),
         ("backends.simulate Simulator.run_values", ("run", "p", "-i", str(TEST_DATA), "-o", "o.npz"), 5),
-        ("backends.explain explain", ("explain", "p", "hidden1.dense"), 4),
         ("compiler.target parse_target", ("targets", "check", "in/my chip.toml"), 1),
-        ("compiler.driver_inspect inspect_model", ("inspect", "in/m.onnx", "-tdiana"), 2),
+        slow("compiler.interpreter Model.run", COMPILE, 4),
+        slow("backends.explain explain", ("explain", "p", "hidden1.dense"), 4),
+        slow("compiler.driver_inspect inspect_model", ("inspect", "in/m.onnx", "-tdiana"), 2),
     ],
 )  # fmt: skip
 def test_a_failure_is_run_again_by_its_reproducer(
