@@ -171,6 +171,16 @@ def _extreme(node: onnx.NodeProto, types: _Types, constants: _Constants) -> str:
     return f"ONNX Runtime's {node.op_type} refuses booleans of size 0"
 
 
+def _recurrent(node: onnx.NodeProto, types: _Types, constants: _Constants) -> str:
+    kind = types.get(node.input[0])
+    if kind is None or not kind.is_static or kind.elements or len(kind.sizes) != 3:
+        return ""
+    batch = kind.sizes[0 if _attribute(node, "layout") else 1]
+    if batch and node.op_type == "LSTM":
+        return ""
+    return f"ONNX Runtime's {node.op_type} of no elements ends the process"
+
+
 _RULES: dict[str, Callable[[onnx.NodeProto, _Types, _Constants], str]] = {
     "DFT": _fourier,
     "STFT": _fourier,
@@ -179,6 +189,8 @@ _RULES: dict[str, Callable[[onnx.NodeProto, _Types, _Constants], str]] = {
     "Attention": _attention,
     "Resize": _resize,
     "ConvInteger": _convolution_of_integers,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
     "ReduceMax": _extreme,
     "ReduceMin": _extreme,
 }

@@ -88,6 +88,20 @@ def test_the_least_of_no_booleans() -> None:
     assert Model(model).run(feed)["y"].tolist() == [[True], [True]]
 
 
+@pytest.mark.parametrize(("op", "gates"), [("GRU", 3), ("LSTM", 4)])
+def test_recurrence_over_no_samples(op: str, gates: int) -> None:
+    """ONNX Runtime aborts, so that its own answer is not shown here."""
+    rows = 2 * gates
+    model = Model(
+        of(f"""(float[5,0,3] x, float[1,{rows},3] w, float[1,{rows},2] r) => (float[5,1,0,2] y)
+        {{ y = {op}<hidden_size = 2>(x, w, r) }}""")
+    )
+    assert model.on_reference == f"ONNX Runtime's {op} of no elements ends the process"
+    feed = {"x": (5, 0, 3), "w": (1, rows, 3), "r": (1, rows, 2)}
+    found = model.run({name: np.ones(shape, np.float32) for name, shape in feed.items()})
+    assert found["y"].shape == (5, 1, 0, 2)
+
+
 def test_types_that_python_cannot_exchange_with_onnx_runtime() -> None:
     model = Model(of("(float[2] x) => (bfloat16[2] y) { y = Cast<to=16>(x) }"))
     assert model.on_reference == why_not_exchanged("tensor(bfloat16)") != ""
