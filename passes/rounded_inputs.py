@@ -46,7 +46,8 @@ def on_rounded_inputs(
         data = graph.constants[name] if fixed else values[name]
         if name in rounded:
             reals = np.asarray(data, np.float32)
-            lowest, highest = ranges.get(name) or (float(reals.min()), float(reals.max()))
+            ends = float(reals.min(initial=0)), float(reals.max(initial=0))  # it may be empty
+            lowest, highest = ranges.get(name) or ends
             quant = numerics.asymmetric(8, lowest, highest)
             data = numerics.dequantize(numerics.quantize(reals, quant), quant)
         (constants if fixed else feed)[name] = data

@@ -23,6 +23,7 @@ from passes.calibration_inputs import CalibrationInputs, load_inputs, synthetic_
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.pipeline import clean_passes
+from passes.rounded_inputs import on_rounded_inputs
 
 DIANA = load_target("diana")
 MODELS = Path(__file__).parent.parent / "models"
@@ -188,6 +189,17 @@ z: float32[2, 2] = Relu(x)
 """)
     assert set(found.ranges) == {"x", "z"}
     assert found.divergence == {}
+
+
+def test_an_empty_operand_is_rounded_to_itself() -> None:
+    node = "y: float32[1, 2] = Concat(e, x) axis=1"
+    graph = from_text(f"graph g(x: float32[1, 2], e: float32[1, 0]) -> (y)\n{node}\n")
+    values: dict[str, Array] = {
+        "x": np.array([[[0.5, -1.0]]], np.float32),
+        "e": np.zeros((1, 1, 0), np.float32),
+    }
+    found = on_rounded_inputs(graph.nodes[0], graph, values, {"e"}, {})
+    np.testing.assert_array_equal(found, values["x"])
 
 
 def test_without_inputs_there_is_nothing_to_measure() -> None:
