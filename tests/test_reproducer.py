@@ -64,7 +64,7 @@ def fails(line: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
         ("backends.hybrid lower", COMPILE, 4),
         ("backends.simulate Simulator.run_values", ("run", "p", "-i", str(TEST_DATA), "-o", "o.npz"), 5),
         ("compiler.target parse_target", ("targets", "check", "in/my chip.toml"), 1),
-        slow("compiler.interpreter Model.run", COMPILE, 4),
+        slow("compiler.interpreter Interpreter.run", COMPILE, 4),
         slow("backends.explain explain", ("explain", "p", "hidden1.dense"), 4),
         slow("compiler.driver_inspect inspect_model", ("inspect", "in/m.onnx", "-tdiana"), 2),
     ],
