@@ -28,8 +28,8 @@ def measured_divergence(
     themselves, on which the plan does better than it will on others.
     """
     from compiler.interpreter import Interpreter
-    from passes.calibrate import output_divergence
     from passes.calibration_inputs import load_inputs
+    from passes.divergence import output_divergence
 
     if inputs is None or inputs.synthetic or data is None:
         return {}

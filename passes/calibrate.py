@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from compiler import numerics
@@ -22,6 +20,9 @@ from compiler.slices import useful_digits
 from compiler.target import Target
 from passes.base import Pass, tell
 from passes.calibration_inputs import CalibrationInputs
+from passes.clipped_range import clipped_range
+from passes.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
+from passes.effort import effort
 from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
 from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
 from passes.follow import Follower
@@ -30,16 +31,7 @@ from passes.layer_data import LayerData, layer_outputs, layer_patches
 from passes.rounded_inputs import PASSING, becomes_int8, on_rounded_inputs, value_maker
 from passes.walk import Walk
 
-WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
-FEWEST, MOST = 4, 128
-# Beyond this much work not every node's error is followed to the outputs (see `_Calibrator._measure`).
-MOST_WORK = 1e12  # multiply-accumulates: a minute of a core
-FETCH = (
-    12  # multiply-accumulates that a run could do in the time that it takes to bring in one weight
-)
-MOST_RUNS = 50_000  # of nodes, however small: seconds
 ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
-BEYOND_MEASURE = 1e30  # the divergence of what breaks the network
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class Calibrate(Pass):
     The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler divergence in nats where an output is the
     result of a Softmax, else the squared error relative to the output's variance; the largest over the outputs, the mean over the samples.
 
-    Where following every node's error to the outputs would take more than MOST_WORK or MOST_RUNS, that is done for evenly spread nodes. The
+    Where following every node's error to the outputs would take more than `passes/effort.py` allows, that is done for evenly spread nodes. The
     others' divergence is the relative squared error of their own output times what the rest of the network made of the last one that was followed.
     """
 
@@ -73,8 +65,8 @@ class _Calibrator:
         self.ranges: dict[str, tuple[float, float]] = {}
         self.divergence: dict[str, dict[str, float]] = {}
         self.formats = [self._formats(node) for node in graph.nodes]
-        self.samples = self._sample_count()
-        self.stride = self._stride()
+        spent = effort(graph, self.formats, self._further_macs(), inputs.count)
+        self.samples, self.stride = spent.samples, spent.stride
         self.measured = 0
         self.estimated = 0
         self.gain = 0.0  # divergence at the outputs for each unit of error of a node's own output, of the node followed last
@@ -98,12 +90,12 @@ class _Calibrator:
             walk.drop(position)
         kind = (
             "KL"
-            if any(_scores(name, graph) for name in graph.outputs)
+            if any(scores_of(name, graph) for name in graph.outputs)
             else "relative squared error"
         )
         return Calibration(self.ranges, self.divergence, kind, self.inputs.hash, self.estimated)
 
-    # -- what to measure, and with how many samples
+    # -- what to measure
 
     def _formats(self, node: Node) -> list[str]:
         """The number formats a node could be given by an engine of the target."""
@@ -121,38 +113,15 @@ class _Calibrator:
             formats += [f"analog/{digits}" for digits in counts]
         return formats
 
-    def _sample_count(self) -> int:
-        further = sum(
-            macs(node, self.graph) * self._further_products(formats)
-            for node, formats in zip(self.graph.nodes, self.formats, strict=True)
-        )
-        count = int(WORK / (self._macs() * max(1.0, self._evaluations()) + further))
-        return min(self.inputs.count, max(FEWEST, min(MOST, count)))
-
-    def _macs(self) -> int:
-        return max(1, sum(macs(node, self.graph) for node in self.graph.nodes))
-
-    def _evaluations(self) -> float:
-        """How often the whole network runs when every format of every node is followed: half of it on average."""
-        return 0.5 * sum(len(formats) for formats in self.formats)
-
-    def _stride(self) -> int:
-        """The distance, in nodes that are measured, of those that are followed to the outputs: 1 where all can be."""
-        weights = sum(
-            self.graph.types[node.inputs[1]].elements
-            for node in self.graph.nodes
-            if node.op == "Product"
-        )
-        work = self._evaluations() * (self._macs() + FETCH * weights) * self.samples
-        runs = self._evaluations() * len(self.graph.nodes)
-        return max(1, ceil(work / MOST_WORK), ceil(runs / MOST_RUNS))
-
-    def _further_products(self, formats: list[str]) -> int:
-        """The products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
+    def _further_macs(self) -> int:
+        """Of a sample, the products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
         if self.target.analog is None:
             return 0
-        digits = sum(_digits(form) for form in formats)
-        return digits * (self.target.analog[1].steps - 1)
+        further = self.target.analog[1].steps - 1
+        return sum(
+            macs(node, self.graph) * further * sum(map(_digits, formats))
+            for node, formats in zip(self.graph.nodes, self.formats, strict=True)
+        )
 
     def _followed(self) -> list[int]:
         """The positions of the nodes that are followed, where these are not all: that of every `stride`-th that is measured."""
@@ -301,72 +270,6 @@ class _Calibrator:
 def _digits(form: str) -> int:
     """The digits of an analog format, 0 of any other."""
     return int(form.removeprefix("analog/")) if form.startswith("analog/") else 0
-
-
-def _scores(output: str, graph: Graph) -> Node | None:
-    """The Softmax or LogSoftmax an output comes from, if it does."""
-    made = graph.producer.get(output)
-    if made is not None and made.op in ("QuantizeLinear", "Cast"):
-        made = graph.producer.get(made.inputs[0])
-    return made if made is not None and made.op in ("Softmax", "LogSoftmax") else None
-
-
-def output_divergence(
-    graph: Graph, wanted: Mapping[str, Array], found: Mapping[str, Array]
-) -> float:
-    """How far results are from those of the float network: the largest over the outputs (see `Calibrate`)."""
-    worst = 0.0
-    for name, given in found.items():
-        kind = graph.types[name]
-        if kind.dtype not in ("float32", "float64", "float16", "int8", "uint8"):
-            continue
-        reals = [
-            numerics.reals(values, kind.quant).astype(np.float64)
-            for values in (wanted[name], given)
-        ]
-        scores = _scores(name, graph)
-        logs = scores is not None and scores.op == "LogSoftmax"
-        measure = divergence(reals[0], reals[1], scores is not None, logs)
-        worst = max(worst, measure if np.isfinite(measure) else BEYOND_MEASURE)
-    return float(worst)
-
-
-def divergence(
-    wanted: npt.NDArray[np.float64],
-    found: npt.NDArray[np.float64],
-    scores: bool,
-    logs: bool = False,
-) -> float:
-    """KL(wanted || found) in nats over the last axis, or the squared error relative to the variance of what is wanted."""
-    if scores:
-        p, q = (np.exp(a) if logs else a for a in (wanted, found))
-        p, q = (np.clip(a, 1e-7, None) for a in (p, q))
-        p, q = (a / a.sum(axis=-1, keepdims=True) for a in (p, q))
-        return float((p * np.log(p / q)).sum(axis=-1).mean())
-    power = float(((wanted - wanted.mean()) ** 2).mean())
-    return float(((wanted - found) ** 2).mean()) / max(power, 1e-12)
-
-
-# Of the ranges that are tried at once: small values cost the calls, large ones the caches.
-CLIP_ELEMENTS = 1 << 16
-CLIP_FACTORS = np.linspace(1.0, 0.5, 21)  # of the range of all values, those that are tried
-
-
-def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """The range whose 256 steps give the values back with the least squared error (clip search from both ends together)."""
-    flat = values.reshape(-1)
-    if flat.size > 200_000:
-        flat = flat[:: flat.size // 200_000 + 1]
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    if high - low > 1e30:  # the squares would overflow, and no step of such a range tells anything
-        return low, high
-    errors: list[float] = []
-    together = max(1, CLIP_ELEMENTS // flat.size)
-    for start in range(0, len(CLIP_FACTORS), together):
-        part = CLIP_FACTORS[start : start + together]
-        errors += numerics.squared_errors(flat, 8, low * part, high * part).tolist()
-    best = float(CLIP_FACTORS[int(np.argmin(errors))])
-    return low * best, high * best
 
 
 def _interpreted(single: Graph, steps: Integers) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import joulec
-import passes.calibrate
+import passes.effort
 from compiler import numerics
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph
@@ -18,8 +18,10 @@ from compiler.onnx_import import import_onnx
 from compiler.target import load_target
 from compiler.text import from_text, to_text
 from passes.base import run_passes
-from passes.calibrate import Calibrate, clipped_range, divergence
+from passes.calibrate import Calibrate
 from passes.calibration_inputs import CalibrationInputs, load_inputs, synthetic_inputs
+from passes.clipped_range import clipped_range
+from passes.divergence import BEYOND_MEASURE, divergence
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.pipeline import clean_passes
@@ -248,7 +250,7 @@ y: float32[16] = Relu(e)
     samples = np.linspace(-0.3, 9.9999, 64, dtype=np.float32).reshape(4, 16)
     found = Calibrate(CalibrationInputs({"x": samples}))(graph, DIANA).calibration
     assert found is not None
-    assert found.divergence["a"] == {"int8": passes.calibrate.BEYOND_MEASURE}
+    assert found.divergence["a"] == {"int8": BEYOND_MEASURE}
     assert found.divergence["y"]["int8"] < 0.01
 
 
@@ -269,7 +271,7 @@ def test_few_runs_leave_part_of_the_nodes_to_an_estimate(monkeypatch: pytest.Mon
     """Six nodes, each followed through half of them on average: 18 runs. Of 9, every second node gets one."""
     exact = calibrate(CHAIN)
     assert exact.estimated == 0
-    monkeypatch.setattr(passes.calibrate, "MOST_RUNS", 9)
+    monkeypatch.setattr(passes.effort, "MOST_RUNS", 9)
     found = calibrate(CHAIN)
     assert found.estimated == 3
     assert set(found.divergence) == set(exact.divergence), (
@@ -284,7 +286,7 @@ def test_few_runs_leave_part_of_the_nodes_to_an_estimate(monkeypatch: pytest.Mon
 def test_a_plan_says_which_part_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     model = export_onnx(from_text(CHAIN))
     assert not any("W007" in line for line in joulec.compile(model, "diana").diagnostics)
-    monkeypatch.setattr(passes.calibrate, "MOST_RUNS", 9)
+    monkeypatch.setattr(passes.effort, "MOST_RUNS", 9)
     notes = joulec.compile(model, "diana").plan.notes
     assert sum("W007" in line for line in notes) == 1
     assert any("divergences of 3 nodes are estimates" in line for line in notes)

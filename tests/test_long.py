@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import joulec
-import passes.calibrate
+import passes.effort
 import passes.quantize
 from compiler.cost.node import node_cost
 from compiler.interpreter import Interpreter
@@ -126,7 +126,7 @@ h: float32[1, 2, 8, 8] = Sigmoid(x)
 
 def test_twice_the_nodes_take_about_twice_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a long model, most divergences are estimated.
-    monkeypatch.setattr(passes.calibrate, "MOST_RUNS", 1000)
+    monkeypatch.setattr(passes.effort, "MOST_RUNS", 1000)
     compile_seconds(chain(4))  # the imports
     shorter, longer = (min(compile_seconds(chain(n)) for _ in range(2)) for n in (150, 300))
     assert longer < 3 * shorter

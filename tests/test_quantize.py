@@ -16,8 +16,9 @@ from compiler.target import load_target
 from compiler.text import from_text
 from compiler.verify import verify
 from passes.base import run_passes
-from passes.calibrate import Calibrate, divergence
+from passes.calibrate import Calibrate
 from passes.calibration_inputs import CalibrationInputs, load_inputs, synthetic_inputs
+from passes.divergence import divergence
 from passes.pipeline import clean_passes, compile_passes
 from passes.quantize import Quantize
 from tests.chips import on_chips
