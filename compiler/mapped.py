@@ -79,6 +79,24 @@ def file_of(array: Array) -> FileMap | None:
     return base if isinstance(base, FileMap) else None
 
 
+def let_go(array: Array) -> None:
+    """Gives the memory of a mapped array back to the system, which reads the file again where it is asked for; of any other, nothing."""
+    base = file_of(array)
+    if base is None or not array.flags.forc or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    start = _offset(array, base)
+    first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (start + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if first < last:
+        base.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _offset(array: Array, base: FileMap) -> int:
+    """Where in a mapped file the data of an array begin, bytes."""
+    whole = np.frombuffer(base, np.uint8)
+    return int(array.__array_interface__["data"][0] - whole.__array_interface__["data"][0])
+
+
 def _stamp(handle: int) -> tuple[int, int]:
     found = os.fstat(handle)
     return found.st_size, found.st_mtime_ns
@@ -128,8 +146,7 @@ def _element_ranges(flat: Array) -> Iterator[Range]:
     if base is None:
         yield 0, flat.size
         return
-    whole = np.frombuffer(base, np.uint8)
-    offset = flat.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    offset = _offset(flat, base)
     done = 0
     for low, high in base.data[max(0, bisect_right(base.data, (offset, 0)) - 1) :]:
         if low >= offset + flat.nbytes:

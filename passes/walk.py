@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from compiler.interpreter import Interpreter, RunError, stacked
 from compiler.ir import Array, Graph, Node
+from compiler.mapped import let_go
 
 AHEAD_NODES = 256
 AHEAD_BYTES = 64 << 20  # of the values of the nodes that are run together
@@ -56,9 +57,11 @@ class Walk:
             self._ahead = run_nodes(self.graph, nodes, self.values) or {}
 
     def drop(self, position: int) -> None:
-        """Forgets the values that no node after a position reads."""
+        """Forgets the values that no node after a position reads; weights that lie in files take no memory from then on."""
         for name in self._ends.get(position, ()):
             self.values.pop(name, None)
+            if name in self.graph.constants:
+                let_go(self.graph.constants[name])
 
     def alive_after(self, position: int) -> list[str]:
         """The known values that nodes after a position (or the outputs) read, among those made so far."""

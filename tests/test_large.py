@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 import joulec
 from compiler import aside, onnx_beside
 from compiler.aside import put_aside
-from compiler.mapped import blocks, file_of, hash_of, map_file
+from compiler.mapped import blocks, file_of, hash_of, let_go, map_file
 from compiler.onnx_import import import_onnx
 from compiler.plan_check import check_package
 from compiler.plan_package import read_package, write_package
@@ -75,6 +75,28 @@ def test_a_mapped_file_is_walked_without_its_holes(tmp_path: Path) -> None:
     assert sum(piece.nbytes for piece in read) < MIB
     assert all(piece.any() for piece in read)
     assert hash_of(array) == hash_of(np.array(array))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells")
+def test_a_mapped_array_that_is_let_go_takes_no_memory_and_keeps_its_values(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(os.urandom(8 * MIB))
+    array = mapped(path)[4096 + 3 : -5].view(np.uint8)
+    digest = hash_of(array)
+    held = resident_bytes()
+    let_go(array)
+    assert held - resident_bytes() > 7 * MIB
+    assert hash_of(array) == digest
+    let_go(array[::-2])  # not one piece of memory, so it stays
+    let_go(np.zeros(8 * MIB))
+
+
+def resident_bytes() -> int:
+    """What of this process lies in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_payload_keeps_holes_and_hashes_what_it_writes(tmp_path: Path) -> None:
