@@ -119,6 +119,12 @@ def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
     untyped = next((v.name for v in model.graph.input if not v.type.WhichOneof("value")), None)
     if untyped is not None:
         raise ModelError(f"input {untyped!r} has no type", code="M002")
+    for value in model.graph.input:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            raise ModelError(
+                f"input {value.name!r} does not say how many axes it has", code="M002",
+                hint="export the model with the shapes of its inputs; an axis of any size may carry a name",
+            )  # fmt: skip
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
     trial.ir_version = max(trial.ir_version, 4)
@@ -208,9 +214,11 @@ def _check_foreign(node: onnx.NodeProto) -> None:
     if node.op_type in known:
         return
     if not known:
+        domains = sorted({schema.domain for schema in schemas} | {*QONNX_DOMAINS})
+        standard = "export the model with standard operations, such as QDQ for quantized ones"
         raise ModelError(
             f"{node.op_type} is of domain {node.domain!r}, which neither ONNX nor ONNX Runtime knows",
-            code="M003", node=node.name, hint="export the model with standard operations, such as QDQ for quantized ones",
+            code="M003", node=node.name, hint=nearest(node.domain, domains) or standard,
         )  # fmt: skip
     raise ModelError(
         f"domain {node.domain!r} has no operation {node.op_type!r}", code="M003", node=node.name,

@@ -349,6 +349,7 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     # operations
     "an unknown operation": (operation("Rellu"), "M003", "no operation 'Rellu'; did you mean 'Relu'?"),
     "an unknown domain": (operation("Relu", "my.own", 1), "M003", "'my.own', which neither ONNX nor ONNX Runtime knows"),
+    "a misspelt domain": (operation("Gelu", "com.microsft", 1), "M003", "did you mean 'com.microsoft'?"),
     "a domain without an opset": (operation("Relu", "my.own"), "M003", "imports no opset"),
     "an operation of Microsoft's that is none": (operation("FusedGem", "com.microsoft", 1), "M003", "did you mean 'FusedGemm'?"),
     "an opset to come": (changed(lambda made: setattr(made.opset_import[0], "version", 999), _RELU), "M003", "opset 999"),
@@ -381,6 +382,10 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "shapes that do not go together": (text("g (float[1,8] x) => (y) {y = MatMul(x, w)}", w=np.ones((7, 4), np.float32)), "M004", "MatMul"),
     "types that do not go together": (text("g (float[2] x) => (y) {y = Add(x, w)}", w=np.ones(2, np.int64)), "M004", "Add"),
     "an input without a type": (changed(lambda made: made.graph.input[0].ClearField("type"), _RELU), "M002", "input 'x' has no type"),
+    "an input of any number of axes": (
+        changed(lambda made: made.graph.input[0].type.tensor_type.ClearField("shape"), _RELU),
+        "M002", "input 'x' does not say how many axes it has",
+    ),
     "too many inputs": (changed(lambda made: made.graph.node[0].input.extend(["x"] * 9), _RELU), "M002", "Relu"),
     "too few inputs": (changed(lambda made: made.graph.node[0].ClearField("input"), _RELU), "M002", "Relu"),
     "a scalar where a list is wanted": (text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.int64(2)), "M004", "Reshape"),
