@@ -18,7 +18,7 @@ OURS = (MARK, "traceback.txt", "versions.txt", "graph.txt", "replay.sh")
 MOST_BYTES = 256 << 20  # of files that are copied
 WRITTEN = ("--output", "-o", "--depfile", "--dump-passes", "--annotated", "--plot")
 LIBRARIES = (
-    "joulec", "numpy", "onnx", "onnxruntime", "highspy", "networkx", "pydantic", "typer",
+    "joulec", "numpy", "onnx", "onnxruntime", "highspy", "pydantic", "typer",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from compiler.target import Target
 
 # Other people's code that numbers in a plan come from.
 DEPENDENCIES = (
-    "highspy", "ml_dtypes", "networkx", "numpy", "onnx", "onnxruntime", "protobuf", "pydantic",
+    "highspy", "ml_dtypes", "numpy", "onnx", "onnxruntime", "protobuf", "pydantic",
     "threadpoolctl",
 )  # fmt: skip
 SOURCES = ("joulec.py", "compiler", "passes", "backends")  # what a wheel holds
