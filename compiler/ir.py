@@ -234,7 +234,8 @@ class Calibration:
     """What calibration saw: ranges of values, and the divergence that each number format would cause alone.
 
     `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format: divergence}, where
-    a format is "int8" or "analog/<slices>". `kind` says how the divergence is measured ("KL" or "relative squared error").
+    a format is "int8" or "analog/<slices>". `rounding` maps a value to the divergence that it alone in int8 would cause, where an integer
+    engine could read it so from the host. `kind` says how the divergence is measured ("KL" or "relative squared error").
     `inputs_hash` names the calibration inputs. `estimated` of the nodes were not followed to the outputs (see passes.calibrate).
     """
 
@@ -243,6 +244,7 @@ class Calibration:
     kind: str
     inputs_hash: str
     estimated: int = 0
+    rounding: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

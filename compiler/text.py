@@ -73,6 +73,8 @@ def _calibration(calibration: Calibration) -> Iterator[str]:
     for node, formats in calibration.divergence.items():
         shown = ", ".join(f"{_name(key)} {_float(number)}" for key, number in formats.items())
         yield f"divergence {_name(node)} ({shown})"
+    for value, number in calibration.rounding.items():
+        yield f"rounding {_name(value)} {_float(number)}"
 
 
 def _batch(name: str, graph: Graph) -> str:

@@ -67,6 +67,7 @@ class _Reader:
         readers = {
             "domain": self._read_domain, "ledger": self._read_ledger, "range": self._read_range,
             "calibration": self._read_calibration, "divergence": self._read_divergence,
+            "rounding": self._read_rounding,
         }  # fmt: skip
         if line.next in readers and (
             line.second.kind in ("name", "text") or line.second.text == "("
@@ -117,6 +118,10 @@ class _Reader:
         seen, name = self._seen(line), line.name()
         formats = dict(line.items("(", lambda: (line.name(), float(line.number())), ")"))
         self._calibration = replace(seen, divergence={**seen.divergence, name: formats})
+
+    def _read_rounding(self, line: Line) -> None:
+        seen, name = self._seen(line), line.name()
+        self._calibration = replace(seen, rounding={**seen.rounding, name: float(line.number())})
 
     def _seen(self, line: Line) -> Calibration:
         return self._calibration or line.refuse("wanted a line 'calibration' before this one")

@@ -44,10 +44,8 @@ class Assignment:
         energy = instead.cost.energy_pj.value - before.cost.energy_pj.value
         latency = instead.cost.latency_ns - before.cost.latency_ns
         for crossing in self.problem.crossings_of[index]:
-            nodes = (*crossing.readers, *(() if crossing.maker is None else (crossing.maker,)))
-            picks = {node: self.picks[node] for node in nodes}
-            old = forms_needed(crossing, picks)
-            new = forms_needed(crossing, {**picks, index: instead})
+            old = forms_needed(crossing, self.picks)
+            new = forms_needed(crossing, self._picks_around(crossing, index, instead))
             for cost, was, becomes in zip(
                 (crossing.to_integers, crossing.to_floats), old, new, strict=True
             ):
@@ -60,6 +58,9 @@ class Assignment:
         spent = self._divergence
         if index is not None and instead is not None:
             spent += instead.divergence - self.picks[index].divergence
+            for crossing in self.problem.crossings_of[index]:
+                around = self._picks_around(crossing, index, instead)
+                spent += rounding(crossing, around) - rounding(crossing, self.picks)
         allowed = self.problem.max_divergence
         if spent > allowed * (1 + 1e-9):
             return f"the divergences add up to {spent:.3g}, beyond the {allowed:.3g} allowed"
@@ -79,9 +80,16 @@ class Assignment:
                 return f"{wanted:,} {WORDS[room]} are wanted, and there are {capacity:,}"
         return ""
 
+    def _picks_around(
+        self, crossing: Crossing, index: int, instead: Candidate
+    ) -> dict[int, Candidate]:
+        """The candidates of the nodes that make and read a value, with one node taking another."""
+        return {**{node: self.picks[node] for node in crossing.ends}, index: instead}
+
     @cached_property
     def _divergence(self) -> float:
-        return sum(pick.divergence for pick in self.picks)
+        of_changes = sum(rounding(crossing, self.picks) for crossing in self.problem.crossings)
+        return sum(pick.divergence for pick in self.picks) + of_changes
 
     @cached_property
     def _taken(self) -> dict[str, tuple[int, list[tuple[int, int]]]]:
@@ -100,6 +108,14 @@ class Assignment:
             )
             for room in self.problem.capacities
         }
+
+
+def rounding(crossing: Crossing, picks: Mapping[int, Candidate] | Sequence[Candidate]) -> float:
+    """The divergence of a value's change to integers that no node counts as its own; 0 where it does not change, or nobody works on that."""
+    made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
+    if made_as_integers or not any(picks[node].takes_integers for node in crossing.rounded_for):
+        return 0.0
+    return crossing.divergence
 
 
 def forms_needed(

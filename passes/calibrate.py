@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import ClassVar, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from compiler import numerics
-from compiler.interpreter import Interpreter, RunError
-from compiler.ir import Array, Calibration, Graph, Node, Quant, TensorType
+from compiler.interpreter import RunError
+from compiler.ir import Array, Calibration, Graph, Node, Quant
 from compiler.legality import why_not_analog, why_not_digital
-from compiler.numerics import Floats, Integers
-from compiler.numerics_analog import analog_output
 from compiler.ops import FORMATS, macs
 from compiler.slices import useful_digits
 from compiler.target import Target
@@ -23,15 +21,17 @@ from passes.calibration_inputs import CalibrationInputs
 from passes.clipped_range import clipped_range
 from passes.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
 from passes.effort import effort
-from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
-from passes.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
 from passes.follow import Follower
 from passes.given_formats import given_format
-from passes.layer_data import LayerData, layer_outputs, layer_patches
-from passes.rounded_inputs import PASSING, becomes_int8, on_rounded_inputs, value_maker
+from passes.product_formats import digits_of, product_formats
+from passes.rounded_inputs import (
+    PASSING,
+    given_by_format,
+    on_rounded_constants,
+    readers_of_rounded,
+    rounded_constants,
+)
 from passes.walk import Walk
-
-ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,11 @@ class Calibrate(Pass):
 
     The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler divergence in nats where an output is the
     result of a Softmax, else the squared error relative to the output's variance; the largest over the outputs, the mean over the samples.
+    A format of a node is that of its output, and of the input of a product; what other nodes lose by reading int8 where the host or a graph
+    input holds floats is measured for the value (`Calibration.rounding`).
 
-    Where following every node's error to the outputs would take more than `passes/effort.py` allows, that is done for evenly spread nodes. The
-    others' divergence is the relative squared error of their own output times what the rest of the network made of the last one that was followed.
+    Where following every error to the outputs would take more than `passes/effort.py` allows, that is done for evenly spread ones. The
+    others' divergence is their own relative squared error times what the rest of the network made of the last one that was followed.
     """
 
     inputs: CalibrationInputs
@@ -64,8 +66,16 @@ class _Calibrator:
         self.inputs = inputs
         self.ranges: dict[str, tuple[float, float]] = {}
         self.divergence: dict[str, dict[str, float]] = {}
+        self.rounding: dict[str, float] = {}
+        self.takes_int8 = self._nodes_in_int8()
         self.formats = [self._formats(node) for node in graph.nodes]
-        spent = effort(graph, self.formats, self._further_macs(), inputs.count)
+        self.rounded = [
+            self._rounded(node.outputs, formats)
+            for node, formats in zip(graph.nodes, self.formats, strict=True)
+        ]
+        self.rounded_inputs = self._rounded(graph.inputs)
+        errors = [self.rounded_inputs, *self.formats, *self.rounded]
+        spent = effort(graph, errors, self._further_macs(), inputs.count)
         self.samples, self.stride = spent.samples, spent.stride
         self.measured = 0
         self.estimated = 0
@@ -78,6 +88,7 @@ class _Calibrator:
         walk = Walk(graph, self.inputs.arrays)
         for name, values in walk.values.items():
             self._range(name, values)
+        self._measure_rounding(-1, self.rounded_inputs, walk)
         for position, node in enumerate(graph.nodes):
             tell(f"node {position + 1:,} of {len(graph.nodes):,}, {self.inputs.count} samples")
             walk.step(position)
@@ -87,31 +98,63 @@ class _Calibrator:
             formats = self.formats[position]
             if formats and self.reference is not None and node.outputs[0] in walk.values:
                 self._measure(position, node, formats, walk)
+            self._measure_rounding(position, self.rounded[position], walk)
             walk.drop(position)
         kind = (
             "KL"
             if any(scores_of(name, graph) for name in graph.outputs)
             else "relative squared error"
         )
-        return Calibration(self.ranges, self.divergence, kind, self.inputs.hash, self.estimated)
+        return Calibration(
+            self.ranges,
+            self.divergence,
+            kind,
+            self.inputs.hash,
+            self.estimated,
+            self.rounding,
+        )
 
     # -- what to measure
+
+    def _nodes_in_int8(self) -> set[str]:
+        """The names of the nodes that a digital engine of the target takes."""
+        if self.target.digital is None:
+            return set()
+        engine = self.target.digital[1]
+        return {
+            node.name for node in self.graph.nodes if not why_not_digital(node, self.graph, engine)
+        }
 
     def _formats(self, node: Node) -> list[str]:
         """The number formats a node could be given by an engine of the target."""
         graph, formats = self.graph, []
         if node.op in (*PASSING, *FORMATS) or not node.outputs[0]:
             return []
-        digital, analog = self.target.digital, self.target.analog
+        analog = self.target.analog
         is_float = graph.types[node.outputs[0]].quant is None
         if is_float and graph.types[node.outputs[0]].dtype != "float32":
             return []
-        if digital and is_float and not why_not_digital(node, graph, digital[1]):
+        if is_float and node.name in self.takes_int8:
             formats.append("int8")
         if analog and node.op == "Product" and not why_not_analog(node, graph, analog[1]):
             counts = useful_digits(analog[1].cell_levels.value, analog[1].max_digits.value)
             formats += [f"analog/{digits}" for digits in counts]
         return formats
+
+    def _rounded(self, values: Iterable[str], formats: Sequence[str] = ()) -> list[str]:
+        """Of the graph's inputs or a node's outputs, those whose rounding to int8 has to be measured beside the node's `formats`."""
+        return [value for value in values if value and self._is_rounded(value, formats)]
+
+    def _is_rounded(self, value: str, formats: Sequence[str]) -> bool:
+        kind, maker = self.graph.types[value], self.graph.producer.get(value)
+        if kind.dtype != "float32" or kind.quant is not None:
+            return False
+        if maker is not None and (
+            maker.op == "DequantizeLinear" or given_by_format(maker, formats)
+        ):
+            return False
+        readers = readers_of_rounded(value, self.graph)
+        return any(reader.name in self.takes_int8 for reader in readers)
 
     def _further_macs(self) -> int:
         """Of a sample, the products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
@@ -119,13 +162,15 @@ class _Calibrator:
             return 0
         further = self.target.analog[1].steps - 1
         return sum(
-            macs(node, self.graph) * further * sum(map(_digits, formats))
+            macs(node, self.graph) * further * sum(map(digits_of, formats))
             for node, formats in zip(self.graph.nodes, self.formats, strict=True)
         )
 
     def _followed(self) -> list[int]:
-        """The positions of the nodes that are followed, where these are not all: that of every `stride`-th that is measured."""
-        measured = [position for position, formats in enumerate(self.formats) if formats]
+        """The positions from which errors are followed, where these are not all: that of every `stride`-th that is measured."""
+        measured = [-1] * len(self.rounded_inputs)
+        for position, formats in enumerate(self.formats):
+            measured += [position] * (bool(formats) + len(self.rounded[position]))
         return measured[:: self.stride] if self.stride > 1 else []
 
     def _reference(self) -> dict[str, Array] | None:
@@ -152,36 +197,58 @@ class _Calibrator:
 
     def _measure(self, position: int, node: Node, formats: list[str], walk: Walk) -> None:
         """The divergence of each format of a node: at the outputs, or estimated from the node's own output."""
-        follow = self.measured % self.stride == 0
-        self.measured += 1
+        follow = self._follows_next()
         output = node.outputs[0]
-        layer = self._layer(node, walk) if node.op == "Product" else None
-        on_arrays = None
-        if layer is not None and self.target.analog is not None and any(map(_digits, formats)):
-            on_arrays = analog_layer(*layer, node, self.graph, self.target.analog[1])
+        changed = (
+            self._product_outputs(node, formats, walk)
+            if node.op == "Product"
+            else [("int8", self._rounded_output(node, walk, follow))]
+        )
+        self.divergence[node.name] = self._divergences(position, output, changed, walk, follow)
+        self.estimated += not follow
+
+    def _measure_rounding(self, position: int, values: Sequence[str], walk: Walk) -> None:
+        """The divergence of int8 for values that the node at a position makes (-1: graph inputs)."""
+        for value in values:
+            if self.reference is None or value not in walk.values:
+                continue
+            follow = self._follows_next()
+            changed = [("int8", self._in_int8(value, walk.values[value][: self.samples]))]
+            found = self._divergences(position, value, changed, walk, follow)
+            if found:
+                self.rounding[value] = found["int8"]
+
+    def _follows_next(self) -> bool:
+        """Whether the next error to be measured is followed to the outputs."""
+        self.measured += 1
+        return (self.measured - 1) % self.stride == 0
+
+    def _divergences(
+        self,
+        position: int,
+        value: str,
+        changed: Iterable[tuple[str, Array | None]],
+        walk: Walk,
+        follow: bool,
+    ) -> dict[str, float]:
+        """For each format in which a value has been `changed` (None: it cannot be) what that does to the outputs."""
         own: dict[str, float] = {}
         results: dict[str, float] = {}
-        for form in formats:
-            values = (
-                self._rounded_output(node, walk, follow)
-                if layer is None
-                else self._in_format(node, form, *layer, on_arrays)
-            )
+        for form, values in changed:
             if values is None:
                 continue
             if self.stride > 1:
-                own[form] = self._own_error(output, walk.values[output], values)
+                own[form] = self._own_error(value, walk.values[value], values)
             if follow:
-                results[form] = self._followed_divergence(position, output, values, walk)
+                results[form] = self._followed_divergence(position, value, values, walk)
             else:
                 results[form] = self.gain * own[form]
         if follow and any(own.values()) and max(results.values()) < BEYOND_MEASURE:
             self.gain = sum(results.values()) / sum(own.values())
-        self.divergence[node.name] = results
-        self.estimated += not follow
+        return results
 
     def _followed_divergence(self, position: int, output: str, values: Array, walk: Walk) -> float:
-        """How far the network's outputs move when a node's output is something else; without bound where the rest then cannot run."""
+        """How far the network's outputs move when a value is something else; without bound where the rest then cannot run."""
         alive = {name: walk.values[name][: self.samples] for name in walk.alive_after(position)}
         try:
             found = self.follower.outputs(position, {**alive, output: values})
@@ -197,111 +264,35 @@ class _Calibrator:
         before, after = (values.astype(np.float64) for values in reals)
         return divergence(before, after, scores=False)
 
-    def _layer(self, node: Node, walk: Walk) -> tuple[LayerData, Floats]:
-        """What a product sees and gives, which is the same for every format; and its whole input as reals."""
-        seen = numerics.reals(walk.values[node.inputs[0]], self.graph.types[node.inputs[0]].quant)
-        groups = self.graph.types[node.inputs[1]].sizes[0]
-        patches = layer_patches(seen, node, groups)
-        return LayerData(patches, layer_outputs(patches, node, self.graph)), seen
+    def _product_outputs(
+        self, node: Node, formats: Sequence[str], walk: Walk
+    ) -> Iterator[tuple[str, Array | None]]:
+        """The output of a product in each format, on the samples."""
+        source, output = node.inputs[0], node.outputs[0]
+        product = product_formats(node, self.graph, self.target, walk.values[source], formats)
+        given = self._output_quant(source) or self.graph.types[source].quant
+        for form in formats:
+            yield form, product.output(form, given, self._output_quant(output), self.samples)
 
     def _rounded_output(self, node: Node, walk: Walk, follow: bool) -> Array | None:
         """The output in int8 of a node that is no product, on the samples."""
-        quant = self._output_quant(node.outputs[0])
-        if quant is None:
-            return None
         values = walk.values[node.outputs[0]][: self.samples]
         # An estimate leaves constants as they are: of a long chain that adds one in each node, every node would run once more.
-        names = [name for name in node.inputs if follow or name not in self.graph.constants]
-        alone = [name for name in names if self._is_rounded_for(name, node)]
-        if alone:
+        if follow and rounded_constants(node, self.graph):
             few = {n: walk.values[n][: self.samples] for n in node.inputs if n in walk.values}
-            values = on_rounded_inputs(node, self.graph, few, alone, self.ranges)
-        reals = np.asarray(values, np.float32)
-        return numerics.dequantize(numerics.quantize(reals, quant), quant)
+            values = on_rounded_constants(node, self.graph, few)
+        return self._in_int8(node.outputs[0], values)
 
-    def _is_rounded_for(self, value: str, node: Node) -> bool:
-        """Whether an input becomes int8 for an integer node, and no divergence of the node that makes it says what that does."""
-        maker = value_maker(value, self.graph)
-        charged = maker is not None and maker.op != "Concat" and "int8" in self._formats(maker)
-        return not charged and becomes_int8(value, node, self.graph)
-
-    def _in_format(
-        self,
-        node: Node,
-        form: str,
-        data: LayerData,
-        real_in: Floats,
-        on_arrays: AnalogLayer | None,
-    ) -> Array | None:
-        """A product's output on the samples, as the engine of a format would give it; `data` and `real_in` are what `_layer` says."""
-        graph = self.graph
-        output = graph.types[node.outputs[0]]
-        quant = output.quant or self._output_quant(node.outputs[0])
+    def _in_int8(self, value: str, values: Array) -> Array | None:
+        """What is left of a float value's numbers in its 8-bit format; None where it has none."""
+        quant = self._output_quant(value)
         if quant is None:
             return None
-        if form == "int8":
-            given = self._output_quant(node.inputs[0]) or graph.types[node.inputs[0]].quant
-            if given is None:
-                return None
-            constants = integer_constants(fit_integer(data, node, graph, given))
-            built = replace(node, inputs=("x", *(c[0] for c in constants)), outputs=("y",))
-        else:
-            assert self.target.analog is not None
-            assert on_arrays is not None
-            engine = self.target.analog[1]
-            digits = _digits(form)
-            fitted = fit_analog(on_arrays, node, digits, engine)
-            given, constants = fitted.inputs, analog_constants(fitted)
-            names = ("x", *(c[0] for c in constants))
-            built = analog_node(node, names, "y", data.patches.shape[2], digits, engine)
-        steps = numerics.quantize(real_in[: self.samples], given)
-        single = _single(built, constants, graph.types[node.inputs[0]], given, output, quant)
-        result = _on_arrays(single, steps) if _digits(form) else _interpreted(single, steps)
-        integers = np.asarray(result, quant.storage)
-        return integers if output.quant is not None else numerics.dequantize(integers, quant)
+        reals = np.asarray(values, np.float32)
+        return numerics.dequantize(numerics.quantize(reals, quant), quant)
 
     def _output_quant(self, value: str) -> Quant | None:
         found = self.ranges.get(value)
         return given_format(value, self.graph) or (
             numerics.asymmetric(8, *found) if found else None
         )
-
-
-def _digits(form: str) -> int:
-    """The digits of an analog format, 0 of any other."""
-    return int(form.removeprefix("analog/")) if form.startswith("analog/") else 0
-
-
-def _interpreted(single: Graph, steps: Integers) -> Array:
-    return Interpreter(single).run_all({"x": steps})["y"]
-
-
-def _on_arrays(single: Graph, steps: Integers) -> Array:
-    """The outputs of a graph of one AnalogProduct, a few samples at a time.
-
-    Not by the interpreter: written in ONNX it has several nodes for every slice, digit and tile.
-    """
-    (node,) = single.nodes
-    constants = [single.constants[name] for name in node.inputs[1:]]
-    groups, rows, columns = constants[0].shape[1:]
-    pixels = prod(single.types["y"].sizes) // (groups * columns)
-    together = max(1, ARRAY_ELEMENTS // (pixels * groups * (rows + columns)))
-    parts = [
-        analog_output(node, single.types, steps[start : start + together], constants)
-        for start in range(0, len(steps), together)
-    ]
-    return np.concatenate(parts)
-
-
-def _single(
-    node: Node, constants: Named, data: TensorType, given: Quant, output: TensorType, quant: Quant
-) -> Graph:
-    """A graph of one product, from a quantized value `x` to a quantized value `y`."""
-    types = {
-        "x": TensorType(given.storage, data.shape, given),
-        "y": TensorType(quant.storage, output.shape, quant),
-    }
-    for label, values, weights in constants:
-        types[label] = TensorType(values.dtype.name, values.shape, weights)
-    held = {label: values for label, values, _ in constants}
-    return Graph("product", ("x",), ("y",), (node,), types, held)

@@ -29,6 +29,7 @@ from compiler.mapping import (
 from compiler.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target import Analog, Host, Target
 from passes.problem import Candidate, Crossing, Problem
+from passes.rounded_inputs import readers_of_rounded, rounding_divergence
 
 
 def build_problem(
@@ -278,6 +279,8 @@ def _crossings(graph: Graph, target: Target) -> list[Crossing]:
                 value in graph.outputs,
                 conversion_cost(kind.elements, size, False, target),
                 conversion_cost(kind.elements, size, True, target),
+                rounding_divergence(value, graph),
+                tuple(index[node.name] for node in readers_of_rounded(value, graph)),
             )
         )
     return found

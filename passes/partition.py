@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
-from compiler.errors import CapacityError
+from compiler.errors import CapacityError, UsageError
 from compiler.ir import Alternative, Graph, Node, Placement
 from compiler.target import Target
 from passes.assignment import Assignment
 from passes.base import Pass
 from passes.candidates import build_problem
 from passes.problem import Candidate, Problem
-from passes.solve import solve
+from passes.solve import NoAssignmentError, solve
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
 # 0.02 to 0.04 about 2.
@@ -41,12 +41,20 @@ class Partition(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph, placed."""
+        """The graph, placed. Raises CapacityError and UsageError where what the user wants (`weights`, `place`) cannot be had."""
         budget = self.max_divergence
         if self.allow_int8:
             budget = max(budget, int8_divergence(graph))
         problem = build_problem(graph, target, self.weights, budget, self.place)
-        solution = solve(problem, self.objective)
+        try:
+            solution = solve(problem, self.objective)
+        except NoAssignmentError:
+            if not self.place:
+                raise
+            raise UsageError(
+                f"with the nodes where --place wants them the divergences add up to more than the {budget:.3g} allowed",
+                hint="raise --max-divergence, or place fewer nodes",
+            ) from None
         assignment = Assignment(problem, solution.chosen)
         if self.weights == "resident":
             _demand_residence(graph, problem, assignment)
@@ -86,10 +94,18 @@ def _demand_residence(graph: Graph, problem: Problem, assignment: Assignment) ->
 
 
 def int8_divergence(graph: Graph) -> float:
-    """What calibration measured for int8 everywhere, in all (the sum over the nodes; a node where it is infinite does not count)."""
+    """What calibration measured for int8 everywhere, in all: of the nodes, and of the values that no node could give in int8.
+
+    What alone destroys the output does not count.
+    """
     if graph.calibration is None:
         return 0.0
-    found = [formats.get("int8", 0.0) for formats in graph.calibration.divergence.values()]
+    known = graph.calibration.divergence
+    found = [formats.get("int8", 0.0) for formats in known.values()]
+    for value, divergence in graph.calibration.rounding.items():
+        maker = graph.producer.get(value)
+        if maker is None or "int8" not in known.get(maker.name, {}):
+            found.append(divergence)
     return sum(value for value in found if value < UNBOUNDED)
 
 

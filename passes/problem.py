@@ -33,7 +33,8 @@ class Candidate:
 class Crossing:
     """A value whose form may have to change: made by `maker` (None: a graph input), read by `readers` (node indices).
 
-    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the change, paid once for each value.
+    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the change, paid once for each value; so is
+    the `divergence` of a change to integers, where one of the nodes in `rounded_for` works on them (what others do with them is in theirs).
     """
 
     value: str
@@ -42,6 +43,13 @@ class Crossing:
     is_output: bool
     to_integers: StepCost
     to_floats: StepCost
+    divergence: float = 0.0
+    rounded_for: tuple[int, ...] = ()
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The nodes that read or make the value."""
+        return tuple(sorted({*self.readers, *(() if self.maker is None else (self.maker,))}))
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,6 @@ class Problem:
         """The crossings that each node makes or reads."""
         found: dict[int, list[Crossing]] = {index: [] for index in range(len(self.candidates))}
         for crossing in self.crossings:
-            ends = {*crossing.readers, *(() if crossing.maker is None else (crossing.maker,))}
-            for node in sorted(ends):
+            for node in crossing.ends:
                 found[node].append(crossing)
         return found

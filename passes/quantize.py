@@ -24,6 +24,7 @@ from passes.fit import analog_layer, fit_analog, fit_integer
 from passes.given_formats import given_format
 from passes.integer_forms import Function, pool_window, table_of
 from passes.layer_data import LayerData, layer_outputs, layer_patches
+from passes.rounded_inputs import readers_of_rounded, rounding_divergence
 from passes.walk import Walk, run_nodes
 
 FLOATS = ("float32",)
@@ -130,10 +131,10 @@ class _Quantizer:
             self.rewriter.constant(f"{value}.scale", np.array(quant.scale[0], np.float32)),
             self.rewriter.constant(f"{value}.zero", np.array(quant.zero_point[0], quant.storage)),
         )
-        self._add(
-            self._conversion("QuantizeLinear", (value, *parameters), name, value, to_float=False),
-            {name: TensorType(quant.storage, kind.shape, quant)},
+        conversion = self._conversion(
+            "QuantizeLinear", (value, *parameters), name, value, to_float=False
         )
+        self._add(conversion, {name: TensorType(quant.storage, kind.shape, quant)})
         self.integers[value] = name
         return name
 
@@ -165,15 +166,22 @@ class _Quantizer:
         kind = self.graph.types[value]
         cost = conversion_cost(kind.elements, kind.size_bytes, to_float, self.target)
         direction = "integers to floats" if to_float else "floats to integers"
-        made = self.graph.producer.get(value)
+        made, reason = self.graph.producer.get(value), f"engines meet here: {direction}"
+        divergence = 0.0 if to_float else self._rounding(value)
         return Node(
             self.rewriter.unique(f"{value}.{'float' if to_float else 'int8'}.convert"),
             op,
             inputs,
             (output,),
-            placement=_placement(self.target.host[0], f"engines meet here: {direction}", cost),
+            placement=_placement(self.target.host[0], reason, cost, divergence),
             origin=made.origin if made else (),
         )
+
+    def _rounding(self, value: str) -> float:
+        """The divergence that a value's change to integers causes for nodes which do not count it themselves."""
+        readers = readers_of_rounded(value, self.graph)
+        on_integers = any(node.engine != self.target.host[0] for node in readers)
+        return rounding_divergence(value, self.graph) if on_integers else 0.0
 
     # -- nodes
 
@@ -361,5 +369,5 @@ class _Quantizer:
         )
 
 
-def _placement(engine: str, reason: str, cost: StepCost) -> Placement:
-    return Placement(engine, "", 1, True, reason, cost.energy_pj.value, cost.latency_ns, 0.0)
+def _placement(engine: str, reason: str, cost: StepCost, divergence: float = 0.0) -> Placement:
+    return Placement(engine, "", 1, True, reason, cost.energy_pj.value, cost.latency_ns, divergence)

@@ -47,8 +47,15 @@ class Solution:
         )
 
 
+class NoAssignmentError(Exception):
+    """No choice of candidates keeps the budgets. Where every node may run on the host there always is one."""
+
+
 def solve(problem: Problem, objective: Objective) -> Solution:
-    """The assignment with the least objective. For `edp` a supported point of energy and latency (weighted solves)."""
+    """The assignment with the least objective. For `edp` a supported point of energy and latency (weighted solves).
+
+    Raises NoAssignmentError where none keeps the budgets.
+    """
     if not problem.candidates:
         return Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
     if objective == "energy":
@@ -133,7 +140,7 @@ def _searched(program: _Program) -> tuple[Values, float]:
     info = solver.getInfo()
     values = np.asarray(solver.getSolution().col_value)
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        raise RuntimeError(f"the partition program has no solution: {solver.getModelStatus()}")
+        raise NoAssignmentError(f"the partition program: {solver.getModelStatus()}")
     return values, info.mip_dual_bound
 
 
@@ -160,7 +167,8 @@ def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
 class _Program:
     """The integer program: x[node, candidate] in {0, 1}, and for each crossing whether its form changes.
 
-    toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer candidates' x.
+    toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer candidates' x. The divergence of a
+    change to integers has a column of its own, since not all readers add it.
     """
 
     def __init__(self, problem: Problem, energy_weight: float, latency_weight: float) -> None:
@@ -177,8 +185,12 @@ class _Program:
             columns = list(range(self.first[-1], len(self.costs)))
             self.rows.append((1.0, 1.0, columns, [1.0] * len(columns)))
         self.integer_count = len(self.costs)
+        self.roundings: dict[
+            int, float
+        ] = {}  # the column of a value's change to integers: what that adds to the divergences
         for crossing in problem.crossings:
             self._add_crossing(crossing, energy_weight, latency_weight)
+            self._add_rounding(crossing)
         self._add_budgets()
         self.scale = max(max(self.costs, default=0.0), 1e-30)
 
@@ -203,6 +215,19 @@ class _Program:
                     values = [1.0] * len(plus) + [-1.0] * len(minus) + [-1.0]
                     self._add_row(-inf, 0.0, columns, values)
 
+    def _add_rounding(self, crossing: Crossing) -> None:
+        """Its divergence's column >= I(reader) - I(maker), for the readers that do not count what the change to integers does."""
+        if not crossing.divergence:
+            return
+        maker = [] if crossing.maker is None else self._integer_columns(crossing.maker)
+        change = len(self.costs)
+        self.costs.append(0.0)
+        self.roundings[change] = crossing.divergence
+        for node in crossing.rounded_for:
+            reader = self._integer_columns(node)
+            values = [1.0] * len(reader) + [-1.0] * len(maker) + [-1.0]
+            self._add_row(-inf, 0.0, [*reader, *maker, change], values)
+
     def _add_row(self, low: float, high: float, columns: list[int], values: list[float]) -> None:
         """A row whose columns may repeat (a node that reads its own kind twice): their values are added."""
         summed: dict[int, float] = {}
@@ -214,10 +239,12 @@ class _Program:
         problem = self.problem
         flat = [c for options in problem.candidates for c in options]
         budget = problem.max_divergence
-        self.excluded = [i for i, c in enumerate(flat) if c.divergence > budget]
-        used = [i for i, c in enumerate(flat) if 0 < c.divergence <= budget]
+        divergences = {i: c.divergence for i, c in enumerate(flat) if c.divergence > 0}
+        divergences |= self.roundings
+        self.excluded = [i for i, divergence in divergences.items() if divergence > budget]
+        used = [i for i, divergence in divergences.items() if divergence <= budget]
         if used and budget < inf:
-            self.rows.append((-inf, 1.0, used, [flat[i].divergence / budget for i in used]))
+            self.rows.append((-inf, 1.0, used, [divergences[i] / budget for i in used]))
         for room, capacity in problem.capacities.items():
             self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
             kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]

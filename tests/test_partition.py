@@ -29,6 +29,8 @@ from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.pipeline import clean_passes
 from passes.problem import Candidate, Crossing, Problem
+from passes.quantize import Quantize
+from passes.rounded_inputs import rounding_divergence
 from passes.solve import Solution, solve
 from tests.chips import on_chips
 
@@ -72,17 +74,20 @@ def random_problem(seed: int) -> Problem:
         host = step(scale * number(2, 20), scale * number(2, 20))
         options.append(Candidate("host", "", 1, True, False, 0, 0, False, 0.0, host))
         candidates.append(tuple(options))
-    crossings = [
-        Crossing(
+    crossings = []
+    for maker in range(-1, nodes):
+        readers = tuple(i for i in range(maker + 1, nodes) if random.random() < 0.6)
+        crossing = Crossing(
             f"v{maker}",
             None if maker < 0 else maker,
-            tuple(i for i in range(maker + 1, nodes) if random.random() < 0.6),
+            readers,
             bool(random.integers(2)),
             step(scale * number(0, 3), scale * number(0, 3)),
             step(scale * number(0, 3), scale * number(0, 3)),
+            float(random.choice([0.0, number(0, 0.02)])),
+            tuple(i for i in readers if random.random() < 0.5),
         )
-        for maker in range(-1, nodes)
-    ]
+        crossings.append(crossing)
     budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
     capacities = int(random.integers(0, 5)), int(random.integers(0, 100))
     empty = tuple(() for _ in candidates)
@@ -208,6 +213,22 @@ def test_a_change_of_form_is_paid_once_for_each_value() -> None:
     assert Assignment(problem, (1, 0)).totals()[0] == 10 + 3 + 1
     assert Assignment(problem, (1, 1)).totals()[0] == 10 + 10
     assert solve(problem, "energy").chosen == (0, 0)
+
+
+def test_a_change_to_integers_diverges_once_for_those_who_do_not_count_it() -> None:
+    """Of the two readers of a graph input, the first counts what int8 does to it, the second does not."""
+    change = Crossing("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
+    problem = problem_of(pair(divergence=0.0), pair(divergence=0.0))
+    problem = Problem(
+        problem.candidates, problem.refusals, (change,), 9, 9, 0.005, problem.weight_homes
+    )
+    assert Assignment(problem, (0, 0)).totals()[2] == 0.01
+    assert Assignment(problem, (0, 1)).totals()[2] == 0.0
+    reason = "the divergences add up to 0.01, beyond the 0.005 allowed"
+    assert Assignment(problem, (0, 0)).why_infeasible() == reason
+    both = Assignment(problem, (0, 1))
+    assert both.why_infeasible(1, problem.candidates[1][0]) == reason
+    assert solve(problem, "energy").chosen == (0, 1)
 
 
 # -- whole graphs
@@ -416,3 +437,36 @@ def test_an_engine_that_the_chip_has_not_is_refused(network: Graph) -> None:
     assert caught.value.line() == (
         "error[U004]: --place conv*=analogue: diana has no such engine; it has digital, analog, host; did you mean 'analog'?"
     )
+
+
+SLICED = """\
+graph net(x: float32[1, 64]) -> (y)
+from: int64[1] = const [0]
+to: int64[1] = const [32]
+axis: int64[1] = const [1]
+y: float32[1, 32] = Slice(x, from, to, axis)
+"""
+
+
+def test_what_moves_integers_of_the_host_is_charged_for_their_rounding() -> None:
+    """A Slice loses nothing itself: the plan shows what is lost at the change of form before it."""
+    graph = calibrated(from_text(SLICED), "diana_digital")
+    target = load_target("diana_digital")
+    placed = Partition(place=(("y", "digital"),))(graph, target)
+    assert placed.partition is not None
+    assert placed.partition.divergence == rounding_divergence("x", graph) > 0
+    steps = Quantize(synthetic_inputs(graph, 4))(placed, target).nodes
+    assert [(node.op, node.placement.divergence) for node in steps if node.placement] == [
+        ("QuantizeLinear", placed.partition.divergence),
+        ("Slice", 0.0),
+        ("DequantizeLinear", 0.0),
+    ]
+    on_host = Partition(max_divergence=0.0)(graph, target)
+    assert {node.engine for node in on_host} == {"host"}
+
+
+def test_places_beyond_the_divergence_allowed_are_refused() -> None:
+    graph = calibrated(from_text(SLICED), "diana_digital")
+    refused = Partition(max_divergence=0.0, place=(("y", "digital"),))
+    with pytest.raises(UsageError, match="add up to more than the 0 allowed"):
+        refused(graph, load_target("diana_digital"))
