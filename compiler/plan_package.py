@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,8 @@ def write_package(
     folder = Path(folder)
     with _told(folder):
         _refuse_strange(folder)
-        with _taken_back() as made:
+        text = package.text or render_plan(package.plan)
+        with _taken_back(folder / PLAN_FILE, text) as made:
             _make_folder(folder, made)
             with _alone_in(folder):
                 for name in package.plan.files:
@@ -106,8 +108,7 @@ def write_package(
                         made.append(target)
                         _replace(target, data)
                         _demand_unchanged(name, data)
-                _replace(folder / PLAN_FILE, Payload.of(package.text or render_plan(package.plan)))
-                made.clear()
+                _replace(folder / PLAN_FILE, Payload.of(text))
                 for path in _our_files(folder):
                     if path.relative_to(folder).as_posix() not in package.plan.files:
                         path.unlink()
@@ -140,12 +141,15 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _taken_back() -> Iterator[list[Path]]:
-    """A list of what was made, files and folders: should something fail, what stands in it is removed again."""
+def _taken_back(plan_file: Path, text: bytes) -> Iterator[list[Path]]:
+    """A list of what was made, files and folders: should something fail before the plan is in place, what stands in it is removed again."""
     made: list[Path] = []
     try:
         yield made
     except BaseException:
+        with contextlib.suppress(OSError):
+            if plan_file.read_bytes() == text:  # stopped after the commit
+                made.clear()
         for path in reversed(made):
             with contextlib.suppress(OSError):
                 path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
@@ -256,16 +260,10 @@ def _demand_unchanged(name: str, data: Payload) -> None:
 
 def _replace(path: Path, data: Payload) -> None:
     """Puts a file in place at once: readers see the old bytes or the new, never a part."""
-    for attempt in range(1000):
-        temporary = path.parent / f".joulec-{os.getpid()}-{attempt}.tmp"
-        try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            break
-        except FileExistsError:
-            continue
-    else:
-        raise OSError("too many temporary files")
+    temporary = path.parent / f".joulec-{os.getpid()}-{threading.get_ident()}.tmp"
     try:
+        temporary.unlink(missing_ok=True)  # of a killed process that had our number
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             data.write(handle)
             os.fsync(handle)

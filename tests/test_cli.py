@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pytest
 from compiler import cli
 from compiler.cli_arrays import read_arrays, write_arrays
 from compiler.cli_depfile import depfile_text
+from compiler.cli_stop import StopError
 from compiler.cli_words import ReaderGoneError, parse_binds
 from compiler.errors import CODES, UsageError
 from compiler.interpreter import Model
@@ -562,7 +564,8 @@ def test_a_free_size_that_is_not_bound(joulec: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raised", "status", "said"),
     [
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (StopError(signal.SIGINT), 130, "interrupted\n"),
+        (StopError(signal.SIGTERM), 143, "terminated\n"),
         (ReaderGoneError(), 0, ""),
         (MemoryError(), 3, "error[M008]: there is not enough memory for it\n"),
     ],

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from compiler import cli, plan_package
-from compiler.cli_cut_short import REFUSAL
+from compiler.cli_apart import CUT_SHORT
 from compiler.errors import UsageError
 from compiler.plan_payload import Payload
 from tests.broken_joulec import broken
@@ -215,15 +215,16 @@ def test_a_file_for_each_weight(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
     np.zeros(1 << 20, np.uint8).tofile(tmp_path / "w.bin")
     program = f"""
-import os
-from compiler.cli_cut_short import told_when_cut_short
+import os, sys
+from compiler.cli_apart import run_apart
 from compiler.mapped import hash_of, map_file
-data = map_file(os.open({str(tmp_path / "w.bin")!r}, os.O_RDONLY))
-os.truncate({str(tmp_path / "w.bin")!r}, 10)
-with told_when_cut_short():
+def read(arguments):
+    data = map_file(os.open({str(tmp_path / "w.bin")!r}, os.O_RDONLY))
+    os.truncate({str(tmp_path / "w.bin")!r}, 10)
     hash_of(data)
+sys.exit(run_apart(read, []))
 """
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, ran.stderr) == (3, f"{REFUSAL.line()}\n")
+    assert (ran.returncode, ran.stderr) == (3, f"{CUT_SHORT.line()}\n")
