@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from compiler.interpreter import Interpreter
+from compiler.interpreter import Interpreter, RunError
 from compiler.ir import DTYPE_BITS, Array, Graph
 from compiler.onnx_beside import is_large
 from compiler.reference_host import why_not_exchanged
@@ -29,19 +29,25 @@ class Follower:
         self._pieces: dict[int, Interpreter | None] = {}
 
     def outputs(self, position: int, values: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs [samples, *shape] by name, from all values alive behind the node at a position (-1: the network's inputs)."""
+        """The outputs [samples, *shape] by name, from all values alive behind the node at a position (-1: the network's inputs).
+
+        Raises RunError where they cannot be run to the outputs: a node fails on them, or a value that is read is not among them.
+        """
         count = len(next(iter(values.values())))
         known = dict(values)
         ends = [cut for cut in self._cuts if cut > position]
         for start, end in pairwise([position, *ends, self._end]):
             piece = self._piece(start, end)
+            if piece is not None:
+                _demand(piece.inputs, known)
             made = piece.run_all(known) if piece is not None else {}
             known = {
                 n: data for n, data in (known | made).items() if self._last_reads.get(n, -1) > end
             }
         for name in self.graph.outputs:
-            if name not in known:
+            if name not in known and name in self.graph.constants:
                 known[name] = np.stack([self.graph.constants[name]] * count)
+        _demand(self.graph.outputs, known)
         return {name: known[name] for name in dict.fromkeys(self.graph.outputs)}
 
     def _piece(self, start: int, end: int) -> Interpreter | None:
@@ -79,3 +85,10 @@ class Follower:
     def _is_plain(self, value: str) -> bool:
         dtype = self.graph.types[value].dtype
         return dtype in DTYPE_BITS and not why_not_exchanged(dtype)
+
+
+def _demand(names: Iterable[str], known: Mapping[str, Array]) -> None:
+    """RunError for a value that is not known: the node that makes it could not run on these samples."""
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise RunError(f"value {unknown!r} is not known")

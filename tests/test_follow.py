@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import passes.follow
-from compiler.interpreter import Interpreter
+from compiler.interpreter import Interpreter, RunError
 from compiler.ir import Graph
 from compiler.text import from_text
 from passes.follow import Follower
@@ -40,6 +40,14 @@ def test_the_outputs_from_any_node_on(starts: tuple[int, ...]) -> None:
         for name, data in found.items():
             np.testing.assert_array_equal(data, wanted[name])
     np.testing.assert_array_equal(follower.outputs(-1, given)["y"], seen["y"])
+
+
+@pytest.mark.parametrize("unknown", ["b", "a"], ids=["which a node reads", "an output"])
+def test_a_value_that_nobody_knows_is_told(unknown: str) -> None:
+    """It is missing where the node that makes it could not run on the samples."""
+    values = {name: np.zeros((1, 4), np.float32) for name in "xab" if name != unknown}
+    with pytest.raises(RunError, match=f"value '{unknown}' is not known"):
+        Follower(from_text(NETWORK)).outputs(1, values)
 
 
 def test_every_node_between_cuts_is_made_into_a_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
