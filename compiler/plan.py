@@ -362,13 +362,8 @@ def _hash_line(own_hash: str) -> bytes:
     return _BLANK_HASH[:-1] + own_hash.encode() + b'"'
 
 
-def hash_of(plan: Plan) -> str:
-    """The plan's own hash: SHA-256 over its bytes with the field `hash` blank."""
-    return sealed(plan)[0].hash
-
-
 def sealed(plan: Plan) -> tuple[Plan, bytes]:
-    """The plan with its own hash filled in, and the bytes of its `plan.json`."""
+    """The plan with its own hash filled in (SHA-256 over its bytes with the field `hash` blank), and the bytes of its `plan.json`."""
     blank = render_plan(plan.model_copy(update={"hash": ""}))
     own_hash = hashlib.sha256(blank).hexdigest()
     data = blank.replace(_BLANK_HASH, _hash_line(own_hash), 1)
