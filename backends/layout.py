@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from backends.memory import Live, Place, allocate, packed_bytes, place_weights
 from backends.schedule import Schedule, Task, schedule
 from backends.work import Work
-from compiler.cost.memory import home_of, weight_home
+from compiler.cost.memory import home_of, weight_homes
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.cost.step import NOTHING, StepCost
 from compiler.ir import Graph, Node
@@ -118,8 +118,7 @@ def _constants(
 ) -> tuple[dict[str, int], dict[str, str]]:
     """The bytes each constant takes on the chip, and the memory it is wanted in."""
     sizes: dict[str, int] = {}
-    homes: dict[str, str] = {}
-    stored = 0
+    chosen: dict[str, str] = {}
     for work in works:
         placement = work.main.placement if work.main else None
         names = dict.fromkeys((*work.stored, *work.inside))
@@ -127,13 +126,11 @@ def _constants(
         if work.op == "Segment":
             entries.append((work.model_constant, len(work.model)))
         for name, size in entries:
-            if name in sizes:
-                continue
-            chosen = placement.weight_home if placement else ""
-            sizes[name] = size
-            homes[name] = chosen or weight_home(stored, size, target)
-            stored += size
-    return sizes, homes
+            if name not in sizes:
+                sizes[name] = size
+                chosen[name] = placement.weight_home if placement else ""
+    filled = zip(sizes, weight_homes(sizes.values(), target), strict=True)
+    return sizes, {name: chosen[name] or home for name, home in filled}
 
 
 def _stored_bytes(name: str, work: Work, graph: Graph, target: Target) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from compiler.choices import Place, Weights
-from compiler.cost.memory import weight_home
+from compiler.cost.memory import weight_homes
 from compiler.cost.node import (
     conversion_cost,
     node_cost,
@@ -70,20 +70,12 @@ def build_problem(
 
 def _weight_homes(graph: Graph, target: Target) -> list[str]:
     """The memory that keeps each node's weights, laid down in node order (int8 for products, as stored for the rest)."""
-    homes, stored = [], 0
+    sizes_bytes = []
     for node in graph:
         shape = product_shape(node, graph)
-        size = (
-            shape.weights
-            if shape is not None
-            else sum(graph.types[n].size_bytes for n in node.inputs if n in graph.constants)
-        )
-        home = weight_home(stored, size, target)
-        names = list(target.memories)
-        if len(names) == 1 or home == names[1]:
-            stored += size
-        homes.append(home)
-    return homes
+        stored = [graph.types[name].size_bytes for name in node.inputs if name in graph.constants]
+        sizes_bytes.append(shape.weights if shape is not None else sum(stored))
+    return weight_homes(sizes_bytes, target)
 
 
 def _node_candidates(

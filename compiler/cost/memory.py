@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from compiler.cost.step import StepCost
 from compiler.errors import CapacityError
 from compiler.ir import Graph
@@ -33,6 +35,16 @@ def weight_home(stored_bytes_before: int, size_bytes: int, target: Target) -> st
     if stored_bytes_before + size_bytes <= second.capacity_bytes.value:
         return names[1]
     return names[-1]
+
+
+def weight_homes(sizes_bytes: Iterable[int], target: Target) -> list[str]:
+    """The homes of weights of these sizes, laid down in this order; those that go to the last memory take no room of the second."""
+    homes, stored_bytes = [], 0
+    outermost = list(target.memories)[-1]
+    for size_bytes in sizes_bytes:
+        homes.append(weight_home(stored_bytes, size_bytes, target))
+        stored_bytes += size_bytes if homes[-1] != outermost else 0
+    return homes
 
 
 def fewest_weight_bytes(graph: Graph, target: Target) -> int:
