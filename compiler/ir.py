@@ -145,6 +145,10 @@ class Node:
     origin: tuple[str, ...] = ()
     source: str = ""
 
+    def input(self, position: int) -> str:
+        """The input at a position, or an empty string where it is left out."""
+        return self.inputs[position] if position < len(self.inputs) else ""
+
     def ints(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """An attribute that is a list of integers; TypeError where it is something else."""
         value = self.attrs.get(name, default)

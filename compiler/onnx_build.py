@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,22 @@ from compiler.onnx_constants import why_constants_misfit
 from compiler.onnx_convolution import why_sizes_misfit
 from compiler.ops import infer_types
 from compiler.protos import dtype_number
+
+
+def input_of(proto: onnx.NodeProto, position: int) -> str:
+    """The input of an ONNX node at a position, or an empty string where it is left out."""
+    return proto.input[position] if position < len(proto.input) else ""
+
+
+def attributes_of(proto: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of an ONNX node as Python's values: texts decoded, lists as tuples."""
+    found = {}
+    for attribute in proto.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, bytes):
+            value = value.decode()
+        found[attribute.name] = tuple(value) if isinstance(value, list) else value
+    return found
 
 
 class Unliftable(Exception):  # noqa: N818 (an answer, not an error: the node is then kept whole)

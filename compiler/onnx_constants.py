@@ -44,7 +44,7 @@ def _gather(node: Node, types: _Types, constants: _Constants) -> str:
 
 
 def _slice(node: Node, types: _Types, constants: _Constants) -> str:
-    steps = constants.get(node.inputs[4]) if len(node.inputs) > 4 else None
+    steps = constants.get(node.input(4))
     return "a step is 0" if steps is not None and np.any(steps == 0) else ""
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from compiler.ir import Array, Attribute
-from compiler.onnx_build import Builder, Unliftable
+from compiler.onnx_build import Builder, Unliftable, attributes_of, input_of
 from compiler.onnx_dynamic import rewrite_dynamic_matmul, rewrite_matmul_to_float
 from compiler.onnx_lifts import flattened
 from compiler.onnx_qonnx import QONNX_DOMAINS
@@ -22,17 +22,9 @@ Rewrite = Callable[[onnx.NodeProto, Builder], None]
 
 
 def _attributes(proto: onnx.NodeProto, *wanted: str) -> dict[str, Any]:
-    found = {}
-    for attribute in proto.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        found[attribute.name] = tuple(value) if isinstance(value, list) else value
+    """The attributes that a standard operation has too; an empty list is as good as none."""
+    found = attributes_of(proto)
     return {name: value for name, value in found.items() if name in wanted and value != ()}
-
-
-def _input(proto: onnx.NodeProto, position: int) -> str:
-    return proto.input[position] if position < len(proto.input) else ""
 
 
 def _dequantize(builder: Builder, data: str, scale: str, point: str, axis: int = 0) -> str:
@@ -92,7 +84,7 @@ def rewrite_conv(proto: onnx.NodeProto, builder: Builder) -> None:
         _dequantize(builder, x, x_scale, x_zero),
         _dequantize(builder, w, w_scale, w_zero),
     ]
-    if _input(proto, 8):
+    if input_of(proto, 8):
         inputs.append(_bias(builder, proto.input[8], x_scale, w_scale))
     attrs = _attributes(proto, "auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
     result = builder.emit("Conv", inputs, None, attrs)
@@ -122,15 +114,15 @@ def rewrite_gemm(proto: onnx.NodeProto, builder: Builder) -> None:
         _dequantize(builder, a, a_scale, a_zero),
         _dequantize(builder, b, b_scale, b_zero, axis),
     ]
-    if _input(proto, 6):
+    if input_of(proto, 6):
         inputs.append(_bias(builder, proto.input[6], a_scale, b_scale))
         if attrs.get("alpha", 1.0) != 1.0:
             raise Unliftable("alpha scales the bias of QGemm too")
-    if not _input(proto, 7):
+    if not input_of(proto, 7):
         builder.emit("Gemm", inputs, (proto.output[0],), attrs)
         return
     result = builder.emit("Gemm", inputs, None, attrs)
-    _quantize(builder, proto, result, proto.input[7], _input(proto, 8), builder.types[a].dtype)
+    _quantize(builder, proto, result, proto.input[7], input_of(proto, 8), builder.types[a].dtype)
 
 
 def _rewrite_binary(op: str) -> Rewrite:
@@ -143,7 +135,7 @@ def _rewrite_binary(op: str) -> Rewrite:
             _dequantize(builder, b, b_scale, b_zero),
         ]
         result = builder.emit(op, inputs)
-        _quantize(builder, proto, result, y_scale, _input(proto, 7), builder.types[a].dtype)
+        _quantize(builder, proto, result, y_scale, input_of(proto, 7), builder.types[a].dtype)
 
     return rewrite
 
@@ -158,7 +150,7 @@ def _rewrite_unary(op: str, *attributes: str) -> Rewrite:
         x, x_scale, x_zero, y_scale = proto.input[:4]
         value = _dequantize(builder, x, x_scale, x_zero)
         result = builder.emit(op, [value], None, attrs)
-        _quantize(builder, proto, result, y_scale, _input(proto, 4), builder.types[x].dtype)
+        _quantize(builder, proto, result, y_scale, input_of(proto, 4), builder.types[x].dtype)
 
     return rewrite
 
@@ -173,20 +165,20 @@ def rewrite_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
         result = flattened("Softmax", value, axis, builder, None)
     else:
         result = builder.emit("Softmax", [value], None, {"axis": axis})
-    _quantize(builder, proto, result, y_scale, _input(proto, 4), builder.types[x].dtype)
+    _quantize(builder, proto, result, y_scale, input_of(proto, 4), builder.types[x].dtype)
 
 
 def rewrite_packed_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
     """MatMulNBits(a, b, scales, zero_points?, g_idx?, bias?): b is [columns, blocks, bytes], low bits first."""
     attrs = _attributes(proto, "K", "N", "bits", "block_size")
     rows, columns, bits, block = (attrs.get(name, 4) for name in ("K", "N", "bits", "block_size"))
-    points_type = builder.types[proto.input[3]].dtype if _input(proto, 3) else "uint8"
+    points_type = builder.types[proto.input[3]].dtype if input_of(proto, 3) else "uint8"
     packed = builder.constants.get(proto.input[1])
     scales = builder.constants.get(proto.input[2])
-    points = builder.constants.get(_input(proto, 3))
-    if packed is None or scales is None or (points is None and _input(proto, 3)):
+    points = builder.constants.get(input_of(proto, 3))
+    if packed is None or scales is None or (points is None and input_of(proto, 3)):
         raise Unliftable("its weights are computed")
-    if _input(proto, 4) or bits not in (4, 8) or points_type != "uint8":
+    if input_of(proto, 4) or bits not in (4, 8) or points_type != "uint8":
         raise Unliftable("of its forms, 4 and 8 bits in the order of the rows have a standard one")
     blocks = -(-rows // block)
     if packed.size != columns * blocks * block * bits // 8 or scales.size != columns * blocks:
@@ -205,7 +197,7 @@ def rewrite_packed_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
         builder.constant(zeros.T.astype(dtype)),
     ]
     weights = builder.emit("DequantizeLinear", quantized, None, {"axis": 0, "block_size": block})
-    bias = _input(proto, 5)
+    bias = input_of(proto, 5)
     product = None if bias else tuple(proto.output[:1])
     result = builder.emit("MatMul", [proto.input[0], weights], product)
     if bias:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from compiler.onnx_build import Builder, Unliftable
+from compiler.onnx_build import Builder, Unliftable, input_of
 
 
 def rewrite_dynamic_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
@@ -13,15 +13,19 @@ def rewrite_dynamic_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
     integers, scale, zero = (builder.fresh(part) for part in ("integers", "scale", "zero"))
     builder.emit("DynamicQuantizeLinear", [a], (integers, scale, zero))
     _product(
-        proto, builder, (integers, scale, zero), (b, b_scale, _given(proto, 3)), _given(proto, 4)
+        proto,
+        builder,
+        (integers, scale, zero),
+        (b, b_scale, input_of(proto, 3)),
+        input_of(proto, 4),
     )
 
 
 def rewrite_matmul_to_float(proto: onnx.NodeProto, builder: Builder) -> None:
     """MatMulIntegerToFloat(a, b, a_scale, b_scale, a_zero?, b_zero?, bias?)."""
     a, b, a_scale, b_scale = proto.input[:4]
-    left = (a, a_scale, _given(proto, 4))
-    _product(proto, builder, left, (b, b_scale, _given(proto, 5)), _given(proto, 6))
+    left = (a, a_scale, input_of(proto, 4))
+    _product(proto, builder, left, (b, b_scale, input_of(proto, 5)), input_of(proto, 6))
 
 
 def _product(
@@ -41,7 +45,3 @@ def _product(
     result = builder.emit("Mul", [floats, factor], None if bias else last)
     if bias:
         builder.emit("Add", [result, bias], last)
-
-
-def _given(proto: onnx.NodeProto, position: int) -> str:
-    return proto.input[position] if position < len(proto.input) else ""

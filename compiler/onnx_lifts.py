@@ -11,20 +11,10 @@ import numpy as np
 import onnx
 
 from compiler.ir import Attribute
-from compiler.onnx_build import Builder, Unliftable
+from compiler.onnx_build import Builder, Unliftable, attributes_of
 
 Attributes = dict[str, Any]
 Lift = Callable[[onnx.NodeProto, Builder], None]
-
-
-def _attributes(proto: onnx.NodeProto) -> Attributes:
-    found = {}
-    for attribute in proto.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        found[attribute.name] = tuple(value) if isinstance(value, list) else value
-    return found
 
 
 def _finish(
@@ -51,7 +41,7 @@ def _numpy_type(builder: Builder, value: str) -> np.dtype[Any]:
 
 def lift_axes(proto: onnx.NodeProto, builder: Builder) -> None:
     """Reductions before 18 (ReduceSum, Squeeze and Unsqueeze before 13): axes were an attribute."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     axes = attrs.pop("axes", ())
     inputs = list(proto.input[:1])
     if axes:
@@ -61,7 +51,7 @@ def lift_axes(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_clip(proto: onnx.NodeProto, builder: Builder) -> None:
     """Clip before 11: the bounds were attributes."""
-    attrs, data = _attributes(proto), proto.input[0]
+    attrs, data = attributes_of(proto), proto.input[0]
     low = _like(builder, data, attrs["min"]) if "min" in attrs else ""
     high = _like(builder, data, attrs["max"]) if "max" in attrs else ""
     _finish(proto, builder, [data, low, high], {})
@@ -76,7 +66,7 @@ def lift_dropout(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_slice(proto: onnx.NodeProto, builder: Builder) -> None:
     """Slice before 10: starts, ends and axes were attributes."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     starts, ends = attrs["starts"], attrs["ends"]
     axes = attrs.get("axes") or tuple(range(len(starts)))
     _finish(
@@ -86,7 +76,7 @@ def lift_slice(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_pad(proto: onnx.NodeProto, builder: Builder) -> None:
     """Pad before 11: pads and the value were attributes."""
-    attrs, data = _attributes(proto), proto.input[0]
+    attrs, data = attributes_of(proto), proto.input[0]
     value = attrs.pop("value", 0.0)
     inputs = [data, _int64(builder, attrs.pop("pads")), _like(builder, data, value)]
     _finish(proto, builder, inputs, attrs)
@@ -94,7 +84,7 @@ def lift_pad(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_split(proto: onnx.NodeProto, builder: Builder) -> None:
     """Split before 13 had its sizes as an attribute, before 18 no number of outputs."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     inputs = [name for name in proto.input if name]
     sizes = attrs.pop("split", ())
     if sizes:
@@ -109,14 +99,14 @@ def lift_split(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_topk(proto: onnx.NodeProto, builder: Builder) -> None:
     """TopK before 10: k was an attribute."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     count = _int64(builder, [attrs.pop("k")])
     _finish(proto, builder, [proto.input[0], count], attrs)
 
 
 def lift_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
     """Softmax, LogSoftmax and Hardmax before 13 work on the tensor flattened to a matrix at an axis, by default 1."""
-    axis = _attributes(proto).get("axis", 1)
+    axis = attributes_of(proto).get("axis", 1)
     flattened(proto.op_type, proto.input[0], axis, builder, tuple(proto.output))
 
 
@@ -137,7 +127,7 @@ def flattened(
 
 def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:
     """BatchNormalization before 14: statistics of training were further outputs, before 9 they could be per element."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     if any(proto.output[1:]):
         raise Unliftable("BatchNormalization in training mode changed its outputs in opset 14")
     if not attrs.pop("spatial", 1):
@@ -147,7 +137,7 @@ def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_upsample(proto: onnx.NodeProto, builder: Builder) -> None:
     """Upsample, and Resize of opset 10, are Resize from a grid that starts at 0."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     scales = proto.input[1] if len(proto.input) > 1 else ""
     if "scales" in attrs:
         scales = builder.constant(np.asarray(attrs["scales"], np.float32))
@@ -177,7 +167,7 @@ def lift_resize(proto: onnx.NodeProto, builder: Builder) -> None:
     if len(proto.input) == 2:
         lift_upsample(proto, builder)
         return
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     inputs = [*proto.input, ""][:4]
     for position in (1, 2, 3):
         data = builder.constants.get(inputs[position])
@@ -193,7 +183,7 @@ def lift_resize(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_grid_sample(proto: onnx.NodeProto, builder: Builder) -> None:
     """GridSample before 20 called its modes bilinear and bicubic."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     mode = attrs.get("mode", "bilinear")
     attrs["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
     _finish(proto, builder, list(proto.input), attrs)
@@ -201,7 +191,7 @@ def lift_grid_sample(proto: onnx.NodeProto, builder: Builder) -> None:
 
 def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
     """DFT before 20: the axis was an attribute, by default 1."""
-    attrs = _attributes(proto)
+    attrs = attributes_of(proto)
     axis = _int64(builder, attrs.pop("axis", 1))
     inputs = [*proto.input, ""][:2]
     _finish(proto, builder, [*inputs, axis], attrs)
@@ -213,12 +203,12 @@ def lift_range(proto: onnx.NodeProto, builder: Builder) -> None:
     for name in proto.input:
         is_list = builder.types[name].shape == (1,)
         inputs.append(builder.emit("Squeeze", [name]) if is_list else name)
-    _finish(proto, builder, inputs, _attributes(proto))
+    _finish(proto, builder, inputs, attributes_of(proto))
 
 
 def lift_scatter(proto: onnx.NodeProto, builder: Builder) -> None:
     """Scatter is called ScatterElements since 11."""
-    _finish(proto, builder, list(proto.input), _attributes(proto), "ScatterElements")
+    _finish(proto, builder, list(proto.input), attributes_of(proto), "ScatterElements")
 
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")

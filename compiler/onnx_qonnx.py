@@ -16,7 +16,7 @@ import onnx
 
 from compiler.errors import ModelError
 from compiler.ir import Array
-from compiler.onnx_build import Builder
+from compiler.onnx_build import Builder, input_of
 
 Doubles = npt.NDArray[np.float64]
 
@@ -268,8 +268,7 @@ _ROUNDING: dict[str, Callable[[Doubles], Doubles]] = {
 
 def _constant(proto: onnx.NodeProto, position: int, builder: Builder) -> Doubles | None:
     """A constant input, or None where it is computed or missing."""
-    name = proto.input[position] if position < len(proto.input) else ""
-    data = builder.constants.get(name)
+    data = builder.constants.get(input_of(proto, position))
     return None if data is None else np.asarray(data).astype(np.float64)
 
 

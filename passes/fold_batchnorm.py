@@ -58,7 +58,7 @@ def _follower(node: Node, graph: Graph) -> Node | None:
     """The affine node that alone reads a product of constant weights."""
     if node.op not in STANDARD_PRODUCTS or node.inputs[1] not in graph.constants:
         return None
-    if len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] not in graph.constants:
+    if node.input(2) and node.input(2) not in graph.constants:
         return None
     reader = graph.only_consumer(node.outputs[0])
     if reader is None or reader.op not in ("BatchNormalization", "Mul", "Add", "Sub", "Div"):
@@ -80,7 +80,7 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
         return None
     scale, shift = affine
     bias = np.zeros(channels)
-    if len(node.inputs) > 2 and node.inputs[2]:
+    if node.input(2):
         data = np.asarray(graph.constants[node.inputs[2]], np.float64)
         if not is_column_bias(data.shape, channels):
             return None

@@ -72,8 +72,8 @@ def activation_bounds(node: Node, graph: Graph) -> dict[str, Attribute] | None:
         return None
     bounds: dict[str, Attribute] = {}
     for key, position in (("minimum", 1), ("maximum", 2)):
-        if len(node.inputs) > position and node.inputs[position]:
-            data = graph.constant(node.inputs[position])
+        if node.input(position):
+            data = graph.constant(node.input(position))
             if data is None or data.size != 1 or not np.isfinite(float(data.reshape(-1)[0])):
                 return None
             bounds[key] = float(data.reshape(-1)[0])
@@ -95,7 +95,7 @@ def _with_bias(
     if any(size != 1 for i, size in enumerate(shape) if i != axis):
         return None
     total = np.broadcast_to(np.asarray(data, np.float64).reshape(-1), (out[axis],)).copy()
-    if len(node.inputs) > 2:
+    if node.input(2):
         total += np.asarray(graph.constants[node.inputs[2]], np.float64)
     bias = rewriter.constant(f"{node.name}.bias", total.astype(np.float32))
     return (*node.inputs[:2], bias)

@@ -142,7 +142,7 @@ def _lower_transposed(rewriter: Rewriter, graph: Graph, node: Node) -> None:
     grouped = mirrored.reshape(groups, channels // groups, columns, prod(kernel))
     matrix = grouped.transpose(0, 1, 3, 2).reshape(groups, -1, columns)
     inputs = [data, rewriter.constant(f"{node.name}.weights", np.ascontiguousarray(matrix))]
-    if len(node.inputs) > 2 and node.inputs[2]:
+    if node.input(2):
         inputs.append(_bias(rewriter, graph, node))
     attrs: dict[str, Attribute] = {
         "kernel": tuple(kernel),

@@ -126,11 +126,11 @@ def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -
     """The integer that stands for a Pad's zero; "" where it pads with values of the tensor, None where it pads with something else."""
     if node.text("mode", "constant") != "constant":
         return ""
-    if len(node.inputs) > 2 and node.inputs[2]:
+    if node.input(2):
         value = graph.constant(node.inputs[2])
         if value is None or np.any(np.asarray(value, np.float64)):
             return None
-    point = graph.constant(dequantize.inputs[2]) if len(dequantize.inputs) > 2 else None
+    point = graph.constant(dequantize.input(2))
     dtype = rewriter.type_of(dequantize.inputs[0]).dtype
     zero = np.zeros((), dtype) if point is None else np.asarray(point, dtype).reshape(())
     return rewriter.constant(f"{node.name}.zero", zero)

@@ -12,9 +12,7 @@ from compiler.ir import DTYPE_BITS, Graph, Node, Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
-from passes.products import weight_axis
-
-PRODUCTS = ("Conv", "Gemm", "MatMul")
+from passes.products import MATRIX_PRODUCTS, weight_axis
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def _clip(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
 
 def wide_weights(node: Node, graph: Graph) -> bool:
     """Whether a product of 8-bit activations has constant integer weights that are no int8 with one scale, or one for each column."""
-    if node.op not in PRODUCTS or len(node.inputs) < 2:
+    if node.op not in MATRIX_PRODUCTS or len(node.inputs) < 2:
         return False
     data, made = (graph.producer.get(name) for name in node.inputs[:2])
     if data is None or made is None or not data.op == made.op == "DequantizeLinear":
@@ -121,7 +119,7 @@ def fits_int8(made: Node, graph: Graph, axis: int) -> bool:
     if scale.size > 1 and made.integer("axis", 1) % rank != axis:
         return False
     points: npt.NDArray[np.int64] = np.zeros((), np.int64)
-    if len(made.inputs) > 2 and made.inputs[2]:
+    if made.input(2):
         points = np.asarray(graph.constants[made.inputs[2]]).astype(np.int64).reshape(-1)
         points = points.reshape(
             [-1 if a == axis else 1 for a in range(rank)] if points.size > 1 else ()

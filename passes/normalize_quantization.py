@@ -15,6 +15,7 @@ from passes.base import Pass
 from passes.eliminate_dead import eliminate
 from passes.fuse_activations import activation_bounds
 from passes.integer_forms import pool_window, table_of
+from passes.products import MATRIX_PRODUCTS
 from passes.quantized_products import IntegerProduct, channel_scaling, integer_product
 
 INT8 = ("int8", "uint8")
@@ -44,7 +45,7 @@ def _linear_quant(node: Node, graph: Graph) -> Quant | None:
     if scale is None or scale.dtype != np.float32 or node.integer("block_size", 0):
         return None
     point = None
-    if len(node.inputs) > 2 and node.inputs[2]:
+    if node.input(2):
         point = graph.constant(node.inputs[2])
         if point is None:
             return None
@@ -73,7 +74,6 @@ def _with_types(graph: Graph) -> Graph:
 
 # What a cluster's affine part is made of: scales and shifts that constants give each channel.
 AFFINE = ("BatchNormalization", "Mul", "Add", "Sub", "Div")
-PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Normalizer:
 
     def _cluster(self, core: Node) -> _Cluster | None:
         """The cluster that begins with a node, as far as it has an integer form."""
-        if core.op in PRODUCTS:
+        if core.op in MATRIX_PRODUCTS:
             source = self._integers(core.inputs[0])
             affine = self._affine_after(core)
         elif core.op in AFFINE:

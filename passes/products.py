@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from compiler.ir import Array, Attribute, Graph, Node
 
+# A ConvTranspose is none of them: its weights become those of a convolution first.
+MATRIX_PRODUCTS = ("Conv", "Gemm", "MatMul")
+
 
 @dataclass(frozen=True)
 class Matrices:
-    """A product's weights [G,R,K], its geometry as attributes of `Product`, and the index of its bias input (0: none)."""
+    """A product's weights [G,R,K], its geometry as attributes of `Product`, and whether it has a bias."""
 
     weights: Array
     attrs: dict[str, Attribute]
@@ -31,7 +34,7 @@ def why_not_product(node: Node, graph: Graph) -> str:
         return "its activations are transposed"
     if data.elements == 0 or graph.types[node.outputs[0]].elements == 0:
         return "it has no elements"
-    if len(node.inputs) > 2 and node.inputs[2]:
+    if node.input(2):
         columns = graph.types[node.outputs[0]].sizes[1]
         if not is_column_bias(graph.types[node.inputs[2]].sizes, columns):
             return "its bias differs from row to row"
@@ -53,7 +56,7 @@ def weight_axis(node: Node, graph: Graph) -> int | None:
 
 def matrices(node: Node, graph: Graph, weights: Array) -> Matrices:
     """The matrices of a Conv, Gemm or MatMul; `weights` may be floats or integers."""
-    has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+    has_bias = bool(node.input(2))
     if node.op == "Conv":
         groups = node.integer("group", 1)
         outputs, channels, *kernel = weights.shape

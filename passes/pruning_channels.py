@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.ir import Graph, Node
 from compiler.ops import UNARY, VIEWS, product_shape
+from passes.products import MATRIX_PRODUCTS
 from passes.pruning_rules import (
     follow_aligned,
     follow_along_axis,
@@ -123,7 +124,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(_REDUCTIONS, follow_reduce),
     **dict.fromkeys(("Softmax", "LogSoftmax"), follow_along_axis),
     **dict.fromkeys([name for name in VIEWS if name != "Identity"], follow_view),
-    **dict.fromkeys(("Conv", "Gemm", "MatMul", "Product"), _product),
+    **dict.fromkeys((*MATRIX_PRODUCTS, "Product"), _product),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), follow_scale),
     "Transpose": follow_transpose,
     "Concat": follow_concat,

@@ -35,7 +35,7 @@ def reshaped(
 def reduced_axes(node: Node, graph: Graph) -> tuple[int, ...] | None:
     """The axes a reduction runs over, from its attribute or constant input; None when they are not known."""
     rank = len(graph.types[node.inputs[0]].sizes)
-    if len(node.inputs) > 1 and node.inputs[1]:
+    if node.input(1):
         constant = graph.constants.get(node.inputs[1])
         if constant is None:
             return None

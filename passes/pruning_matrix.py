@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compiler.ir import Array, Graph, Node, Quant, TensorType
 from compiler.numerics import Window, dequantize, patches, product_multiplier
+from passes.products import MATRIX_PRODUCTS
 
 Reals: TypeAlias = npt.NDArray[np.float64]
 
@@ -126,7 +127,7 @@ def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
 
 def matrix_of(node: Node, graph: Graph) -> Matrix | None:
     """The node as matrices, or None: not a product, or not one whose constant weights belong to it alone."""
-    if node.op not in ("Conv", "Gemm", "MatMul", "Product") or len(node.inputs) < 2:
+    if node.op not in (*MATRIX_PRODUCTS, "Product") or len(node.inputs) < 2:
         return None
     weight = graph.constants.get(node.inputs[1])
     kinds = [graph.types[name] for name in (node.inputs[0], *node.outputs)]
@@ -174,7 +175,7 @@ def _with_bias(
     node: Node, graph: Graph, groups: int, rows: int, columns: int, taps: int, window: Window
 ) -> Matrix | None:
     """The matrix of a node that takes its bias as third input; None when that is computed or shared."""
-    name = node.inputs[2] if len(node.inputs) > 2 else ""
+    name = node.input(2)
     if name:
         bias = graph.constants.get(name)
         if bias is None or bias.size not in (1, groups * columns):

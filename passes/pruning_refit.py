@@ -119,7 +119,7 @@ def _with_bias(
 ) -> Node:
     """The node that holds a layer's bias with `shift` added to it, in steps of the new weight format where it is an integer."""
     index = matrix.bias_input
-    name = node.inputs[index] if index < len(node.inputs) else ""
+    name = node.input(index)
     weight = matrix.node.inputs[1]
     dtype = graph.constants[weight].dtype if quant is None else np.dtype(np.int32)
     bias, shape = shift, shift.shape

@@ -133,7 +133,7 @@ def follow_concat(tracer: Tracer, node: Node) -> None:
 def follow_pad(tracer: Tracer, node: Node) -> None:
     """Padding along other axes than that of the channels."""
     data = tracer.values.get(node.inputs[0])
-    pads = tracer.graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    pads = tracer.graph.constants.get(node.input(1))
     if data is None:
         return
     rank = len(tracer.sizes(node.inputs[0]))

@@ -102,7 +102,7 @@ def _bias(
     factor, shift = folded
     unit = np.float32(data.scale[0]) * np.asarray(scales, np.float32)
     real: Doubles = np.zeros(columns)
-    name = core.inputs[2] if len(core.inputs) > 2 else ""
+    name = core.input(2)
     if name:
         same = _same_steps(name, graph, unit, columns)
         as_it_is = core.number("beta", 1.0) == 1.0 and np.all(factor == 1) and not np.any(shift)

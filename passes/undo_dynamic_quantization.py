@@ -106,7 +106,7 @@ def _real_weights(
 ) -> npt.NDArray[np.float32] | None:
     """(w - w_z) * factor, or None when the factor is not one for each column (output channel)."""
     points: Doubles = np.zeros(())
-    if len(node.inputs) > 3 and node.inputs[3]:
+    if node.input(3):
         data = graph.constant(node.inputs[3])
         if data is None:
             return None

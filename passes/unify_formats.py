@@ -92,7 +92,7 @@ def _write(rewriter: Rewriter, graph: Graph, node: Node, plan: _Plan) -> str:
     """Clip and QuantizeLinear in the place of what stood there; the new zero point."""
     scale = np.asarray(graph.constants[node.inputs[1]], np.float32).reshape(())
     point = 0
-    if len(node.inputs) > 2 and node.inputs[2]:
+    if node.input(2):
         point = int(np.asarray(graph.constants[node.inputs[2]]).reshape(-1)[0])
     bounds = [
         rewriter.constant(f"{node.name}.{side}", np.float32(bound - point) * scale)
