@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,28 @@ def _runner(model: bytes) -> tuple[RuntimeModel | ReferenceModel, str]:
         raise refused or error from error
 
 
+FETCHED_BYTES = (
+    4 << 20
+)  # of weights, beyond which the caches do not hold them from one sample to the next
+TOGETHER_BYTES = (
+    64 << 20
+)  # of what a product reads and makes of the samples that run through it together
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Nodes that run as one model: what the model calls the values it reads and makes, and those that are read behind it.
+
+    `shares_weights`: the samples enter as one, the first axis of each behind that of the one before.
+    """
+
+    model: Model
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    later: Collection[str]
+    shares_weights: bool = False
+
+
 class Interpreter:
     """A graph ready to run: from any values to any values.
 
@@ -108,22 +131,61 @@ class Interpreter:
         self.graph = graph
         self.inputs = tuple(graph.inputs if inputs is None else inputs)
         self.outputs = tuple(dict.fromkeys(graph.outputs if outputs is None else outputs))
-        self._pieces = [self._piece(nodes, later) for nodes, later in self._split(self._needed())]
+        split = self._split(self._needed())
+        self._pieces = [self._piece(nodes, later) for nodes, later in split]
+        shared = [nodes[0] for nodes, _ in split if self._shares_weights(nodes[0])]
+        most_bytes = max((self._bytes_around(node) for node in shared), default=TOGETHER_BYTES)
+        self._together = max(1, TOGETHER_BYTES // most_bytes)  # samples
 
     @property
     def on_reference(self) -> bool:
         """Whether a part of it runs on onnx's reference evaluator."""
-        return any(model.on_reference for model, _ in self._pieces)
+        return any(piece.model.on_reference for piece in self._pieces)
 
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """One sample: input values by name (shaped as the graph says) to output values by name."""
-        known: dict[str, Any] = dict(values)
-        for model, names in self._pieces:
-            feed = {ours: self._value(name, known) for ours, name in names[0].items()}
+        state = dict(values)
+        self._run([state])
+        return {name: self._value(name, state) for name in self.outputs}
+
+    def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
+        """Many samples: [S, *shape] in and out. RunError where there are none, or where their results differ in size.
+
+        Large weights are fetched once for many samples, not for each: fetching takes several times as long as a few products with them.
+        """
+        if not samples:
+            raise RunError("there are no samples to run")
+        count = len(next(iter(samples.values())))
+        results: dict[str, list[Array]] = {name: [] for name in self.outputs}
+        for start in range(0, count, self._together):
+            states = [
+                {name: np.asarray(data[index], order="C") for name, data in samples.items()}
+                for index in range(start, min(start + self._together, count))
+            ]
+            self._run(states)
+            for state in states:
+                for name in self.outputs:
+                    results[name].append(self._value(name, state))
+        return {name: stacked(values) for name, values in results.items()}
+
+    def _run(self, states: Sequence[dict[str, Any]]) -> None:
+        """Adds the outputs to what is known of each of a few samples, piece by piece, and drops what is read no more."""
+        for piece in self._pieces:
+            feeds = [
+                {ours: self._value(name, known) for ours, name in piece.inputs.items()}
+                for known in states
+            ]
             with _of_running():
-                results = model.run(feed)
-            known.update({names[1][name]: value for name, value in results.items()})
-        return {name: self._value(name, known) for name in self.outputs}
+                results = (
+                    _run_as_one(piece.model, feeds)
+                    if piece.shares_weights
+                    else map(piece.model.run, feeds)
+                )
+                for known, made in zip(states, results, strict=True):
+                    known.update({piece.outputs[name]: value for name, value in made.items()})
+            for known in states:
+                for name in [name for name in known if name not in piece.later]:
+                    del known[name]
 
     def _value(self, name: str, known: Mapping[str, Any]) -> Any:
         if name in known:
@@ -131,18 +193,6 @@ class Interpreter:
         if name in self.graph.constants:
             return self.graph.constants[name]
         raise RunError(f"nothing says what {name!r} is")
-
-    def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
-        """Many samples: [S, *shape] in and out. RunError where there are none, or where their results differ in size."""
-        if not samples:
-            raise RunError("there are no samples to run")
-        count = len(next(iter(samples.values())))
-        results: dict[str, list[Array]] = {name: [] for name in self.outputs}
-        for index in range(count):
-            single = {name: np.asarray(data[index], order="C") for name, data in samples.items()}
-            for name, value in self.run(single).items():
-                results[name].append(value)
-        return {name: stacked(values) for name, values in results.items()}
 
     def _needed(self) -> list[Node]:
         """The nodes between inputs and outputs, in execution order."""
@@ -160,7 +210,8 @@ class Interpreter:
         runs: list[list[Node]] = []
         last: object = None
         for node in nodes:
-            shared = None if node.op == "Segment" else node.name in on_reference
+            alone = node.op == "Segment" or self._shares_weights(node)
+            shared = None if alone else node.name in on_reference
             if shared is None or shared is not last:
                 runs.append([])
             runs[-1].append(node)
@@ -173,27 +224,41 @@ class Interpreter:
                 later.update(node.inputs)
         return result[::-1]
 
-    def _piece(
-        self, nodes: list[Node], later: set[str]
-    ) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
+    def _shares_weights(self, node: Node) -> bool:
+        """Whether a node is a product with large weights, and each row of it alone: so one of many samples' rows is the same product."""
+        if node.op != "Product" or node.ints("kernel", ()):
+            return False
+        weights = self.graph.constants.get(node.inputs[1])
+        is_large = weights is not None and weights.nbytes > FETCHED_BYTES
+        return is_large and len(self.graph.types[node.inputs[0]].sizes) > 1
+
+    def _bytes_around(self, node: Node) -> int:
+        """What a product reads and makes of one sample, beside its weights."""
+        return sum(self.graph.types[name].size_bytes for name in (node.inputs[0], *node.outputs))
+
+    def _piece(self, nodes: list[Node], later: set[str]) -> _Piece:
         made = dict.fromkeys(name for node in nodes for name in node.outputs if name)
         read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
         inputs = [n for n in read if n not in made and n not in self.graph.constants]
         outputs = [name for name in made if name in later]
         if nodes[0].op == "Segment":
-            return self._segment(nodes[0])
+            return self._segment(nodes[0], later)
         weights: dict[str, Array] = {}
         told = values_judged(nodes)
         model = export_nodes(
             self.graph, nodes, inputs, outputs, beside=weights, in_memory=True, told=told
         )
+        shares_weights = self._shares_weights(nodes[0])
+        for port in (*model.graph.input, *model.graph.output) if shares_weights else ():
+            port.type.tensor_type.shape.dim[0].ClearField("dim_value")
         if weights:
             take_as_inputs(model)
-        names = ({name: name for name in inputs}, {name: name for name in outputs})
+        names = {name: name for name in inputs}, {name: name for name in outputs}
         with _of_running():
-            return Model(model.SerializeToString(), weights), names
+            runner = Model(model.SerializeToString(), weights)
+        return _Piece(runner, *names, later, shares_weights)
 
-    def _segment(self, node: Node) -> tuple[Model, tuple[dict[str, str], dict[str, str]]]:
+    def _segment(self, node: Node, later: set[str]) -> _Piece:
         data = node.attrs["model"]
         assert isinstance(data, bytes)
         with _of_running():
@@ -202,4 +267,12 @@ class Interpreter:
         read = [name for name in node.inputs if name]
         made = [name for name in node.outputs if name]
         inputs = dict(zip(model.inputs, read, strict=True))
-        return model, (inputs, dict(zip(model.outputs, made, strict=True)))
+        return _Piece(model, inputs, dict(zip(model.outputs, made, strict=True)), later)
+
+
+def _run_as_one(model: Model, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """What a model makes of each of a few samples, run on all of them one behind the other along the first axis."""
+    joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+    made = model.run(joined)
+    parts = {name: np.split(values, len(feeds)) for name, values in made.items()}
+    return [{name: values[index] for name, values in parts.items()} for index in range(len(feeds))]

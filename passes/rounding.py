@@ -36,6 +36,8 @@ def on_grid(weights: Doubles, reach: int) -> tuple[Int8s, Doubles] | None:
     step = np.full(flat.shape[1], np.inf)
     for count in counts:
         open_columns = np.flatnonzero(np.isinf(step))
+        if not open_columns.size:
+            break
         hits = open_columns[_whole(few[:, open_columns] * count)]
         hits = hits[_whole(flat[:, hits] / safe[hits] * count)]
         step[hits] = safe[hits] / count

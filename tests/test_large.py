@@ -217,3 +217,13 @@ def test_quantized_weights_take_a_small_part_of_the_models_memory(
     assert made.plan.peak_bytes["off_chip"] >= weights.size, "the weights are there, in int8"
     assert peak_bytes < weights.nbytes / 3
     check_package(read_package(tmp_path / "p"))
+
+
+def test_the_integers_of_holes_are_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder(tmp_path / "m", layers=4, size=1024)
+    monkeypatch.setattr(aside, "ASIDE_BYTES", MIB // 2)
+    joulec.compile(model, "diana_digital", output=tmp_path / "p")
+    (file,) = (tmp_path / "p").glob("weights.*.bin")
+    assert file.stat().st_size > 4 * MIB, "int8 of four layers"
+    assert file.stat().st_blocks * 512 < file.stat().st_size // 2  # three of them are holes
+    check_package(read_package(tmp_path / "p"))

@@ -127,7 +127,7 @@ def test_the_rest_of_a_graph_stays_on_onnx_runtime() -> None:
       b = DFT(a)
       y = Neg(b) }"""
     graph = import_onnx(parse_model(text)).graph
-    pieces = [model.on_reference != "" for model, _ in Interpreter(graph)._pieces]
+    pieces = [piece.model.on_reference != "" for piece in Interpreter(graph)._pieces]
     assert pieces == [False, True, False]
 
 
@@ -161,7 +161,7 @@ def test_a_node_without_a_kernel_leaves_its_neighbours_on_onnx_runtime() -> None
         "Min_2": "ONNX Runtime has no kernel for Min of int16",
     }
     runner = Interpreter(graph)
-    assert [model.on_reference != "" for model, _ in runner._pieces] == [False, True, False]
+    assert [piece.model.on_reference != "" for piece in runner._pieces] == [False, True, False]
     feed = {"x": np.array([3, -4], np.int16), "f": np.ones(2, np.float32)}
     assert runner.run(feed)["y"].tolist() == [2, -5]
     made = joulec.compile(parse_model(text), "tile16", options=joulec.Options(precision="float"))
