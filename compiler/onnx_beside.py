@@ -18,8 +18,9 @@ from compiler.protos import dtype_name, dtype_number
 if TYPE_CHECKING:
     import onnx
 
-# All constants lie inside a model up to this size together: of one in a package, and of one that runs in memory, which copies them.
-INSIDE_BYTES, COPIED_BYTES = 256 << 20, 4 << 20
+# All constants lie inside a model up to this size together: of one in a package, which is in memory a few times over while it is made, and
+# of one that runs in memory, which copies them.
+INSIDE_BYTES, COPIED_BYTES = 64 << 20, 4 << 20
 # Constants of up to this size lie inside in any model: shapes, scales, what a kernel wants to know beforehand.
 SMALL_BYTES = 1 << 16
 ALIGNMENT = 4096  # a page, so that external data can be mapped
