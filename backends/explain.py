@@ -165,21 +165,10 @@ def _alternative_lines(others: list[dict[str, Any]], chosen: dict[str, Any]) -> 
     """The other ways, with what each would take and how much more that is."""
     rows = [["other ways", "energy", "more", "time", "more", "divergence", "how"]]
     for other in others:
-        how = one_line(other["mapping"])
+        how, reason = one_line(other["mapping"]), one_line(other["reason"])
         if other["energy_pj"] is None:
-            rows.append(
-                [
-                    f"  {other['engine']}",
-                    "-",
-                    "-",
-                    "-",
-                    "-",
-                    "-",
-                    f"cannot: {one_line(other['reason'])}",
-                ]
-            )
+            rows.append([f"  {other['engine']}", *"-----", f"cannot: {reason}"])
             continue
-        note = one_line(other["reason"])
         rows.append(
             [
                 f"  {other['engine']}",
@@ -188,7 +177,7 @@ def _alternative_lines(others: list[dict[str, Any]], chosen: dict[str, Any]) -> 
                 time(other["latency_ns"]),
                 _more(other["latency_ns_margin"], time),
                 "beyond measure" if other["divergence"] is None else digits(other["divergence"]),
-                "; ".join(word for word in (how, note) if word),
+                ", ".join(word for word in (how, reason and f"but {reason}") if word),
             ]
         )
     lines = aligned(rows, right=(1, 2, 3, 4, 5))

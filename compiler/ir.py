@@ -101,7 +101,7 @@ DTYPE_BITS = {
 
 @dataclass(frozen=True)
 class Alternative:
-    """A way a node could have run: what it costs there, or why it cannot."""
+    """A way a node could have run: what it costs there, and in `reason` why it was not taken though it is better by itself; or why it cannot."""
 
     engine: str
     mapping: str

@@ -170,7 +170,7 @@ class Step(_Record):
 
 
 class Alternative(_Record):
-    """A way a node could have run: what it would have cost, or in `reason` why it cannot."""
+    """A way a node could have run: what it would have cost, and in `reason` why it was not taken though it is better by itself; or why it cannot."""
 
     engine: str
     mapping: str

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
 from compiler.errors import CapacityError, UsageError
-from compiler.ir import Alternative, Graph, Node, Placement
+from compiler.ir import Alternative, Graph, Placement
 from compiler.target import Target
 from passes.assignment import Assignment
 from passes.base import Pass
@@ -59,7 +59,7 @@ class Partition(Pass):
         if self.weights == "resident":
             _demand_residence(graph, problem, assignment)
         nodes = tuple(
-            replace(node, placement=_placement(node, assignment, index))
+            replace(node, placement=_placement(assignment, index, self.objective))
             for index, node in enumerate(graph.nodes)
         )
         return replace(
@@ -112,10 +112,13 @@ def int8_divergence(graph: Graph) -> float:
 UNBOUNDED = 1.0  # a format that alone destroys the output is no format to allow for
 
 
-def _placement(node: Node, assignment: Assignment, index: int) -> Placement:
+def _placement(assignment: Assignment, index: int, objective: Objective) -> Placement:
     problem, chosen = assignment.problem, assignment.picks[index]
     others = [c for c in problem.candidates[index] if c is not chosen]
-    alternatives = [_alternative(c) for c in others]
+    alternatives = [
+        _alternative(c, _drawback(assignment, index, c) if _tempts(c, chosen, objective) else "")
+        for c in others
+    ]
     alternatives += [
         Alternative(engine, "", None, None, None, reason)
         for engine, reason in problem.refusals[index]
@@ -135,7 +138,23 @@ def _placement(node: Node, assignment: Assignment, index: int) -> Placement:
     )
 
 
-def _alternative(candidate: Candidate) -> Alternative:
+def _tempts(other: Candidate, chosen: Candidate, objective: Objective) -> bool:
+    """Whether another way of a node is better, taken for itself, so that the reader asks why it was not taken."""
+    cheaper = other.cost.energy_pj.value < chosen.cost.energy_pj.value
+    faster = other.cost.latency_ns < chosen.cost.latency_ns
+    return {"energy": cheaper, "latency": faster, "edp": cheaper or faster}[objective]
+
+
+def _drawback(assignment: Assignment, index: int, instead: Candidate) -> str:
+    """What is wrong with a node taking another candidate while all others stay."""
+    obstacle = assignment.why_infeasible(index, instead)
+    if obstacle:
+        return f"then {obstacle}"
+    energy, latency = assignment.switch(index, instead)
+    return f"the whole would take {_change(energy, 1000, 'nJ')} and {_change(latency, 1000, 'us')}"
+
+
+def _alternative(candidate: Candidate, drawback: str) -> Alternative:
     weights = (", resident" if candidate.resident else ", reload") if candidate.loads else ""
     return Alternative(
         candidate.engine,
@@ -143,7 +162,7 @@ def _alternative(candidate: Candidate) -> Alternative:
         candidate.cost.energy_pj.value,
         candidate.cost.latency_ns,
         candidate.divergence,
-        "",
+        drawback,
     )
 
 
@@ -162,11 +181,7 @@ def _reason(others: list[Candidate], assignment: Assignment, index: int) -> str:
     text = f"{chosen.engine} takes {_nj(here)}, {best.engine} {_nj(there)}"
     if here <= there:
         return text
-    obstacle = assignment.why_infeasible(index, best)
-    if obstacle:
-        return f"{text}, but then {obstacle}"
-    energy, latency = assignment.switch(index, best)
-    return f"{text}, but the whole would take {_change(energy, 1000, 'nJ')} and {_change(latency, 1000, 'us')}"
+    return f"{text}, but {_drawback(assignment, index, best)}"
 
 
 def _change(amount: float, unit: float, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from itertools import product
 from math import inf
@@ -265,10 +266,32 @@ def test_every_node_has_a_place_a_reason_and_the_ways_not_taken(network: Graph) 
         if node.op == "Product":
             assert any(letter.isdigit() for letter in reason)
         for other in node.placement.alternatives:
-            assert (other.energy_pj is None) == bool(other.reason)
             assert (other.energy_pj is None) == (other.latency_ns is None)
+            untold = other.energy_pj is not None and other.energy_pj >= node.placement.energy_pj
+            assert bool(other.reason) != untold
         engines = {node.engine, *(other.engine for other in node.placement.alternatives)}
         assert engines == {"digital", "analog", "host"}
+
+
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_a_way_that_is_better_by_itself_says_why_it_was_not_taken(
+    network: Graph, objective: Objective
+) -> None:
+    """Under a tight budget: taking it breaks the budget or the room, or (as the plan is the optimum) makes the whole cost more."""
+    placed = Partition(objective, max_divergence=1e-4)(network, DIANA)
+    reasons = [
+        other.reason
+        for node in placed
+        if node.placement is not None
+        for other in node.placement.alternatives
+        if other.reason and other.energy_pj is not None
+    ]
+    assert any("beyond the 0.0001 allowed" in reason for reason in reasons)
+    for reason in reasons:
+        whole = re.search(r"the whole would take .* nJ (more|less) and .* us (more|less)", reason)
+        if whole and objective == "energy":
+            assert whole[1] == "more", reason
+        assert whole or "allowed" in reason or "are wanted" in reason
 
 
 def test_a_refusal_says_why_with_the_numbers() -> None:
