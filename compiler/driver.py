@@ -103,8 +103,7 @@ def compile_model(
         pruning=pruning.layers(placed, target),
         built_from=made_from,
     )
-    if options.precision == "float":
-        package = with_checked_host(package)
+    package = with_checked_host(package)
     return _compiled(package, imported.files, target, options)
 
 

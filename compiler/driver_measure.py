@@ -63,7 +63,12 @@ def measured_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
     measured, limit = summary.get("measured_divergence"), summary.get("max_divergence")
     if not isinstance(measured, float) or not isinstance(limit, float) or measured <= 2 * limit:
         return ()
+    samples = (
+        "samples that were not calibrated on"
+        if summary.get("measured_held_out")
+        else "the calibration samples themselves"
+    )
     return (
-        f"warning[W006]: on samples that were not calibrated on, the whole plan's divergence is {measured:.3g}, over twice the "
+        f"warning[W006]: on {samples}, the whole plan's divergence is {measured:.3g}, over twice the "
         f"{limit:.3g} allowed layer by layer; lower --max-divergence or give more calibration samples",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from compiler.digital_engine import Digital
 from compiler.ir import Graph, Node
 from compiler.ops import FLOAT_VECTOR, FORMATS, MOVEMENT, VIEWS, macs, product_shape
@@ -57,6 +59,9 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
         return f"{data.dtype} is no type of the digital engine"
     if node.op in FORMATS:
         return _why_not_format(node, graph, engine)
+    infinite = _infinite_constant(node, graph)
+    if infinite:
+        return f"its constant {infinite!r} is not finite, which no integer stands for"
     name = node.text("of") if node.op == "IntegerTable" else VECTOR_NAMES.get(node.op, node.op)
     return _why_not_units(node, name, engine.vector_operations, graph, engine)
 
@@ -74,6 +79,17 @@ def _why_not_units(
     if macs(node, graph):
         return f"{operation} multiplies two activations, and the array needs constant weights"
     return f"the vector unit has no {operation}" if engine.vector else "there is no vector unit"
+
+
+def _infinite_constant(node: Node, graph: Graph) -> str:
+    """A constant among what a node works on that holds an infinity or NaN (a mask, say); the bounds of a Clip may."""
+    if node.op in ("Product", "Clip"):
+        return ""
+    for name in node.inputs:
+        data = graph.constant(name) if name else None
+        if data is not None and data.dtype.kind == "f" and not np.isfinite(data).all():
+            return name
+    return ""
 
 
 def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:

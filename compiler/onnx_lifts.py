@@ -6,12 +6,12 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx
 
 from compiler.ir import Attribute
 from compiler.onnx_build import Builder, Unliftable, attributes_of
+from compiler.protos import numpy_dtype
 
 Attributes = dict[str, Any]
 Lift = Callable[[onnx.NodeProto, Builder], None]
@@ -35,8 +35,7 @@ def _like(builder: Builder, value: str, number: float) -> str:
 
 
 def _numpy_type(builder: Builder, value: str) -> np.dtype[Any]:
-    name = builder.types[value].dtype
-    return np.dtype(getattr(ml_dtypes, name, name))
+    return numpy_dtype(builder.types[value].dtype)
 
 
 def lift_axes(proto: onnx.NodeProto, builder: Builder) -> None:

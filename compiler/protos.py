@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.ir import DTYPE_BITS, Array, Node, Quant, TensorType
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 
@@ -64,6 +65,14 @@ def dtype_name(number: int) -> str:
     names = {name: dtype for dtype, name in _ONNX_NAMES.items()}
     name = str(onnx.TensorProto.DataType.Name(number))
     return names.get(name, name.lower())
+
+
+def numpy_dtype(dtype: str) -> np.dtype[Any]:
+    """Numpy's type of an element type; ml_dtypes has those that numpy lacks. TypeError for what is no number."""
+    import ml_dtypes
+    import numpy as np
+
+    return np.dtype(getattr(ml_dtypes, dtype, dtype))
 
 
 def type_proto(kind: TensorType) -> onnx.TypeProto:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from compiler.errors import ModelError, UsageError, nearest, one_line
-from compiler.ir import Array, Graph, TensorType
+from compiler.ir import DTYPE_BITS, Array, Graph, TensorType
 from compiler.npz import read_npz
 from compiler.ops import VIEWS
+from compiler.protos import numpy_dtype
 
 LABELS = "y"
 REACH = 3.0  # made-up floats are a standard normal, clipped here
@@ -67,13 +68,19 @@ def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> Calibratio
     arrays: dict[str, Array] = {}
     for name in graph.inputs:
         kind = graph.types[name]
+        if kind.dtype not in DTYPE_BITS:
+            raise UsageError(
+                f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, for which there are no samples to calibrate on",
+                code="U005",
+                hint="leave the model's floats as they are, with --precision float",
+            )
         if not kind.is_static:
             raise UsageError(
                 f"input {one_line(name)!r} has unknown sizes {kind.shape}, so no sample can be made up",
                 code="U005",
                 hint="bind its sizes with --bind, or hand in samples with --data",
             )
-        arrays[name] = _made_up(name, kind, count, random, _index_limit(name, graph))
+        arrays[name] = _made_up(kind, count, random, _index_limit(name, graph))
     return CalibrationInputs(arrays, synthetic=True)
 
 
@@ -92,24 +99,20 @@ def _index_limit(name: str, graph: Graph) -> int:
     return max(1, limit)
 
 
-def _made_up(
-    name: str, kind: TensorType, count: int, random: np.random.Generator, limit: int
-) -> Array:
+def _made_up(kind: TensorType, count: int, random: np.random.Generator, limit: int) -> Array:
     shape = (count, *kind.sizes)
     if kind.quant is not None:
         integers = random.integers(kind.quant.lowest, kind.quant.highest + 1, shape)
         return integers.astype(kind.dtype)
-    if kind.dtype in ("float16", "float32", "float64"):
-        return np.clip(random.standard_normal(shape), -REACH, REACH).astype(kind.dtype)
     if kind.dtype == "bool":
         return random.integers(0, 2, shape).astype(np.bool_)
-    if kind.dtype.startswith(("int", "uint")) and not kind.dtype.endswith("int4"):
-        return random.integers(0, limit, shape).astype(kind.dtype)
-    raise UsageError(
-        f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, for which no sample can be made up",
-        code="U005",
-        hint="hand in samples with --data",
-    )
+    if kind.dtype.startswith(("int", "uint")):
+        below = min(limit, 1 << (DTYPE_BITS[kind.dtype] - 1))
+        return random.integers(0, below, shape).astype(numpy_dtype(kind.dtype))
+    normal = np.clip(random.standard_normal(shape), -REACH, REACH)
+    if kind.dtype == "float8_e8m0fnu":  # scales: positive powers of two
+        normal = np.exp2(normal)
+    return normal.astype(numpy_dtype(kind.dtype))
 
 
 def load_inputs(
@@ -117,8 +120,8 @@ def load_inputs(
 ) -> CalibrationInputs:  # None: all
     """The first `count` samples of an npz whose arrays bear the names of the graph's inputs.
 
-    Samples are stacked on the input's batch axis; an array of exactly the input's shape serves every sample. The labels `y` and
-    arrays of other names are left alone. Raises UsageError or ModelError, never anything else.
+    Samples are stacked on the input's batch axis; an array of exactly the input's shape serves every sample. The labels `y` (where no
+    input is called so) and arrays of other names are left alone. Raises UsageError or ModelError, never anything else.
     """
     shown = one_line(str(file))
     stacked = _read(Path(file), graph)
@@ -136,7 +139,7 @@ def load_inputs(
         kind = graph.types[name]
         if data is None:
             data = np.broadcast_to(stacked[name], (samples, *stacked[name].shape))
-        taken = np.ascontiguousarray(data[:samples]).astype(kind.dtype)
+        taken = np.ascontiguousarray(data[:samples]).astype(numpy_dtype(kind.dtype))
         if taken.dtype.kind == "f" and not np.isfinite(taken).all():
             raise ModelError(
                 f"data file {shown!r}: array {one_line(name)!r} holds NaN or infinity", code="M009"
@@ -150,7 +153,7 @@ def _read(file: Path, graph: Graph) -> dict[str, Array]:
     """The arrays of an npz that are inputs of the graph."""
 
     def choose(names: list[str]) -> tuple[str, ...]:
-        present = [name for name in names if name != LABELS]
+        present = [name for name in names if name != LABELS or name in graph.inputs]
         missing = [name for name in graph.inputs if name not in present]
         if missing:
             raise UsageError(
@@ -171,7 +174,7 @@ def _samples(name: str, data: Array, graph: Graph, shown: str) -> Array | None:
     if not kind.is_static:
         raise UsageError(f"{where}: the model's input has unknown sizes {kind.shape}", code="U005")
     try:
-        fits = np.can_cast(data.dtype, np.dtype(kind.dtype), "same_kind")
+        fits = np.can_cast(data.dtype, numpy_dtype(kind.dtype), "same_kind")
     except TypeError:
         fits = False
     if not fits:

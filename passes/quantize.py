@@ -271,8 +271,10 @@ class _Quantizer:
             data = data[:1]
         names = {name: self._integer_of(name) for name in data if name not in self.graph.constants}
         quants = {self._quant_of(name) for name in names}
-        quant = quants.pop() if len(quants) == 1 else self._range_quant(node.outputs[0])
-        assert quant is not None
+        fixed = [self.graph.constants[name] for name in data if name not in names]
+        quant = quants.pop() if len(quants) == 1 else None
+        if quant is None or not all(_holds(quant, values) for values in fixed):
+            quant = self._range_quant(node.outputs[0])
         for name in data:
             if name in names:
                 names[name] = self._requantized(node, names[name], quant)
@@ -367,6 +369,12 @@ class _Quantizer:
             self.rewriter.constant(f"{node.name}.{label}", put_aside(data), quant)
             for label, data, quant in constants
         )
+
+
+def _holds(quant: Quant, values: Array) -> bool:
+    """Whether a format reaches as far as all values do."""
+    ends = numerics.dequantize(np.array([quant.lowest, quant.highest], quant.storage), quant)
+    return not values.size or bool(ends[0] <= values.min() and values.max() <= ends[1])
 
 
 def _placement(engine: str, reason: str, cost: StepCost, divergence: float = 0.0) -> Placement:

@@ -31,6 +31,7 @@ from compiler.errors import CompileError
 from compiler.interpreter import Interpreter
 from compiler.ir import Graph
 from compiler.plan_check import check_package
+from compiler.plan_package import Package
 from compiler.runtime_host import RuntimeModel
 from compiler.target import Target, built_in, load_target
 from passes.base import Pass
@@ -74,6 +75,26 @@ def _integer_faults(
     model: onnx.ModelProto, feed: Mapping[str, Any], target: Target, every_pass: bool
 ) -> list[str]:
     wrong: list[str] = []
+    try:
+        compile_held(model, feed, target, joulec.Options(calibration_samples=2), wrong, every_pass)
+    except Exception as error:
+        return [*wrong, _told(error)]
+    return wrong
+
+
+def compile_held(
+    model: onnx.ModelProto,
+    feed: Mapping[str, Any],
+    target: Target,
+    options: joulec.Options,
+    wrong: list[str],
+    every_pass: bool = True,
+) -> tuple[Package, list[Any]]:
+    """A model's package and its outputs, compiled in integers; what does not hold on the way is added to `wrong`.
+
+    Every exact pass keeps the numbers (with `every_pass` False only those that place), the package is sound, its plan not below its bound,
+    its outputs are bit for bit those of the placed graph. Raises what compiling and running raise.
+    """
     placed: list[Graph] = []
 
     def hold(position: int, ran: Pass, before: Graph, after: Graph) -> None:
@@ -89,19 +110,30 @@ def _integer_faults(
         except AssertionError as error:
             wrong.append(f"pass {ran.name}: {error}")
 
-    try:
-        made = compile_model(model, target, joulec.Options(calibration_samples=2), (hold,))
-        check_package(made.package)
-        assert_not_below_its_bound(made.package.plan)
-        judge = Interpreter(placed[-1]).run(feed)
-        found = Simulator(made.package).run(feed)
-    except Exception as error:
-        return [*wrong, _told(error)]
+    made = compile_model(model, target, options, (hold,))
+    check_package(made.package)
+    assert_not_below_its_bound(made.package.plan)
+    judge = Interpreter(placed[-1]).run(feed)
+    found = Simulator(made.package).run(feed)
     for port, data in zip(made.package.plan.outputs, found, strict=True):
-        wanted = np.asarray(judge[port.name])
-        if wanted.dtype != data.dtype or not np.array_equal(wanted, data, equal_nan=True):
+        if not same(judge[port.name], data):
             wrong.append(f"output {port.name!r} is not that of the placed graph")
-    return wrong
+    return made.package, found
+
+
+def same(wanted: Any, found: Any) -> bool:
+    """Whether two values are bit for bit the same: arrays, or lists of them."""
+    if isinstance(wanted, list):
+        pairs = zip(wanted, found, strict=True)
+        return len(wanted) == len(found) and all(same(one, other) for one, other in pairs)
+    if wanted is None or found is None:
+        return wanted is found
+    one, other = np.asarray(wanted), np.asarray(found)
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return one.tobytes() == other.tobytes() or np.array_equal(
+        one, other, equal_nan=one.dtype.kind == "f"
+    )
 
 
 def _computes_the_same(before: Graph, after: Graph) -> bool:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 import joulec
 import passes.effort
 from compiler import numerics
+from compiler.driver_measure import measured_note
 from compiler.interpreter import Interpreter
 from compiler.ir import Array, Calibration, Graph
 from compiler.onnx_export import export_onnx
@@ -433,3 +435,36 @@ def test_a_concat_in_whose_format_a_part_is_lost_is_charged_for_it(tmp_path: Pat
     wanted = Interpreter(graph).run_all({"x": samples[64:, None]})["y"]
     found = np.stack([joulec.run(compiled, {"x": one[None]})[0] for one in samples[64:]])
     assert ((found - wanted) ** 2).sum() < 0.02 * (wanted**2).sum()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "words"),
+    [
+        (True, "on samples that were not calibrated on"),
+        (False, "on the calibration samples themselves"),
+    ],
+)
+def test_a_plan_worse_than_its_layers_is_told_with_the_samples_it_was_tried_on(
+    held_out: bool, words: str
+) -> None:
+    summary: dict[str, JsonValue] = {
+        "measured_divergence": 0.5, "max_divergence": 0.02, "measured_held_out": held_out,
+    }  # fmt: skip
+    [note] = measured_note(summary)
+    assert f"warning[W006]: {words}, the whole plan's divergence is 0.5" in note
+    assert measured_note({**summary, "measured_divergence": 0.03}) == ()
+
+
+def test_a_mask_of_minus_infinities_compiles() -> None:
+    """Its infinities have no int8, and calibration meets none that it would have to round."""
+    graph = from_text("""\
+graph attention(x: float32[1, 2]) -> (y)
+w: float32[1, 2, 2] = const [0.5, -1.0, 0.25, 1.0]
+mask: float32[2, 2] = const [0.0, -inf, 0.0, 0.0]
+scores: float32[1, 2] = Product(x, w)
+masked: float32[2, 2] = Add(scores, mask)
+y: float32[2, 2] = Softmax(masked)
+""")
+    made = joulec.compile(export_onnx(graph), "diana_digital")
+    [found] = joulec.run(made, {"x": np.ones((1, 2), np.float32)})
+    np.testing.assert_allclose(found, np.array([[1, 0], [0.679, 0.321]]), atol=0.01)

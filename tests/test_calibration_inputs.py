@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compiler.errors import CompileError
+from compiler.ir import TensorType
 from compiler.text import from_text
 from passes.calibration_inputs import CalibrationInputs, load_inputs, synthetic_inputs
 
@@ -55,6 +57,33 @@ def test_made_up_inputs_repeat_and_are_plausible() -> None:
     assert abs(inputs.arrays["x"]).max() <= 3
     assert inputs.arrays["q"].min() >= -64
     assert inputs.arrays["q"].max() <= 63
+
+
+def test_an_input_may_be_named_like_the_labels(tmp_path: Path) -> None:
+    graph = from_text("graph g(x: float32[2], y: float32[2]) -> (z)\nz: float32[2] = Mul(x, y)\n")
+    inputs = load_inputs(save(tmp_path, x=np.ones((3, 2)), y=np.full((3, 2), 7.0)), graph)
+    assert inputs.arrays["y"].tolist() == [[7, 7]] * 3
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "float4_e2m1fn",
+     "bool", "int4", "uint4", "int2", "uint2", "uint64", "complex64"],
+)  # fmt: skip
+def test_samples_of_every_type_of_numbers(dtype: str) -> None:
+    graph = from_text(f"graph g(x: {dtype}[4]) -> (y)\ny: {dtype}[4] = Identity(x)\n")
+    made = synthetic_inputs(graph, 50).arrays["x"]
+    assert (made.dtype.name, made.shape) == (dtype, (50, 4))
+    numbers = made.astype(np.complex64)
+    assert np.isfinite(numbers).all()
+    assert len(np.unique(numbers)) > 1
+
+
+def test_texts_are_no_samples() -> None:
+    graph = replace(GRAPH, types={**GRAPH.types, "n": TensorType("string", (2,))})
+    with pytest.raises(CompileError, match="input 'n' is of type string") as caught:
+        synthetic_inputs(graph, 1)
+    assert "--precision float" in caught.value.hint
 
 
 def test_samples_are_stacked_on_the_batch_axis(tmp_path: Path) -> None:

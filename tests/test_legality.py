@@ -65,6 +65,16 @@ def test_why_not(node: str, header: str, digital_says: str, analog_says: str) ->
     assert found["analog"].startswith(analog_says)
 
 
+@pytest.mark.parametrize("op", ["Add(x, m)", "Mul(x, m)", "Concat(x, m) axis=0", "Pad(x, p, v)"])
+def test_no_integer_stands_for_an_infinity(op: str) -> None:
+    """A mask of -inf added to scores stays in floats; the bounds of a Clip may be infinite."""
+    constants = "m: float32[1, 2] = const [0.0, -inf]\np: int64[4] = const [0, 0, 0, 0]\nv: float32[] = const [-inf]\n"
+    found = reasons(f"y: float32[1, 2] = {op}", constants=constants)
+    name = "v" if op.startswith("Pad") else "m"
+    assert found["digital"] == f"its constant {name!r} is not finite, which no integer stands for"
+    assert reasons("y: float32[1, 2] = Clip(x, v)", constants=constants)["digital"] == ""
+
+
 def test_groups_lie_on_arrays_that_take_them() -> None:
     graph = from_text("""\
 graph g(x: float32[1, 2, 3]) -> (y)

@@ -189,6 +189,19 @@ y: int8[1, 4]{scale=4.0} = Requantize(h)
 """
 
 
+def test_a_constant_beyond_what_it_stands_beside_is_not_clipped() -> None:
+    """The state before a sequence is larger than the sequence: the result has the range of both."""
+    text = """\
+graph g(x: float32[1, 3]) -> (y)
+k: float32[1, 1] = const [-9.0]
+y: float32[1, 4] = Concat(k, x) axis=1
+"""
+    after = quantized(text, {})
+    assert "Requantize(x.int8) @digital" in shape_of(after)
+    [made] = Interpreter(after).run({"x": np.ones((1, 3), np.float32)}).values()
+    np.testing.assert_allclose(made, np.array([[-9, 1, 1, 1]]), atol=0.05)
+
+
 def test_native_integers_are_left_alone_on_the_digital_engine() -> None:
     after = quantized(NATIVE, {})
     nodes = [replace(node, placement=None) for node in after]
