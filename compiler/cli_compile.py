@@ -160,17 +160,17 @@ def compile_command(
     if depfile is not None and depfile == annotated:
         raise UsageError(f"--depfile and --annotated both are {one_line(str(depfile))!r}")
     demand_place(output)
-    chip = joulec.load_target(target)
     last = LastGraph()
     wants_graphs = dump_passes is not None or annotated is not None
-    old = None if force or wants_graphs else kept(output, model, chip, options)
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
-    progress = Progress(0 if old else stages(precision), form)
-    try:
-        with limited(max_memory, time_limit):
+    with limited(max_memory, time_limit):
+        chip = joulec.load_target(target)
+        old = None if force or wants_graphs else kept(output, model, chip, options)
+        progress = Progress(0 if old else stages(precision), form)
+        try:
             made = old or compile_model(model, chip, options, observers, progress)
-    finally:
-        progress.clear()
+        finally:
+            progress.clear()
     for line in made.diagnostics:
         warn(line)
     broken = broken_gates(made.package.plan, max_energy_uj, max_latency_us)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from compiler.cli_words import say, warn
+from compiler.cli_words import LONGEST_S, MaxMemory, TimeLimit, say, warn
 from compiler.errors import one_line
 from compiler.files import write_whole
+from compiler.limits import limited
 
 HELP = """Writes a ZigZag accelerator (a YAML file) as a chip file.
 
@@ -29,12 +30,18 @@ Out = Annotated[
 ]
 
 
-def import_command(file: File, output: Out = None) -> None:
+def import_command(
+    file: File,
+    output: Out = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+) -> None:
     """Imports a chip."""
     from compiler.zigzag_import import imported
     from compiler.zigzag_yaml import read_accelerator
 
-    chip = imported(read_accelerator(file), file.name)
+    with limited(max_memory, time_limit):
+        chip = imported(read_accelerator(file), file.name)
     if output is None:
         say(chip.text)
     else:

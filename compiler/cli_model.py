@@ -56,8 +56,8 @@ def inspect_command(
     from compiler.driver_inspect import inspect_model, inspection_table
     from compiler.target import load_target
 
-    chip = load_target(target) if target is not None else None
     with limited(max_memory, time_limit):
+        chip = load_target(target) if target is not None else None
         found = inspect_model(model, parse_binds(bind), chip)
     if form == "json":
         say_json(inspection_table(found))

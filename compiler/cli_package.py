@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from compiler.cli_run import sound_package
-from compiler.cli_words import Folder, TextOrJson, say, say_json
+from compiler.cli_words import LONGEST_S, Folder, MaxMemory, TextOrJson, TimeLimit, say, say_json
 from compiler.errors import GateError, one_line
+from compiler.limits import limited
 
 REPORT_HELP = """Prints a package's partition report.
 
@@ -52,6 +53,8 @@ def register(app: typer.Typer) -> None:
 
 def report_command(
     folder: Folder,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: Annotated[
         Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="The form.")
     ] = "text",
@@ -62,7 +65,9 @@ def report_command(
     """Prints the report."""
     from backends.report import render_report
 
-    say(render_report(sound_package(folder).plan, form, all_steps))
+    with limited(max_memory, time_limit):
+        report = render_report(sound_package(folder).plan, form, all_steps)
+    say(report)
 
 
 def explain_command(
@@ -70,21 +75,30 @@ def explain_command(
     node: Annotated[
         str, typer.Argument(metavar="NODE", help="A node of the ONNX file, or a step.")
     ],
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Explains a placement."""
     from backends.explain import explain, explanation_text
 
-    explained = explain(sound_package(folder).plan, node)
+    with limited(max_memory, time_limit):
+        explained = explain(sound_package(folder).plan, node)
     if form == "json":
         say_json(explained)
     else:
         say(explanation_text(explained))
 
 
-def check_command(folder: Folder, form: TextOrJson = "text") -> None:
+def check_command(
+    folder: Folder,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
     """Checks a package."""
-    plan = sound_package(folder).plan
+    with limited(max_memory, time_limit):
+        plan = sound_package(folder).plan
     size_bytes = sum(file.size_bytes for file in plan.files.values())
     if form == "json":
         say_json(
@@ -114,6 +128,8 @@ def compare_command(
         list[str] | None,
         typer.Option(metavar="CONDITION", help="Fails (5) when it is so; may be repeated."),
     ] = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Compares two packages."""
@@ -122,8 +138,9 @@ def compare_command(
     from backends.compare import comparison, comparison_text, parse_condition
 
     conditions = [parse_condition(text) for text in fail_if or ()]
-    plans = [sound_package(Path(folder)).plan for folder in (before, after)]
-    rows = comparison(*plans)
+    with limited(max_memory, time_limit):
+        plans = [sound_package(Path(folder)).plan for folder in (before, after)]
+        rows = comparison(*plans)
     met = [condition.told(rows) for condition in conditions if condition.is_met(rows)]
     if form == "json":
         say_json(

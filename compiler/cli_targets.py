@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.cli_import import HELP, import_command
-from compiler.cli_words import TextOrJson, help_when_bare, say, say_json
+from compiler.cli_words import (
+    LONGEST_S,
+    MaxMemory,
+    TextOrJson,
+    TimeLimit,
+    help_when_bare,
+    say,
+    say_json,
+)
 from compiler.errors import one_line
+from compiler.limits import limited
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -70,17 +79,23 @@ def _summary(chip: Target) -> dict[str, Any]:
     }
 
 
-def show_command(chip: Chip, form: TextOrJson = "text") -> None:
+def show_command(
+    chip: Chip,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
     """Shows a chip."""
     from backends.report_numbers import aligned
     from compiler.cost.array_step import array_steps
     from compiler.cost.peak import comparisons
     from compiler.target import load_target
 
-    found = load_target(chip)
-    table = found.chip.model_dump(by_alias=True)
-    steps = array_steps(found)
-    peaks = comparisons(found)
+    with limited(max_memory, time_limit):
+        found = load_target(chip)
+        table = found.chip.model_dump(by_alias=True)
+        steps = array_steps(found)
+        peaks = comparisons(found)
     if form == "json":
         say_json(
             {
@@ -191,11 +206,17 @@ def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
         yield [where, shown, interval, one_line(value["source"])]
 
 
-def check_command(chip: Chip, form: TextOrJson = "text") -> None:
+def check_command(
+    chip: Chip,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
     """Checks a chip file."""
     from compiler.target import load_target
 
-    found = load_target(chip)
+    with limited(max_memory, time_limit):
+        found = load_target(chip)
     rows = list(_rows(found.chip.model_dump(by_alias=True)))
     assumed = sum(row[3].startswith("assumption") for row in rows)
     if form == "json":

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.cli_words import TextOrJson, say, say_json
+from compiler.cli_words import LONGEST_S, MaxMemory, TextOrJson, TimeLimit, say, say_json
 from compiler.errors import ModelError, one_line
 from compiler.files import write_whole
+from compiler.limits import limited
 
 if TYPE_CHECKING:
     from compiler.cost.macro_table import Row
@@ -46,14 +47,16 @@ def validate_command(
     table: Table,
     leave_one_chip_out: LeaveOut = False,
     plot: Plot = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Compares predictions with silicon."""
     from compiler.cost.macro_plot import plot as drawn
     from compiler.cost.macro_table import read_table
 
-    rows = read_table(table)
-    verdicts = _verdicts(rows, leave_one_chip_out)
+    with limited(max_memory, time_limit):
+        verdicts = _verdicts(read_table(table), leave_one_chip_out)
     how = "each chip left out of the fit" if leave_one_chip_out else "one set of constants"
     if plot is not None:
         picture = drawn(verdicts, f"Efficiency of published macros, {how}")

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from compiler import cli, limits
+from compiler.cli_commands import app
 from compiler.errors import ModelError
 from compiler.limits import limited
 
@@ -66,6 +70,54 @@ def test_too_little_memory(
     assert done.stderr.startswith("error[M008]: it takes more memory than the "), done.stderr
     assert done.returncode == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield " ".join((*words, name)), command
+
+
+def test_every_command_that_reads_a_file_has_limits() -> None:
+    nothing_read = {"targets list", "targets schema"}
+    for name, command in commands(typer.main.get_command(app)):
+        options = {option for parameter in command.params for option in parameter.opts}
+        limited = {"--max-memory", "--time-limit"} <= options
+        assert limited != (name in nothing_read), name
+
+
+@pytest.mark.parametrize(
+    ("line", "function"),
+    [
+        ("check p", "compiler.plan_package.read_package"),
+        ("report p", "compiler.plan_package.read_package"),
+        ("explain p n", "compiler.plan_package.read_package"),
+        ("compare p p", "compiler.plan_package.read_package"),
+        ("run p -i x -o y", "compiler.plan_package.read_package"),
+        ("evaluate p --data x", "compiler.plan_package.read_package"),
+        ("verify m p", "compiler.plan_package.read_package"),
+        ("inspect m -t c", "compiler.target.load_target"),
+        ("compile m -t c -o o", "joulec.load_target"),
+        ("targets show c", "compiler.target.load_target"),
+        ("targets check c", "compiler.target.load_target"),
+        ("targets import c", "compiler.zigzag_yaml.read_accelerator"),
+        ("validate t", "compiler.cost.macro_table.read_table"),
+    ],
+)
+def test_reading_is_within_the_limit(
+    line: str,
+    function: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(function, lambda *_: time.sleep(10))
+    assert cli.run([*line.split(), "--time-limit", "0.05"]) == 3
+    assert "it takes longer than the 0.05 s of --time-limit" in capsys.readouterr().err
 
 
 def test_limits_that_are_kept_change_nothing(
