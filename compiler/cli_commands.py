@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from compiler import cli_compile, cli_model, cli_package, cli_run, cli_targets, cli_validate
+from compiler import (
+    cli_compile,
+    cli_model,
+    cli_package,
+    cli_run,
+    cli_targets,
+    cli_validate,
+    cli_verify,
+)
 from compiler.cli_failures import ClickError, bug, machine_error, restrain_streams, usage_error
 from compiler.cli_stop import StopError, stoppable
 from compiler.cli_words import ReaderGoneError, complain, help_when_bare, say
@@ -55,7 +63,7 @@ def _joulec(
     help_when_bare(context)
 
 
-for module in (cli_compile, cli_model, cli_package, cli_run, cli_targets, cli_validate):
+for module in (cli_compile, cli_model, cli_package, cli_run, cli_verify, cli_targets, cli_validate):
     module.register(app)
 
 

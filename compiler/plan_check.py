@@ -25,7 +25,7 @@ ITEM_BITS = {
 def check_package(package: Package) -> None:
     """Raises PackageError with the first thing that does not hold: P001 for damaged files, P002 for numbers that contradict each other.
 
-    The plan's own hash is held to its bytes where these are read (compiler.plan.parse_plan) and nowhere else.
+    The plan's own hash is held to its bytes where these are read (compiler.plan_text.parse_plan) and nowhere else.
     """
     plan = package.plan
     for name, file in plan.files.items():

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from compiler.errors import ModelError, PackageError, UsageError, one_line
 from compiler.mapped import map_file
-from compiler.plan import MAX_PLAN_BYTES, File, Plan, parse_plan, render_plan, sealed
+from compiler.plan import File, Plan
 from compiler.plan_payload import Payload
+from compiler.plan_text import MAX_PLAN_BYTES, parse_plan, render_plan, sealed
 
 PLAN_FILE = "plan.json"
 HOST_FOLDER = "host"

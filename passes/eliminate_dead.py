@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from compiler.ir import Graph, Node, Rewriter
+from compiler.ir import Graph, Node
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 

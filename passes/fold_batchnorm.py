@@ -8,8 +8,9 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Graph, Node, Rewriter
+from compiler.ir import Graph, Node
 from compiler.ops import STANDARD_PRODUCTS
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.products import is_column_bias, real_constant

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from compiler.interpreter import Interpreter, RunError
-from compiler.ir import DTYPE_BITS, Array, Graph, Node, Rewriter
+from compiler.ir import DTYPE_BITS, Array, Graph, Node
 from compiler.ops import OWN, infer_types
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 

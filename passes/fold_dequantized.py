@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Array, Graph, Node, Rewriter
+from compiler.ir import Array, Graph, Node
 from compiler.ops import STANDARD_PRODUCTS
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Attribute, Graph, Node, Rewriter
+from compiler.ir import Attribute, Graph, Node
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from compiler.aside import put_aside
-from compiler.ir import Array, Attribute, Graph, Node, Rewriter, TensorType
+from compiler.ir import Array, Attribute, Graph, Node, TensorType
 from compiler.ops import STANDARD_PRODUCTS
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.fold_batchnorm import affine_of

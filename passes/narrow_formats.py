@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import DTYPE_BITS, Graph, Node, Rewriter
+from compiler.ir import DTYPE_BITS, Graph, Node
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate

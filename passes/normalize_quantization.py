@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Attribute, Graph, Node, Quant, Rewriter, TensorType
+from compiler.ir import Attribute, Graph, Node, Quant, TensorType
 from compiler.ops import MOVEMENT, UNARY, VIEWS
 from compiler.protos import quant_of
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate

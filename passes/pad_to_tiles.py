@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.aside import put_aside
-from compiler.ir import Array, Graph, Rewriter
+from compiler.ir import Array, Graph
 from compiler.mapping import analog_layout
 from compiler.ops import ProductShape
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 

@@ -14,7 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Array, Graph, Node, Quant, Rewriter
+from compiler.ir import Array, Graph, Node, Quant
+from compiler.rewriter import Rewriter
 from passes.pruning_matrix import Matrix, Reals, linear, matrix_of, real
 from passes.pruning_moments import moments_of
 from passes.pruning_regression import regression

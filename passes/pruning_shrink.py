@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Array, Graph, Node, Quant, Rewriter
+from compiler.ir import Array, Graph, Node, Quant
+from compiler.rewriter import Rewriter
 from passes.pruning_structure import Structure
 
 

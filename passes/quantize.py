@@ -13,9 +13,10 @@ from compiler import numerics
 from compiler.aside import put_aside
 from compiler.cost.node import conversion_cost, requantize_cost, requantizing_engine
 from compiler.cost.step import StepCost
-from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, Rewriter, TensorType
+from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.numerics import Floats
 from compiler.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
+from compiler.rewriter import Rewriter
 from compiler.target import Analog, Host, Target
 from passes.base import Pass, tell
 from passes.calibration_inputs import CalibrationInputs

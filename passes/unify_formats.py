@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import DTYPE_BITS, Graph, Node, Rewriter, TensorType
+from compiler.ir import DTYPE_BITS, Graph, Node, TensorType
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate

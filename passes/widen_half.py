@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from compiler.aside import put_aside
-from compiler.ir import Array, Graph, Node, Rewriter, TensorType
+from compiler.ir import Array, Graph, Node, TensorType
 from compiler.ops import infer_types
 from compiler.protos import dtype_number
+from compiler.rewriter import Rewriter
 from compiler.target import Target
 from passes.base import Pass
 

@@ -18,7 +18,7 @@ PACKAGES = ("compiler", "passes", "backends")
 # From the ground up. A module may import from floors below, and from its own floor where that makes no circle.
 FLOORS = (
     ("compiler.errors", "compiler.files", "compiler.limits", "compiler.choices"),
-    ("compiler.units", "compiler.ir"),
+    ("compiler.units", "compiler.ir", "compiler.rewriter"),
     ("compiler.mapped",),
     ("compiler.aside",),
     ("compiler.quantity", "compiler.cost.parts.*"),

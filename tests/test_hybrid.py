@@ -18,9 +18,10 @@ from compiler.errors import CapacityError
 from compiler.interpreter import Interpreter
 from compiler.ir import Graph, Node, Placement, TensorType
 from compiler.ops import product_shape
-from compiler.plan import Plan, render_plan
+from compiler.plan import Plan
 from compiler.plan_check import check_package
 from compiler.plan_package import Package
+from compiler.plan_text import render_plan
 from compiler.target import Target, load_target
 from compiler.units import total
 from tests.placed_graphs import INT8, Build, classifier, with_capacities
@@ -319,7 +320,7 @@ def test_sizes_nobody_knows_are_told_and_run() -> None:
 SCRIPT = """
 import sys
 from backends.hybrid import lower
-from compiler.plan import render_plan
+from compiler.plan_text import render_plan
 from compiler.target import load_target
 from tests.placed_graphs import classifier
 package = lower(classifier(), load_target("diana"), model_name="net", model_sha256="0" * 64)

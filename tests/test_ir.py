@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from compiler.ir import Graph, Node, Quant, Rewriter, TensorType
+from compiler.ir import Graph, Node, Quant, TensorType
+from compiler.rewriter import Rewriter
 from compiler.text import from_text, to_text
 from compiler.verify import verify
 

@@ -10,9 +10,10 @@ import pytest
 
 from backends.hybrid import lower
 from compiler.errors import PackageError, UsageError
-from compiler.plan import Plan, parse_plan, plan_schema, render_plan, sealed
+from compiler.plan import Plan
 from compiler.plan_check import check_package, check_plan
 from compiler.plan_package import Package, read_package, write_package
+from compiler.plan_text import parse_plan, plan_schema, render_plan, sealed
 from compiler.target import load_target
 from tests.placed_graphs import classifier
 

@@ -15,7 +15,8 @@ import onnx
 import pytest
 
 from compiler import cli, driver_unchanged
-from compiler.plan import BuiltFrom, parse_plan, sealed
+from compiler.plan import BuiltFrom
+from compiler.plan_text import parse_plan, sealed
 
 ROOT = Path(__file__).parent.parent
 NOTE = "note: nothing has changed: package 'out' is up to date"
