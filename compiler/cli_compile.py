@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler.choices import Objective, Precision, PruneMethod, Weights
-from compiler.cli_depfile import depfile_text
+from compiler.cli_depfile import depfile_text, target_of
 from compiler.cli_graphs import Dump, LastGraph
 from compiler.cli_words import (
     LONGEST_S,
@@ -160,6 +160,8 @@ def compile_command(
     if depfile is not None and depfile == annotated:
         raise UsageError(f"--depfile and --annotated both are {one_line(str(depfile))!r}")
     demand_place(output)
+    if depfile is not None:
+        target_of(output)  # what it cannot name is told before the work
     last = LastGraph()
     wants_graphs = dump_passes is not None or annotated is not None
     observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))

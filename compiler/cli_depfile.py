@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from compiler.errors import UsageError, one_line
 
-UNWRITABLE = ";|\n\r"  # in a depfile
-NO_TARGET = "=%&*?[~"  # what a prerequisite may hold and a target may not
+UNWRITABLE = re.compile(r"[;|\n\r]|^[~=]|\\=")  # in a depfile
+UNWRITABLE_TARGET = re.compile(r"[=%\t]")  # as what is made
+QUOTED = " \t#:"  # by a backslash
+NO_TARGET = "=%&*?[~"  # what a prerequisite may hold and an empty rule's target may not
 
 
 def depfile_text(output: Path, files: Iterable[Path]) -> str:
@@ -20,23 +23,33 @@ def depfile_text(output: Path, files: Iterable[Path]) -> str:
     names.sort(key=lambda name: "=" in name)
     if "=" in names[0]:
         names.insert(0, _escaped(__file__))
-    rule = " \\\n  ".join([f"{_escaped(str(output / 'plan.json'))}:", *names])
+    rule = " \\\n  ".join([f"{target_of(output)}:", *names])
     targets = (name for name in names if not set(name) & set(NO_TARGET))
     return "\n".join([rule, *(f"\n{name}:" for name in targets)]) + "\n"
 
 
+def target_of(output: Path) -> str:
+    """The name of what is made, as make reads it; UsageError for one that it would read as something else, such as a variable."""
+    name = str(output / "plan.json")
+    _demand_writable(name, UNWRITABLE_TARGET)
+    return _escaped(name)
+
+
 def _escaped(name: str) -> str:
     """A file name as make reads it; UsageError for one that it would read as something else, such as a command to run."""
-    if set(name) & set(UNWRITABLE):
+    _demand_writable(name, UNWRITABLE)
+    escaped = ""
+    for letter in name.replace("$", "$$"):
+        if letter in QUOTED:  # gets a backslash, and those before it are doubled
+            slashes = len(escaped) - len(escaped.rstrip("\\"))
+            escaped += "\\" * (slashes + 1)
+        escaped += letter
+    return escaped
+
+
+def _demand_writable(name: str, unwritable: re.Pattern[str]) -> None:
+    if found := unwritable.search(name):
         raise UsageError(
-            f"--depfile cannot hold the name {one_line(name)!r}: make has no way to write ; | or a line break in a name",
+            f"--depfile cannot hold the name {one_line(name)!r}: make has no way to write {one_line(found[0])!r} there",
             hint="rename it, or leave --depfile out",
         )
-    escaped = ""
-    for letter in name:
-        if letter in " \t":  # backslashes before a blank are doubled, the blank gets its own
-            slashes = len(escaped) - len(escaped.rstrip("\\"))
-            escaped += "\\" * slashes + "\\" + letter
-        else:
-            escaped += {"#": "\\#", "$": "$$", ":": "\\:"}.get(letter, letter)
-    return escaped

@@ -135,6 +135,8 @@ def test_the_depfile_is_read_by_make(tmp_path: Path) -> None:
         "epoch=3.onnx",
         "a[1]*%&.onnx",
         "`x`$(x)'\"!.onnx",
+        "back\\#.onnx",
+        "back\\:.onnx",
     ]
     for name in names:
         (tmp_path / name).write_text("")
@@ -172,7 +174,32 @@ def test_the_depfile_may_lie_in_the_package(joulec: Shell, tmp_path: Path) -> No
     assert joulec("check", "out").status == 0
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\rb", "%:%;id>pwned", "a|b"])
+@pytest.mark.parametrize("output", ["a b", "a:b#c$d", "back\\ \\: \\#", "a[1]*&~?", "$(x)'\"!"])
+def test_make_finds_an_output_of_any_name(output: str, tmp_path: Path) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("there is no make here")
+    (tmp_path / output).mkdir()
+    (tmp_path / output / "plan.json").write_text("")
+    (tmp_path / "m.onnx").write_text("")
+    (tmp_path / "d").write_text(depfile_text(Path(output), [Path("m.onnx")]))
+    (tmp_path / "Makefile").write_text("include d\n%.json:\n\t@echo rebuilt\n")
+    for time_s, told in ((1, "up to date"), (3, "rebuilt")):
+        os.utime(tmp_path / "m.onnx", (time_s, time_s))
+        os.utime(tmp_path / output / "plan.json", (2, 2))
+        ran = subprocess.run([make], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert told in ran.stdout
+
+
+@pytest.mark.parametrize("output", ["lr=1", "100%", "~me", "a\tb"])
+def test_an_output_that_make_cannot_name(output: str) -> None:
+    with pytest.raises(UsageError, match="make has no way to write"):
+        depfile_text(Path(output), [Path("m.onnx")])
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\rb", "%:%;id>pwned", "a|b", "~me/m.onnx", "=.onnx", "a\\=b"]
+)
 def test_what_make_would_read_otherwise_has_no_place_in_a_depfile(name: str) -> None:
     """A model names its external data: behind a semicolon make would find a command to run."""
     with pytest.raises(UsageError, match="make has no way to write"):
@@ -582,7 +609,7 @@ def test_other_ends(
 
     monkeypatch.setattr("compiler.target.load_target", end)
     stdout = sys.stdout
-    ran = joulec("targets", "show", "diana")
+    ran = joulec("targets", "list")
     if sys.stdout is not stdout:
         sys.stdout.close()
         monkeypatch.setattr(sys, "stdout", stdout)

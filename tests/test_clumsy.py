@@ -46,6 +46,13 @@ def here(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
+def test_an_output_that_a_depfile_cannot_name_is_told_before_the_work(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*broken("compiler.driver", "compile_model"))
+    assert "has no way to write '='" in refusal(f"{COMPILE} --depfile d -o lr=1", capsys)
+
+
 def refusal(line: str, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that a wrong use is refused with."""
     capsys.readouterr()
