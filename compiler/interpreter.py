@@ -12,6 +12,7 @@ import numpy as np
 from compiler.errors import one_line
 from compiler.host_split import nodes_on_reference
 from compiler.ir import Array, Graph, Node
+from compiler.mapped import let_go
 from compiler.onnx_beside import take_as_inputs
 from compiler.onnx_export import export_nodes
 from compiler.reference_host import ReferenceModel, values_judged, why_reference
@@ -56,6 +57,11 @@ class Model:
         """One inference: values by name in, outputs by name out, the same wherever the values lie in memory."""
         placed = {name: _aligned(value) for name, value in values.items()}
         return self._runner.run({**self._weights, **placed})
+
+    def let_go(self) -> None:
+        """Gives the memory of weights that lie in files back until the next run."""
+        for data in self._weights.values():
+            let_go(data)
 
 
 ALIGNMENT_BYTES = 16  # where numpy puts arrays, but not every sample of a stack
@@ -183,6 +189,8 @@ class Interpreter:
                 )
                 for known, made in zip(states, results, strict=True):
                     known.update({piece.outputs[name]: value for name, value in made.items()})
+            if piece.shares_weights:
+                piece.model.let_go()
             for known in states:
                 for name in [name for name in known if name not in piece.later]:
                     del known[name]

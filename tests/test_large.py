@@ -15,6 +15,8 @@ from onnx import TensorProto, helper
 import joulec
 from compiler import aside, onnx_beside
 from compiler.aside import put_aside
+from compiler.interpreter import Interpreter
+from compiler.ir import Graph, Node, TensorType
 from compiler.mapped import blocks, file_of, hash_of, let_go, map_file
 from compiler.onnx_import import import_onnx
 from compiler.plan_check import check_package
@@ -91,6 +93,26 @@ def test_a_mapped_array_that_is_let_go_takes_no_memory_and_keeps_its_values(
     assert hash_of(array) == digest
     let_go(array[::-2])  # not one piece of memory, so it stays
     let_go(np.zeros(8 * MIB))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells")
+def test_a_product_lets_its_weights_go_when_it_has_run(tmp_path: Path) -> None:
+    """So a model larger than memory runs in what its largest layer takes."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(np.ones((1, 1024, 8192), np.float32).tobytes())
+    weights = mapped(path).view(np.float32).reshape(1, 1024, 8192)
+    types = {
+        "x": TensorType("float32", (1, 1024)),
+        "w": TensorType("float32", weights.shape),
+        "y": TensorType("float32", (1, 8192)),
+    }
+    nodes = (Node("y", "Product", ("x", "w"), ("y",)),)
+    runner = Interpreter(Graph("net", ("x",), ("y",), nodes, types, {"w": weights}))
+    assert weights.all()
+    held = resident_bytes()
+    made = runner.run_all({"x": np.ones((3, 1, 1024), np.float32)})
+    assert held - resident_bytes() > 24 * MIB
+    assert np.array_equal(made["y"], np.full((3, 1, 8192), 1024))
 
 
 def resident_bytes() -> int:
