@@ -25,11 +25,13 @@ def measured_divergence(
     """{measured_divergence, measured_samples, measured_held_out} of the placed graph against the clean one; empty without given samples.
 
     The samples are those of the file `data` that follow the calibration samples; where none follow, the calibration samples
-    themselves, on which the plan does better than it will on others.
+    themselves, on which the plan does better than it will on others. Outputs that are no numbers of known size (a sequence, places of
+    non-zeros) are not measured. Raises UsageError (U005) for samples that the model cannot run on.
     """
-    from compiler.interpreter import Interpreter
+    from compiler.errors import UsageError, one_line
+    from compiler.interpreter import Interpreter, RunError
     from passes.calibration_inputs import load_inputs
-    from passes.divergence import output_divergence
+    from passes.divergence import MEASURED, output_divergence
 
     if inputs is None or inputs.synthetic or data is None:
         return {}
@@ -37,8 +39,18 @@ def measured_divergence(
     held_out = everything.count > inputs.count
     start = inputs.count if held_out else 0
     samples = {name: array[start : start + CHECKED] for name, array in everything.arrays.items()}
-    wanted = Interpreter(clean).run_all(samples)
-    found = Interpreter(placed).run_all(samples)
+    names = [
+        n for n in clean.outputs if clean.types[n].dtype in MEASURED and clean.types[n].is_static
+    ]
+    if not names:
+        return {}
+    try:
+        wanted = Interpreter(clean, outputs=names).run_all(samples)
+    except RunError as error:
+        raise UsageError(
+            f"data file {one_line(str(data))!r}: the model does not run on its samples: {error}", code="U005"
+        ) from error  # fmt: skip
+    found = Interpreter(placed, outputs=names).run_all(samples)
     return {
         "measured_divergence": output_divergence(clean, wanted, found),
         "measured_samples": len(next(iter(samples.values()))),

@@ -12,7 +12,7 @@ import onnx
 from compiler.errors import ModelError
 from compiler.ir import Array, Attribute, Graph, Node, TensorType
 from compiler.onnx_constants import why_constants_misfit
-from compiler.onnx_convolution import why_sizes_misfit
+from compiler.onnx_operands import why_sizes_misfit
 from compiler.ops import infer_types
 from compiler.protos import dtype_number
 

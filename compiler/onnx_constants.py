@@ -15,8 +15,10 @@ _Constants = Mapping[str, Array]
 def why_constants_misfit(node: Node, types: _Types, constants: _Constants) -> str:
     """What is wrong with the constants of a node of the graph's opset (`types` holds its outputs too), or an empty string."""
     for name in filter(None, node.outputs):
-        if any(size is not None and size < 0 for size in types[name].shape or ()):
-            return f"its result would be of shape {list(types[name].shape or ())}"
+        shape = types[name].shape or ()
+        window = shape[2:] if node.op in ("Conv", "ConvInteger") else ()
+        if any(size is not None and size < 0 for size in shape) or 0 in window:
+            return f"its result would be of shape {list(shape)}"
     rule = _RULES.get(node.op)
     return rule(node, types, constants) if rule is not None else ""
 
@@ -41,6 +43,27 @@ def _gather(node: Node, types: _Types, constants: _Constants) -> str:
         return ""
     wrong = indices.min() if indices.min() < -size else indices.max()
     return f"index {wrong} lies outside of axis {axis}, which has {size}"
+
+
+def _at_places(node: Node, types: _Types, constants: _Constants) -> str:
+    """Indices of GatherND and ScatterND: each names a place in the first axes behind the batch."""
+    data, indices = types[node.inputs[0]], constants.get(node.inputs[1])
+    if data.shape is None or indices is None or indices.size == 0 or indices.ndim == 0:
+        return ""
+    first = node.integer("batch_dims", 0)
+    for offset, size in enumerate(data.shape[first : first + indices.shape[-1]]):
+        part = indices[..., offset].astype(np.int64)
+        wrong = part[(part < -size) | (part >= size)] if size is not None else part[:0]
+        if wrong.size:
+            return f"index {wrong[0]} lies outside of axis {first + offset}, which has {size}"
+    return ""
+
+
+def _running(node: Node, types: _Types, constants: _Constants) -> str:
+    shape, axis = types[node.inputs[0]].shape, constants.get(node.inputs[1])
+    if shape is None or axis is None or axis.size != 1 or -len(shape) <= axis.item() < len(shape):
+        return ""
+    return f"axis {axis.item()} is none of a value of {len(shape)} axes"
 
 
 def _slice(node: Node, types: _Types, constants: _Constants) -> str:
@@ -81,6 +104,11 @@ def is_dequantized_constant(node: Node, constants: _Constants) -> bool:
 _RULES: dict[str, Callable[[Node, _Types, _Constants], str]] = {
     "Reshape": _reshape,
     "Gather": _gather,
+    "GatherElements": _gather,
+    "ScatterElements": _gather,
+    "GatherND": _at_places,
+    "ScatterND": _at_places,
+    "CumSum": _running,
     "Slice": _slice,
     "QuantizeLinear": _quantized,
     "DequantizeLinear": _quantized,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from compiler.ir import Node, TensorType
+from compiler.ir import Node
 
 
-def why_sizes_misfit(node: Node, types: Mapping[str, TensorType]) -> str:
-    """Why the input, weights and bias of a Conv or ConvTranspose do not belong together; "" when they do, or nobody knows."""
-    if node.op not in ("Conv", "ConvTranspose"):
-        return ""
-    shapes = [types[name].shape if name in types else None for name in node.inputs]
-    given, weights = shapes[0], shapes[1]
+def why_convolution_misfits(node: Node, shapes: tuple[tuple[int | None, ...] | None, ...]) -> str:
+    """Why the input, weights and bias of a Conv, ConvInteger or ConvTranspose do not belong together; "" when they do, or nobody knows."""
+    given, weights = shapes[:2]
     if given is None or weights is None:
         return ""
     if len(given) != len(weights) or len(given) < 3:
@@ -23,7 +18,8 @@ def why_sizes_misfit(node: Node, types: Mapping[str, TensorType]) -> str:
     channels, first, second = given[1], weights[0], weights[1]
     if channels is None or first is None or second is None:
         return ""
-    taken = second * groups if node.op == "Conv" else first
+    transposed = node.op == "ConvTranspose"
+    taken = first if transposed else second * groups
     if channels != taken or first % groups:
         return (
             f"an input of {channels} channels does not go with weights of shape {list(weights)} "
@@ -32,8 +28,8 @@ def why_sizes_misfit(node: Node, types: Mapping[str, TensorType]) -> str:
     kernel = node.attrs.get("kernel_shape")
     if isinstance(kernel, tuple) and None not in weights and kernel != tuple(weights[2:]):
         return f"kernel_shape {kernel} is not that of weights of shape {list(weights)}"
-    made = first if node.op == "Conv" else second * groups
-    bias = shapes[2] if len(shapes) > 2 else None
+    made = second * groups if transposed else first
+    bias = shapes[2] if node.op != "ConvInteger" else None
     if bias is not None and bias not in ((made,), (None,)):
         return f"a bias of shape {list(bias)} does not go with {made} output channels"
     return ""

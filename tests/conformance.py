@@ -4,7 +4,7 @@
 onnx.backend.test.runner); it is refused when the compiler says in one line which operation or value it cannot take; anything else fails,
 a process that dies, takes too long or too much memory too. On a chip whose engine computes in floats the tests are counted apart whose
 work was done by our own kernels and not by ONNX Runtime; `--constants` makes the models' inputs constants where there are several, so
-that weights are weights.
+that weights are weights. With `--precision integer` the models are quantized, and held to the judges of tests/conformance_integers.py.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ import numpy as np
 import onnx
 
 import joulec
+from compiler.choices import Precision
 from compiler.errors import CompileError
 from compiler.ops import VIEWS
+from tests.conformance_integers import fault
 from tests.onnx_cases import Case, load, names, plain, tier
 
 Verdict = Literal["passed", "refused", "failed"]
@@ -57,10 +59,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Way:
-    """How tests are run: on a chip, and with all inputs but the first made constants or not."""
+    """How tests are run: on a chip, with all inputs but the first made constants or not, in the model's floats or quantized."""
 
     target: str = "diana_digital"
     constants: bool = False
+    precision: Precision = "float"
 
 
 def compile_and_run(
@@ -120,6 +123,11 @@ def judge(case: Case, way: Way = Way()) -> Result:
             model = case.model
             if way.constants:
                 model, feed = with_constants(model, feed)
+            if way.precision == "integer":
+                why = fault(model, feed, way.target, _sizes(model, feed))
+                if why:
+                    return Result(case.name, level, "failed", why)
+                continue
             found, package = compile_and_run(model, feed, way.target)
             wanted = [plain(item) for item in outputs]
             why = difference(wanted, found, case)
@@ -261,10 +269,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", default="diana_digital", help="a chip; `float` is the test chip that computes in floats")  # fmt: skip
     parser.add_argument("--constants", action="store_true", help="all inputs but the first are constants")  # fmt: skip
+    parser.add_argument("--precision", choices=["float", "integer"], default="float")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="a part of the tests' names")
     asked = parser.parse_args()
-    way = Way(FLOAT_CHIP if asked.target == "float" else asked.target, asked.constants)
+    target = FLOAT_CHIP if asked.target == "float" else asked.target
+    way = Way(target, asked.constants, asked.precision)
     items = [item for item in names() if asked.only in item[1]]
     results = []
     for result in run(items, way, asked.jobs):
@@ -274,7 +284,7 @@ def main() -> int:
         if sys.stderr.isatty():
             print(f"\r{len(results)}/{len(items)}", end="", file=sys.stderr)
     print(
-        f"ONNX backend tests on {asked.target}, --precision float{', inputs as constants' if asked.constants else ''}; "
+        f"ONNX backend tests on {asked.target}, --precision {asked.precision}{', inputs as constants' if asked.constants else ''}; "
         f"onnx {version('onnx')}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}; {datetime.date.today()}"
     )
     print("\n".join(report(results)))

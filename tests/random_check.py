@@ -37,7 +37,7 @@ from compiler.target import Target, built_in, load_target
 from passes.base import Pass
 from tests import random_networks
 from tests.test_bound import assert_not_below_its_bound
-from tests.test_every_pass import compare_node_by_node, compare_outputs, has_integers
+from tests.test_every_pass import compare_node_by_node, compare_outputs, has_integers, same
 
 Build = Callable[[int], tuple[onnx.ModelProto, dict[str, Any]]]
 CLOSE = 1e-6
@@ -119,21 +119,6 @@ def compile_held(
         if not same(judge[port.name], data):
             wrong.append(f"output {port.name!r} is not that of the placed graph")
     return made.package, found
-
-
-def same(wanted: Any, found: Any) -> bool:
-    """Whether two values are bit for bit the same: arrays, or lists of them."""
-    if isinstance(wanted, list):
-        pairs = zip(wanted, found, strict=True)
-        return len(wanted) == len(found) and all(same(one, other) for one, other in pairs)
-    if wanted is None or found is None:
-        return wanted is found
-    one, other = np.asarray(wanted), np.asarray(found)
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    return one.tobytes() == other.tobytes() or np.array_equal(
-        one, other, equal_nan=one.dtype.kind == "f"
-    )
 
 
 def _computes_the_same(before: Graph, after: Graph) -> bool:

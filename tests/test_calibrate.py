@@ -468,3 +468,23 @@ y: float32[2, 2] = Softmax(masked)
     made = joulec.compile(export_onnx(graph), "diana_digital")
     [found] = joulec.run(made, {"x": np.ones((1, 2), np.float32)})
     np.testing.assert_allclose(found, np.array([[1, 0], [0.679, 0.321]]), atol=0.01)
+
+
+def test_samples_that_a_model_cannot_run_on_are_refused(tmp_path: Path) -> None:
+    """An index beyond its table is a fault of the data file; it ended as a bug of ours."""
+    model = export_onnx(
+        from_text("graph g(i: int64[2], x: float32[4]) -> (y)\ny: float32[2] = Gather(x, i)\n")
+    )
+    np.savez(tmp_path / "far.npz", i=np.full((3, 2), 9), x=np.ones((3, 4), np.float32))
+    with pytest.raises(
+        joulec.CompileError, match="the model does not run on its samples"
+    ) as caught:
+        joulec.compile(model, "diana", options=joulec.Options(data=tmp_path / "far.npz"))
+    assert caught.value.code == "U005"
+
+
+def test_outputs_that_differ_in_size_are_not_measured(tmp_path: Path) -> None:
+    model = export_onnx(from_text("graph g(x: float32[4]) -> (y)\ny: int64[1, ?] = NonZero(x)\n"))
+    np.savez(tmp_path / "x.npz", x=np.tri(3, 4, dtype=np.float32))
+    made = joulec.compile(model, "diana", options=joulec.Options(data=tmp_path / "x.npz"))
+    assert "measured_divergence" not in str(made.plan.partition)

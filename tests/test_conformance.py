@@ -56,6 +56,26 @@ def test_a_sample_on_our_own_kernels(constants: bool) -> None:
     assert sum(result.macs > 0 for result in own) >= (5 if constants else 1)
 
 
+def test_a_sample_compiled_for_integers() -> None:
+    """1 test in 100 on each of two chips, on one of them with weights that are constants."""
+    items = names(KINDS[:-1])
+    results = [
+        judge(load(kind, name), Way(target, constants, "integer"))
+        for first, target, constants in ((0, "diana", True), (50, "diana_digital", False))
+        for kind, name in items[first::100]
+    ]
+    assert [result for result in results if result.verdict == "failed"] == []
+    assert sum(result.verdict == "passed" for result in results) > 0.9 * len(results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["diana", "diana_digital"])
+@pytest.mark.parametrize("constants", [False, True])
+def test_all_compiled_for_integers(target: str, constants: bool) -> None:
+    results = list(run(names(), Way(target, constants, "integer"), 2))
+    assert [result for result in results if result.verdict == "failed"] == []
+
+
 @pytest.mark.slow
 def test_all_of_onnx_s_own_tests() -> None:
     results = list(run(names(), Way(), 2))
