@@ -123,7 +123,10 @@ def data_ranges(handle: int, size_bytes: int) -> tuple[Range, ...]:
 
 
 def blocks(array: Array) -> Iterator[tuple[int, Array | None]]:
-    """A C-contiguous array as flat pieces in order, each with its number of elements; None for a piece that is all zeros, unread."""
+    """A C-contiguous array as flat pieces in order, each with its number of elements; None for a piece that is all zeros, unread.
+
+    A piece of a mapped file leaves memory when the next one is asked for: a walk takes no more of it than a piece.
+    """
     flat = array.reshape(-1)
     if not flat.size:
         return
@@ -135,6 +138,7 @@ def blocks(array: Array) -> Iterator[tuple[int, Array | None]]:
         for at in range(start, end, BLOCK_BYTES // size):
             piece = flat[at : min(at + BLOCK_BYTES // size, end)]
             yield piece.size, piece
+            let_go(piece)
         done = end
     if done < flat.size:
         yield flat.size - done, None

@@ -86,7 +86,10 @@ def test_a_mapped_array_that_is_let_go_takes_no_memory_and_keeps_its_values(
     path = tmp_path / "weights.bin"
     path.write_bytes(os.urandom(8 * MIB))
     array = mapped(path)[4096 + 3 : -5].view(np.uint8)
+    start = resident_bytes()
     digest = hash_of(array)
+    assert resident_bytes() - start < 5 * MIB, "a walk lets go what it has seen"
+    assert array.max() == 255
     held = resident_bytes()
     let_go(array)
     assert held - resident_bytes() > 7 * MIB
