@@ -24,7 +24,7 @@ def product(node: Node, values: Sequence[Array]) -> Floats:
 
 
 def elementwise(node: Node, operands: Sequence[Array]) -> Floats:
-    """An operation on values that broadcast against each other."""
+    """An operation of ELEMENTWISE on values of float32 that broadcast against each other; ValueError for another type."""
     with np.errstate(all="ignore"):  # infinities and NaN are answers here
         found = ELEMENTWISE[node.op](node, [_floats(value) for value in operands])
     return np.asarray(found, np.float32)

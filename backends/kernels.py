@@ -48,7 +48,10 @@ Kernel = Callable[[Call, Sequence[Array]], list[Array]]
 
 
 def run_kernel(call: Call, values: Sequence[Array]) -> list[Array]:
-    """The outputs of a step; raises PackageError for an operation that no engine has."""
+    """The outputs of a step, [S, *shape], from its inputs in their order; PackageError (P002) for an operation that no engine has.
+
+    Raises ValueError where types or shapes are not what the operation takes.
+    """
     kernel = KERNELS.get(call.node.op)
     if kernel is None:
         raise PackageError(f"no engine has the operation {call.node.op!r}", code="P002")

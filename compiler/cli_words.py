@@ -64,7 +64,7 @@ class ReaderGoneError(Exception):
 
 
 def say(text: str) -> None:
-    """Writes a result to standard output."""
+    """Writes a result to standard output; UsageError (U007) where that is full or closed, ReaderGoneError where nobody reads on."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -176,7 +176,7 @@ def parse_places(items: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
 
 
 def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
-    """`NAME=VALUE` words as a table."""
+    """NAME=VALUE words as a table; the last = divides. Raises UsageError for anything else."""
     sizes: dict[str, int] = {}
     for item in items or ():
         name, found, value = item.rpartition("=")

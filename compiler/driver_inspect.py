@@ -120,11 +120,10 @@ def inspect_model(
 def _on(chip: Target, clean: Graph) -> ChipView:
     """The graph in the form in which partition sees it, node by node and engine by engine."""
     from passes.base import run_passes
-    from passes.fuse_activations import FuseActivations
-    from passes.lower_convolution import LowerConvolution
+    from passes.pipeline import matrix_passes
 
     try:
-        graph = run_passes(clean, (LowerConvolution(), FuseActivations()), chip)
+        graph = run_passes(clean, matrix_passes(), chip)
     except CompileError as error:
         return ChipView(chip.name, 0, 0, 0, (), error.line())
     work = {node.name: macs(node, graph) for node in graph}

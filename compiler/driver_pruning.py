@@ -29,10 +29,9 @@ class PruningWatch:
         """The layers that pruning made smaller; none when nothing was pruned."""
         from backends.pruned_layers import pruned_layers
         from passes.base import run_passes
-        from passes.fuse_activations import FuseActivations
-        from passes.lower_convolution import LowerConvolution
+        from passes.pipeline import matrix_passes
 
         if self._before is None or self._ready is None:
             return ()
-        unpruned = run_passes(self._before, (LowerConvolution(), FuseActivations()), target)
+        unpruned = run_passes(self._before, matrix_passes(), target)
         return pruned_layers(unpruned, self._ready, placed, target)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from compiler.ops import window_outputs
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.integer]
+T = TypeVar("T", bound=np.generic)
 Numbers: TypeAlias = npt.NDArray[np.floating] | npt.NDArray[np.integer]
 
 EXACT_IN_FLOAT32 = 1 << 24  # every integer up to here is a float32
@@ -133,17 +134,22 @@ def magnitude(data: Integers) -> int:
 
 
 def centered(data: Integers, quant: Quant) -> npt.NDArray[np.int32]:
-    """Integers less their zero point (along `quant.axis` where it has one)."""
-    points = np.asarray(quant.zero_point, np.int32)
-    if quant.axis is not None:
-        shape = [1] * data.ndim
-        shape[quant.axis] = -1
-        points = points.reshape(shape)
+    """Integers less their zero point (along `quant.axis` where it has one), in the shape of `data`."""
+    points = _along(np.asarray(quant.zero_point, np.int32), quant, data.ndim)
     return np.asarray(data.astype(np.int32) - points)
 
 
+def _along(values: npt.NDArray[T], quant: Quant, rank: int) -> npt.NDArray[T]:
+    """The scales or zero points of a format, shaped to broadcast to a value of this rank."""
+    if quant.axis is None:
+        return values.reshape(())
+    shape = [1] * rank
+    shape[quant.axis] = -1
+    return values.reshape(shape)
+
+
 def product_multiplier(data: Quant, weights: Quant, out: Quant | None) -> Floats:
-    """The factor from the accumulator to the output's integers (or to reals when `out` is None), float32 per column.
+    """The factor from the accumulator to the output's integers (or to reals when `out` is None): float32 [1], or [K] with a scale a column.
 
     Computed as ONNX Runtime computes it: (data scale * weight scale) / output scale, each step in float32.
     """
@@ -163,7 +169,7 @@ def requantize(
 
 
 def to_format(rounded: Floats, out: Quant, bounds: tuple[int, int]) -> Integers:
-    """Adds the zero point to rounded floats and clips into a format."""
+    """Rounded floats, the zero point added, clipped to `bounds` (integers of the format) and stored as the format's integers."""
     low, high = bounds
     point = out.zero_point[0]
     clipped = np.clip(rounded, np.float32(low - point), np.float32(high - point))
@@ -201,12 +207,9 @@ def round_clipped(value: np.float32, out: Quant) -> int:
 
 
 def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
-    """Reals to integers as ONNX's QuantizeLinear rounds and saturates (per tensor, or along `quant.axis`)."""
-    shape = [1] * data.ndim
-    if quant.axis is not None:
-        shape[quant.axis] = -1
-    scale = np.asarray(quant.scale, np.float32).reshape(shape if quant.axis is not None else ())
-    point = np.asarray(quant.zero_point, np.float32).reshape(scale.shape)
+    """Reals to integers of the same shape, rounded and saturated as ONNX's QuantizeLinear does (per tensor, or along `quant.axis`)."""
+    scale = _along(np.asarray(quant.scale, np.float32), quant, data.ndim)
+    point = _along(np.asarray(quant.zero_point, np.float32), quant, data.ndim)
     with np.errstate(over="ignore"):
         rounded = np.rint(data.astype(np.float32) / scale) + point
     clipped = np.clip(rounded, quant.lowest, quant.highest)
@@ -215,11 +218,8 @@ def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
 
 
 def dequantize(data: Integers, quant: Quant) -> Floats:
-    """Integers to reals: (integer - zero point) * scale in float32."""
-    shape = [1] * data.ndim
-    if quant.axis is not None:
-        shape[quant.axis] = -1
-    scale = np.asarray(quant.scale, np.float32).reshape(shape if quant.axis is not None else ())
+    """Integers to reals of the same shape, as ONNX's DequantizeLinear: (integer - zero point) * scale in float32."""
+    scale = _along(np.asarray(quant.scale, np.float32), quant, data.ndim)
     return np.asarray(centered(data, quant).astype(np.float32) * scale, np.float32)
 
 

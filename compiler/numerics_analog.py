@@ -35,7 +35,7 @@ class Converter:
     def codes(
         self, sums: npt.NDArray[np.floating], gain: Floats, *, unipolar: bool = False
     ) -> Floats:
-        """Bitline sums to codes; `gain` broadcasts to `sums`."""
+        """Bitline sums (products of cells' levels) to codes, whole numbers in the shape of `sums`; `gain` (codes a unit of sum) broadcasts to it."""
         scaled = sums.astype(np.float32) * gain
         if self.random is not None and self.noise_lsb > 0:
             scaled += self.random.standard_normal(scaled.shape, np.float32) * np.float32(
@@ -48,7 +48,7 @@ class Converter:
 
 
 def code_range(bits: int, unipolar: bool) -> tuple[int, int]:
-    """The codes of a converter: unsigned where the sums are."""
+    """The lowest and the highest code of a converter: unsigned (`unipolar`) where no sum can be negative."""
     if unipolar:
         return 0, (1 << bits) - 1
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1

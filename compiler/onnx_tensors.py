@@ -57,7 +57,11 @@ class Limits:
 
 
 def take_weights(model: onnx.ModelProto, limits: Limits, external: External) -> dict[str, Array]:
-    """Moves the initializers out of the model into arrays, and checks and fetches every other tensor in place."""
+    """Moves the initializers out of the model into arrays, and checks and fetches every other tensor in place.
+
+    ModelError: M008 beyond the limits, M004 for data that are not what type and shape ask for, M005 for NaN, M006 for external data, M007
+    for a name given twice.
+    """
     total = 0
     for tensor, _ in every_tensor(model):
         total += _size_bytes(tensor)

@@ -135,7 +135,7 @@ def needed_quant(kind: TensorType) -> Quant:
 
 
 def per_column(values: npt.ArrayLike, node: Node, out: TensorType) -> Array:
-    """One value per output column, shaped to broadcast to a product's output."""
+    """One value per output column [K] (or one for all), shaped to broadcast to a product's output: [1,K,1,..] of a convolution, else [..,K]."""
     array = np.asarray(values)
     shape = numerics.column_shape(array, len(out.sizes), not node.ints("kernel", ()))
     return array.reshape(shape)

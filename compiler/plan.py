@@ -325,8 +325,3 @@ class Plan(_Record):
     pruning: tuple[PrunedLayer, ...] = ()
     assumed_energy_pj: Amount | None = None
     built_from: BuiltFrom | None = None
-
-    @property
-    def overlap_gain_ns(self) -> float:
-        """The time that overlapping engines save against one step after the other."""
-        return max(0.0, self.serial_latency_ns - self.latency_ns)

@@ -152,7 +152,7 @@ def _scaled_weights(node: Node, weights: Doubles, scale: Doubles) -> Doubles:
 def affine_of(
     node: Node, follower: Node, graph: Graph, channels: int
 ) -> tuple[Doubles, Doubles] | None:
-    """(scale, shift) per channel of what follows a product, or None when it is not affine per channel."""
+    """(scale [K], shift [K]) of what follows a product of K `channels`, or None when it is not affine per channel."""
     if follower.op == "BatchNormalization":
         return _batchnorm(follower, graph, channels)
     constants = [name for name in follower.inputs if real_constant(name, graph) is not None]

@@ -46,7 +46,7 @@ class InputMoments:
 
     @cached_property
     def damped(self) -> Doubles:
-        """The Gram matrices with DAMPING on their diagonals."""
+        """The Gram matrices, with DAMPING times their mean diagonal added to the diagonals (shape as `gram`): they can be inverted then."""
         return self._raised(DAMPING)
 
     @cached_property

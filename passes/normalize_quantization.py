@@ -330,8 +330,7 @@ class _Normalizer:
             replace(core, inputs=inputs, outputs=(middle,)),
             {middle: TensorType(source_quant.storage, kind.shape, source_quant)},
         )
-        last = replace(fused[-1], name=fused[-1].name)
-        return self._add(last, "Requantize", (middle,), {}, [last], tuple(floats))
+        return self._add(fused[-1], "Requantize", (middle,), {}, [fused[-1]], tuple(floats))
 
     def _converted(self, core: Node, source: str, out: Quant) -> str:
         if self.graph.types[source].quant == out:

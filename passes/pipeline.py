@@ -44,6 +44,14 @@ def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
     )
 
 
+def matrix_passes() -> tuple[Pass, ...]:
+    """What brings a clean graph to the form in which it is calibrated and placed."""
+    return (
+        LowerConvolution(),  # one form meets the arrays
+        FuseActivations(),  # products can carry a clip only in that form; before ranges are measured
+    )
+
+
 def compile_passes(
     inputs: CalibrationInputs,
     *,
@@ -62,8 +70,7 @@ def compile_passes(
     budget = MAX_DIVERGENCE if max_divergence is None else max_divergence
     return (
         Prune(prune_share, inputs, prune_method),  # nothing placed yet depends on a size
-        LowerConvolution(),  # one form meets the arrays
-        FuseActivations(),  # products can carry a clip only in that form; before ranges are measured
+        *matrix_passes(),
         Calibrate(inputs),  # partition needs ranges and divergences of the layers as they will be
         Partition(objective, budget, weights, allow_int8, place),
         Quantize(inputs),  # writes the chosen formats, which partition had to choose first

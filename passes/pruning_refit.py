@@ -29,7 +29,10 @@ Kept: TypeAlias = Mapping[str, tuple[int, npt.NDArray[np.bool_]]]
 
 
 def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array]) -> Graph:
-    """`pruned` with new weights and biases; `kept` says which indices of a value's axis are left of those in `dense`."""
+    """`pruned` with new weights and biases; `kept` says which indices of a value's axis are left of those in `dense`.
+
+    `samples` are [samples, *shape] by input name; layers are refitted in execution order, each on what those before it now give.
+    """
     before, after = Walk(dense, samples), Walk(pruned, samples)
     graph = pruned
     untouched = set(dense.inputs)

@@ -224,7 +224,7 @@ def macro_of(
         weight_bits=weight_bits,
         converters=converters,
         converter_bits=_converter_bits(given, kind),
-        step_ns=_step_ns(given, kind, input_bits),
+        step_ns=_step_ns(given, input_bits),
         has_capacitor=_has_capacitor(given.text("cell")),
         is_system=any(word in given.text("scope").lower() for word in SYSTEMS),
     )
@@ -302,7 +302,7 @@ def _converter_bits(given: _Parameters, kind: Kind) -> float:
     return given.default("converter_bits")
 
 
-def _step_ns(given: _Parameters, kind: Kind, input_bits: float) -> float:
+def _step_ns(given: _Parameters, input_bits: float) -> float:
     step_ns = given.number("step_ns")
     if step_ns is not None:
         return step_ns
