@@ -12,6 +12,11 @@ from compiler.onnx_build import Builder
 from compiler.onnx_session import open_session
 from compiler.protos import dtype_name, from_type_proto, type_proto
 
+# Of the classical learners' domain, what works on each number alone or on each row: neither ONNX nor ONNX Runtime tells its shape.
+SHAPE_KEPT = tuple(
+    ("ai.onnx.ml", op) for op in ("Scaler", "Normalizer", "Binarizer", "Imputer", "LabelEncoder")
+)
+
 
 def keep_whole(proto: onnx.NodeProto, model: onnx.ModelProto, builder: Builder) -> None:
     """Adds the node to the graph as a Segment; the constants it reads lie inside, outer names that its sub-graphs capture are inputs."""
@@ -99,11 +104,17 @@ def _types_by_runtime(
         session = open_session(trial.SerializeToString())
     except Exception:  # ONNX Runtime's errors share no base; the type then stays unknown
         return {}
+    (node,) = trial.graph.node
+    alike = None
+    if (node.domain, node.op_type) in SHAPE_KEPT:
+        first = next((value for value in trial.graph.input if value.name == node.input[0]), None)
+        alike = from_type_proto(first.type).shape if first is not None else None
     found = {}
     for value in session.get_outputs():
         kind = value.type
         if kind.startswith("tensor(") and types[value.name].dtype == "undefined":
             number = onnx.TensorProto.DataType.Value(kind[len("tensor(") : -1].upper())
-            shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-            found[value.name] = TensorType(dtype_name(number), shape)
+            # It says [] of a shape that it does not know, too.
+            shape = tuple(size if isinstance(size, int) else None for size in value.shape) or None
+            found[value.name] = TensorType(dtype_name(number), shape or alike)
     return found

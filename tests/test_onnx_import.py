@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper, parser
 
+import joulec
 from compiler.errors import CompileError, ModelError, UsageError
 from compiler.interpreter import Interpreter
 from compiler.onnx_import import Imported, import_onnx
@@ -487,3 +488,46 @@ def test_mutilated_models_never_end_in_a_traceback() -> None:
         except UsageError:
             pass
     assert len(outcomes) > 3
+
+
+def classical(*behind: onnx.NodeProto, outputs: tuple[onnx.ValueInfoProto, ...]) -> onnx.ModelProto:
+    """A Scaler, whose output's shape neither ONNX nor ONNX Runtime tells, a layer, and what comes behind it; as skl2onnx writes them."""
+    scaler = helper.make_node(
+        "Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", offset=[1.0] * 4, scale=[2.0] * 4
+    )
+    layer = helper.make_node("MatMul", ["scaled", "w"], ["made"])
+    graph = helper.make_graph(
+        [scaler, layer, *behind],
+        "classical",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4])],
+        list(outputs),
+        [onnx.numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(4, 3) / 12, "w")],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def test_a_layer_behind_a_classical_scaler_runs_on_an_engine() -> None:
+    made = helper.make_tensor_value_info("made", onnx.TensorProto.FLOAT, [1, 3])
+    graph = import_onnx(classical(outputs=(made,))).graph
+    assert [node.op for node in graph] == ["Segment", "MatMul"]
+    assert graph.types["scaled"].shape == (1, 4)
+    compiled = joulec.compile(classical(outputs=(made,)), "diana_digital")
+    assert [step.engine for step in compiled.plan.steps if step.macs] == ["digital"]
+
+
+def test_a_shape_that_nobody_tells_is_unknown_and_not_that_of_a_scalar() -> None:
+    """A ZipMap refuses the scalar that an unknown shape was taken for."""
+    normal = helper.make_node("Normalizer", ["made"], ["shares"], domain="ai.onnx.ml", norm="L1")
+    names = helper.make_node(
+        "ZipMap", ["shares"], ["named"], domain="ai.onnx.ml", classlabels_int64s=[1, 2, 3]
+    )
+    named = onnx.ValueInfoProto(name="named")
+    named.type.sequence_type.elem_type.map_type.key_type = onnx.TensorProto.INT64
+    named.type.sequence_type.elem_type.map_type.value_type.tensor_type.elem_type = 1
+    model = classical(normal, names, outputs=(named,))
+    compiled = joulec.compile(model, "diana_digital", options=joulec.Options(precision="float"))
+    x = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
+    (found,) = joulec.run(compiled, {"x": x})
+    (wanted,) = open_session(model.SerializeToString()).run(None, {"x": x})
+    assert found == wanted
