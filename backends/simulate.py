@@ -22,6 +22,8 @@ from compiler.plan_payload import Payload
 Value: TypeAlias = "Array | list[Any]"
 
 CHUNK_BYTES = 256 << 20
+# Why a kernel fails cannot be told: whoever changes a package can make its hashes fit.
+OURS_IF_UNCHANGED = "if the package is as joulec wrote it, this is a bug of joulec: please report it with the package and the inputs"
 
 
 class Simulator:
@@ -98,8 +100,9 @@ class Simulator:
                 reason = f"{type(error).__name__}: {error}"
                 raise PackageError(
                     f"step {step.index} ({one_line(step.op)}) cannot run: {one_line(reason)}",
-                    code="P002",
+                    code="P002" if step.payload else "P003",
                     node=step.name,
+                    hint="" if step.payload else OURS_IF_UNCHANGED,
                 ) from error
             for name, value in results.items():
                 values[name] = value

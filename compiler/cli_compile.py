@@ -159,6 +159,9 @@ def compile_command(
     )
     if depfile is not None and depfile == annotated:
         raise UsageError(f"--depfile and --annotated both are {one_line(str(depfile))!r}")
+    for name, gate in (("--max-energy-uj", max_energy_uj), ("--max-latency-us", max_latency_us)):
+        if gate is not None and not gate >= 0:
+            raise UsageError(f"{name} {gate:g}: wanted 0 or more")
     demand_place(output)
     if depfile is not None:
         target_of(output)  # what it cannot name is told before the work

@@ -24,6 +24,7 @@ CODES: dict[str, str] = {
     "M010": "the model cannot be expressed in the compiler's own opset",
     "P001": "the package is damaged, incomplete or not a joulec package",
     "P002": "a number in the package contradicts another",
+    "P003": "a step of the package cannot run: the package was changed by hand, or it is a bug of the compiler",
     "C001": "the model does not fit the memories of the target",
     "C002": "no engine of the target can take a node",
     "G001": "a gate was passed (energy, latency or comparison)",

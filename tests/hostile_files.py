@@ -417,8 +417,8 @@ PACKAGES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         table_changed(lambda table: _step(table, "AnalogProduct")["constants"][0].update(dtype="object")),
         "P002", "outside the weights",
     ),
-    "an attribute of another kind": (table_changed(lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows="many")), "P002", ""),
-    "rows of 0": (table_changed(lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows=0)), "P002", ""),
+    "an attribute of another kind": (table_changed(lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows="many")), "P003", ""),
+    "rows of 0": (table_changed(lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows=0)), "P003", ""),
     "an input of another type": (table_changed(_set("inputs.0.dtype", "float64")), "P002", ""),
     "a name that is a line": (table_changed(_set("model.name", "a\nerror[X001]: forged")), "", ""),
 }  # fmt: skip

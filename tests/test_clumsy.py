@@ -15,11 +15,12 @@ import numpy as np
 import onnx
 import pytest
 
+from backends.kernels import KERNELS
 from compiler import cli, plan_package
 from compiler.cli_apart import CUT_SHORT
 from compiler.errors import UsageError
 from compiler.plan_payload import Payload
-from tests.broken_joulec import broken
+from tests.broken_joulec import broken, fail
 from tests.hostile_models import model
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +45,14 @@ def here(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copy(ROOT / "compiler/targets/tile16.toml", tmp_path / "c.toml")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("gate", ["--max-energy-uj nan", "--max-latency-us -1"])
+def test_a_gate_that_nothing_passes(
+    gate: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*broken("compiler.driver", "compile_model"))
+    assert "wanted 0 or more" in refusal(f"{COMPILE} {gate}", capsys)
 
 
 def test_an_output_that_a_depfile_cannot_name_is_told_before_the_work(
@@ -187,6 +196,16 @@ def test_numbers_that_are_none_are_told(here: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("warning[W009]: input 'image' holds NaN")
     assert cli.run(["run", "p", "-i", "d.npz", "-o", "o.npz"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_kernel_that_fails_is_not_told_as_a_package_whose_numbers_lie(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KERNELS, "AnalogProduct", fail)
+    assert cli.run(["run", "p", "-i", "d.npz", "-o", "o.npz"]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("error[P003]: node 'hidden1.dense': step ")
+    assert "if the package is as joulec wrote it, this is a bug of joulec" in told
 
 
 def test_names_of_files_that_are_no_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
