@@ -271,11 +271,14 @@ def main() -> int:
     parser.add_argument("--constants", action="store_true", help="all inputs but the first are constants")  # fmt: skip
     parser.add_argument("--precision", choices=["float", "integer"], default="float")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="a sample, every N-th test"
+    )
     parser.add_argument("--only", default="", help="a part of the tests' names")
     asked = parser.parse_args()
     target = FLOAT_CHIP if asked.target == "float" else asked.target
     way = Way(target, asked.constants, asked.precision)
-    items = [item for item in names() if asked.only in item[1]]
+    items = [item for item in names() if asked.only in item[1]][:: asked.every]
     results = []
     for result in run(items, way, asked.jobs):
         results.append(result)

@@ -60,11 +60,9 @@ def fault(
 
 def _is_sample(value: Any) -> bool:
     """Whether a file of data may hold an input."""
-    return (
-        isinstance(value, np.ndarray)
-        and value.dtype.kind in "biuf"
-        and bool(np.isfinite(value).all())
-    )
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+        return False
+    return value.dtype.name in np.sctypeDict and bool(np.isfinite(value).all())
 
 
 def _far(name: str, graph: Graph, wanted: Mapping[str, Any], found: Any) -> str:
