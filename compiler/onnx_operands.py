@@ -65,8 +65,9 @@ def _normalization_of_last_axes(node: Node, shapes: _Shapes) -> str:
     if not -len(data) <= axis < len(data):
         return f"axis {axis} is none of a value of {len(data)} axes"
     for what, shape in zip(("scale", "bias"), shapes[1:3], strict=True):
-        if shape is not None and not _spreads(shape, data[axis:]):
-            return f"a {what} of shape {_named(shape)} does not go with the axes {_named(data[axis:])} that are normalized"
+        # It is spread over the whole value, not over the axes alone.
+        if shape is not None and not _spreads(shape, data):
+            return f"a {what} of shape {_named(shape)} does not go with a value of shape {_named(data)}"
     return ""
 
 
@@ -141,8 +142,8 @@ def _scatter_nd(node: Node, shapes: _Shapes) -> str:
 
 def _prelu(node: Node, shapes: _Shapes) -> str:
     data, slope = shapes[0], shapes[1]
-    if data is None or slope is None or _spreads(slope, data):
-        return ""
+    if data is None or slope is None or _spreads(slope, data) or set(slope) == {1}:
+        return ""  # a slope of one number is taken for a scalar's too, with however many axes
     return f"a slope of shape {_named(slope)} does not go with data of shape {_named(data)}"
 
 

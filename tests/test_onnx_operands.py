@@ -52,10 +52,10 @@ RUNNING = "(float[2,3] x) => (float[N,M] y) <int64 a = {1}> {y = CumSum(x, a)}"
         (CONV, "[1,4,6,6]", "[1,4,2,6]", "its result would be of shape [1, 8, 0, 4]"),
         (INTEGERS, "[1,4,6,6]", "[1,3,6,6]", "an input of 3 channels does not go with weights"),
         (GEMM, "[5] c", "[4] c", "a bias of shape [4] does not go with a product of shape [2, 5]"),
-        (LAYER, "[4] s", "[3] s", "a scale of shape [3] does not go with the axes [4]"),
-        (LAYER, "[1] b", "[3] b", "a bias of shape [3] does not go with the axes [4]"),
+        (LAYER, "[4] s", "[3] s", "a scale of shape [3] does not go with a value of shape [2, 4]"),
+        (LAYER, "[1] b", "[3] b", "a bias of shape [3] does not go with a value of shape [2, 4]"),
         (LAYER, "-1", "3", "axis 3 is none of a value of 2 axes"),
-        (RMS, "[4] s", "[3] s", "a scale of shape [3] does not go with the axes [4]"),
+        (RMS, "[4] s", "[3] s", "a scale of shape [3] does not go with a value of shape [2, 4]"),
         (INSTANCE, "[4] b", "[3] b", "a bias of shape [3] does not go with 4 channels"),
         (GROUP, "[4] s", "[3] s", "a scale of shape [3] does not go with 4 channels"),
         (GROUP, "num_groups=2", "num_groups=3", "4 channels do not make 3 groups"),
@@ -93,3 +93,15 @@ def test_what_does_not_belong_together(text: str, was: str, now: str, words: str
     assert caught.value.code == "M004"
     assert words in str(caught.value)
     assert caught.value.node
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(float[2,3] x, float[1,3] s) => (float[2,3] y) {y = LayerNormalization(x, s)}",
+        "(float[2,3] x, float[2,3] s) => (float[2,3] y) {y = LayerNormalization(x, s)}",
+        "(float x, float[1] s) => (float y) {y = PRelu(x, s)}",
+    ],
+)
+def test_what_onnx_runtime_spreads_is_no_misfit(text: str) -> None:
+    import_onnx(parser.parse_model(f'<ir_version: 10, opset_import: ["" : 23]> g {text}'))
