@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -33,7 +34,7 @@ class TimeIsUp(
 @contextlib.contextmanager
 def limited(memory_bytes: int | None, seconds: float | None) -> Iterator[None]:
     """ModelError M008 when what is done inside takes more memory (None: than the machine has) or more time (None: no limit)."""
-    _let_blas_take_its_room()
+    _let_libraries_take_their_room()
     # Time first: it starts a thread, which would be waited for for ever if it got no memory.
     with _time(seconds), _memory(memory_bytes or machine_bytes()):
         yield
@@ -75,10 +76,15 @@ def _memory(limit_bytes: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (before, highest))
 
 
-def _let_blas_take_its_room() -> None:
-    """Multiplies once: OpenBLAS takes its working memory at first use, keeps it, and ends the process when it gets none."""
+def _let_libraries_take_their_room() -> None:
+    """Does before what ends the process when it gets no memory.
+
+    That is OpenBLAS's first product, for which it takes what it keeps, and the making of pydantic's validators, when their modules are imported.
+    """
     import numpy as np
 
+    importlib.import_module("compiler.plan")
+    importlib.import_module("compiler.target")
     square = np.ones((256, 256), np.float32)
     np.linalg.inv(np.eye(64) + 1e-3 * (square @ square)[:64, :64])
 

@@ -24,6 +24,7 @@ MODELS = ROOT / "models"
 # A program whose command does {work}, in the place of a function, and tells when it is there.
 PROGRAM = """
 import ctypes, os, signal, sys, time
+{heed}
 import {module}
 from compiler import cli, cli_apart
 cli_apart.AGAIN_S, cli_apart.GRACE_S = 0.6, 1.2
@@ -34,15 +35,19 @@ def work(*_):
 sys.argv = ["joulec", "targets", "show", "diana"]
 cli.main()
 """
+STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 # While the command's own imports go on nothing answers signals; then the command does.
 PLACES = {"imports": ("compiler.cli", "run"), "command": ("compiler.target", "load_target")}
 
 
-def started(work: str, folder: Path, place: str = "command") -> subprocess.Popen[str]:
-    """The process that a user sees, when its child is at work."""
+def started(
+    work: str, folder: Path, place: str = "command", heeded: tuple[int, ...] = STOPS
+) -> subprocess.Popen[str]:
+    """The process that a user sees, when its child is at work. Signals are heeded also where who runs the tests ignores them, as nohup does."""
     module, function = PLACES[place]
+    heed = "; ".join(f"signal.signal({number:d}, signal.SIG_DFL)" for number in heeded)
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(work=work, module=module, function=function)],
+        [sys.executable, "-c", PROGRAM.format(heed=heed, work=work, module=module, function=function)],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -86,7 +91,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
     """As `nohup joulec compile ...` wants it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        process = started("time.sleep(1); sys.exit(7)", tmp_path)
+        process = started("time.sleep(1); sys.exit(7)", tmp_path, heeded=())
     finally:
         signal.signal(signal.SIGHUP, before)
     with process:
