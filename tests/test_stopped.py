@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from compiler import cli, plan_package
-from compiler.cli_stop import StopError, stoppable
+from compiler.cli_stop import STOPS, StopError, stoppable
 from compiler.plan_check import check_package
 from compiler.plan_package import TEMPORARY_NAME, read_package, write_package
 from compiler.plan_payload import Payload
@@ -35,7 +35,6 @@ def work(*_):
 sys.argv = ["joulec", "targets", "show", "diana"]
 cli.main()
 """
-STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 # While the command's own imports go on nothing answers signals; then the command does.
 PLACES = {"imports": ("compiler.cli", "run"), "command": ("compiler.target", "load_target")}
 
