@@ -22,10 +22,10 @@ test-all: $(VENV)/.installed-dev
 # ONNX's own backend tests: compiled with --precision float, packaged, run; prints the count by tier. On the last two, a test chip that
 # computes in floats, our own kernels do what ONNX Runtime does elsewhere.
 conformance: $(VENV)/.installed-dev
-	$(BIN)/python -W ignore -m tests.conformance --target diana_digital
-	$(BIN)/python -W ignore -m tests.conformance --target diana
-	$(BIN)/python -W ignore -m tests.conformance --target float
-	$(BIN)/python -W ignore -m tests.conformance --target float --constants
+	$(BIN)/python -W ignore -m tests.support.conformance --target diana_digital
+	$(BIN)/python -W ignore -m tests.support.conformance --target diana
+	$(BIN)/python -W ignore -m tests.support.conformance --target float
+	$(BIN)/python -W ignore -m tests.support.conformance --target float --constants
 
 check: format lint types test wheel
 
@@ -50,26 +50,26 @@ wheel: $(VENV)/.installed-dev
 	cd build/wheel-use && PYTHONPATH=$(CURDIR) ../../$(BIN)/python -m compiler.cli compile dim20.onnx --target tile16 -o from-tree
 	diff -r build/wheel-use/package build/wheel-use/from-tree  # the wheel and the tree make the same bytes
 
-# CPU time as a ratio to a fixed piece of numpy work in the same run; see tests/benchmark.py.
+# CPU time as a ratio to a fixed piece of numpy work in the same run; see tests/support/benchmark.py.
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.benchmark
+	$(BIN)/python -m tests.support.benchmark
 
-# Mutated models, packages, data and chips, for a minute; see tests/fuzz.py.
+# Mutated models, packages, data and chips, for a minute; see tests/support/fuzz.py.
 fuzz: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.fuzz 1000000 $(SEED) --seconds 60
+	$(BIN)/python -m tests.support.fuzz 1000000 $(SEED) --seconds 60
 
-# Random models, each compiled for CHIPS (all: every shipped one, an hour or two on two cores) and held to ONNX Runtime; see tests/random_check.py.
+# Random models, each compiled for CHIPS (all: every shipped one, an hour or two on two cores) and held to ONNX Runtime; see tests/support/random_check.py.
 CHIPS := one-each
 random: $(VENV)/.installed-dev
-	$(BIN)/python -W ignore -m tests.random_check 0:2000 --targets $(CHIPS)
+	$(BIN)/python -W ignore -m tests.support.random_check 0:2000 --targets $(CHIPS)
 
 # Runs the README's commands and pastes what they print.
 readme: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.readme
+	$(BIN)/python -m tests.support.readme
 
 # Refits the constants that no source gives to published silicon; see docs/energy.md.
 fit: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.fit
+	$(BIN)/python -m tests.support.fit
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

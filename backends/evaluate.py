@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler.errors import UsageError, one_line
-from compiler.ir import Array
+from compiler.ir.graph import Array
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from backends import accounts
-from backends.assumptions import assumed_energy_pj
-from backends.layout import Layout, digits_of, pixels_of, settle
-from backends.memory import ALIGNMENT
-from backends.placements import placements
-from backends.work import Work, cut
+from backends.lowering import accounts
+from backends.lowering.assumptions import assumed_energy_pj
+from backends.lowering.form_steps import Work, cut
+from backends.lowering.layout import Layout, digits_of, pixels_of, settle
+from backends.lowering.memory import ALIGNMENT
+from backends.lowering.placements import placements
 from compiler.cost.node import unmodelled
-from compiler.ir import Graph, Node, Quant, TensorType
-from compiler.ops import macs
-from compiler.plan import (
+from compiler.ir.graph import Graph, Node, Quant, TensorType
+from compiler.ir.ops import macs
+from compiler.plan.package import Package, host_model_name, host_weights_name, seal, weights_name
+from compiler.plan.schema import (
     SCHEMA,
     Attribute,
     Buffer,
@@ -30,9 +31,8 @@ from compiler.plan import (
     Spill,
     Step,
 )
-from compiler.plan_package import Package, host_model_name, host_weights_name, seal, weights_name
-from compiler.plan_payload import Payload
-from compiler.target import Target
+from compiler.storage.payload import Payload
+from compiler.target.chip import Target
 
 
 def lower(

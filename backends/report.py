@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from compiler.plan import Plan
+from compiler.plan.schema import Plan
 
 Form: TypeAlias = Literal["text", "markdown", "json", "csv"]
 FORMS: Final[tuple[Form, ...]] = ("text", "markdown", "json", "csv")
@@ -12,15 +12,15 @@ FORMS: Final[tuple[Form, ...]] = ("text", "markdown", "json", "csv")
 
 def render_report(plan: Plan, form: Form = "text", everything: bool = False) -> str:
     """The report in one form, ending in a newline; text and markdown show all steps only when `everything` is asked for."""
-    from backends import report_data, report_markdown, report_text
+    from backends.reports import data, markdown, text
 
     if form == "json":
-        return report_data.json_text(plan)
+        return data.json_text(plan)
     if form == "csv":
-        return report_data.csv_text(plan)
+        return data.csv_text(plan)
     if form == "markdown":
-        return report_markdown.markdown(plan, everything)
-    return report_text.text(plan, everything)
+        return markdown.markdown(plan, everything)
+    return text.text(plan, everything)
 
 
 def text_report(plan: Plan) -> str:

@@ -8,15 +8,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from backends.host_models import load_host_model
-from backends.kernels import Call, run_kernel
-from backends.samples import join_outputs, split_inputs
+from backends.lowering.host_models import load_host_model
+from backends.simulator.kernels import Call, run_kernel
+from backends.simulator.samples import join_outputs, split_inputs
 from compiler.errors import CompileError, PackageError, one_line
-from compiler.interpreter import Model
-from compiler.ir import Array, Node, Quant, TensorType
-from compiler.plan import Buffer, Constant, Quantization, Step
-from compiler.plan_package import Package
-from compiler.plan_payload import Payload
+from compiler.execute.interpreter import Model
+from compiler.ir.graph import Array, Node, Quant, TensorType
+from compiler.plan.package import Package
+from compiler.plan.schema import Buffer, Constant, Quantization, Step
+from compiler.storage.payload import Payload
 
 # Values of a tensor have a leading sample axis; what has no fixed size, or is no tensor, is a list of samples.
 Value: TypeAlias = "Array | list[Any]"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.driver_options import Options
+from compiler.flow.options import Options
 
 if TYPE_CHECKING:
     import onnx
 
-    from compiler.plan_package import Package
-    from compiler.target import Target
+    from compiler.plan.package import Package
+    from compiler.target.chip import Target
     from passes.base import Observer
 
 Progress = Callable[[str], None]
@@ -36,28 +36,28 @@ def compile_model(
     progress: Progress = lambda _: None,
 ) -> Compiled:
     """Compiles a model for a chip. Raises CompileError for what the user can mend, PassError for a bug of a pass."""
-    from backends.host_models import with_checked_host
     from backends.hybrid import lower
-    from compiler.cost.bound import lower_bound
+    from backends.lowering.host_models import with_checked_host
+    from compiler.bound.lower_bound import lower_bound
     from compiler.cost.memory import (
         demand_room,
         demand_room_for_values,
         fewest_weight_bytes,
     )
-    from compiler.driver_dialects import dialect_notes
-    from compiler.driver_measure import few_samples_note, measured_divergence, measured_note
-    from compiler.driver_notes import calibration_notes, partition_summary, trust_notes
-    from compiler.driver_options import (
+    from compiler.flow.dialects import dialect_notes
+    from compiler.flow.measure import few_samples_note, measured_divergence, measured_note
+    from compiler.flow.notes import calibration_notes, partition_summary, trust_notes
+    from compiler.flow.options import (
         calibration_inputs,
         check_options,
         first_passes,
         quantizing_passes,
     )
-    from compiler.driver_placement import PlacementWatch
-    from compiler.driver_pruning import PruningWatch
-    from compiler.driver_unchanged import built_from
-    from compiler.onnx_import import import_onnx
-    from compiler.ops import macs
+    from compiler.flow.placement import PlacementWatch
+    from compiler.flow.pruning import PruningWatch
+    from compiler.flow.up_to_date import built_from
+    from compiler.frontend.import_onnx import import_onnx
+    from compiler.ir.ops import macs
     from passes.base import run_passes
 
     options = options or Options()
@@ -109,7 +109,7 @@ def compile_model(
 
 def kept(folder: Path, model: Path, target: Target, options: Options) -> Compiled | None:
     """What `compile_model` would give, when the package in a folder is that already; else None, in well under a second."""
-    from compiler.driver_unchanged import external_files, kept_package
+    from compiler.flow.up_to_date import external_files, kept_package
 
     package = kept_package(folder, model, target, vars(options))
     if package is None:
@@ -125,7 +125,7 @@ def _compiled(
     package: Package, model_files: Sequence[Path], target: Target, options: Options
 ) -> Compiled:
     """A package with what there is to say of it and every file it came from."""
-    from compiler.driver_notes import modelling_notes
+    from compiler.flow.notes import modelling_notes
 
     read = [*model_files]
     read += [Path(options.data)] if options.data is not None else []

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-from compiler.ir import Graph
-from compiler.target import Target
-from compiler.verify import GraphError, verify
+from compiler.ir.graph import Graph
+from compiler.ir.verify import GraphError, verify
+from compiler.target.chip import Target
 
 
 @dataclass(frozen=True)

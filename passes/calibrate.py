@@ -9,29 +9,29 @@ from typing import ClassVar, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from compiler import numerics
-from compiler.interpreter import RunError
-from compiler.ir import Array, Calibration, Graph, Node, Quant
-from compiler.legality import why_not_analog, why_not_digital
-from compiler.ops import FORMATS, macs
-from compiler.slices import useful_digits
-from compiler.target import Target
+from compiler.engines import numerics
+from compiler.engines.bit_slicing import useful_digits
+from compiler.engines.legality import why_not_analog, why_not_digital
+from compiler.execute.interpreter import RunError
+from compiler.ir.graph import Array, Calibration, Graph, Node, Quant
+from compiler.ir.ops import FORMATS, macs
+from compiler.target.chip import Target
 from passes.base import Pass, tell
-from passes.calibration_inputs import CalibrationInputs
-from passes.clipped_range import clipped_range
-from passes.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
-from passes.effort import effort
-from passes.follow import Follower
-from passes.given_formats import given_format
-from passes.product_formats import digits_of, product_formats
-from passes.rounded_inputs import (
+from passes.calibration.clipped_range import clipped_range
+from passes.calibration.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
+from passes.calibration.given_formats import given_format
+from passes.calibration.inputs import CalibrationInputs
+from passes.calibration.measurement_budget import effort
+from passes.calibration.product_formats import digits_of, product_formats
+from passes.calibration.rounded_inputs import (
     PASSING,
     given_by_format,
     on_rounded_constants,
     readers_of_rounded,
     rounded_constants,
 )
-from passes.walk import Walk
+from passes.calibration.suffix import Follower
+from passes.calibration.walk import Walk
 
 
 @dataclass(frozen=True)

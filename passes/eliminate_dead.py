@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from compiler.ir import Graph, Node
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Graph, Node
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 
 

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Graph, Node
-from compiler.ops import STANDARD_PRODUCTS
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import STANDARD_PRODUCTS
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
-from passes.products import is_column_bias, real_constant
+from passes.patterns.products import is_column_bias, real_constant
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 

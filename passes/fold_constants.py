@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.interpreter import Interpreter, RunError
-from compiler.ir import DTYPE_BITS, Array, Graph, Node
-from compiler.ops import OWN, infer_types
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.execute.interpreter import Interpreter, RunError
+from compiler.ir.graph import DTYPE_BITS, Array, Graph, Node
+from compiler.ir.ops import OWN, infer_types
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 
 RANDOM = (

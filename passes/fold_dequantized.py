@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Array, Graph, Node
-from compiler.ops import STANDARD_PRODUCTS
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Array, Graph, Node
+from compiler.ir.ops import STANDARD_PRODUCTS
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 from passes.narrow_formats import dequantized
-from passes.products import why_not_product
+from passes.patterns.products import why_not_product
 
 SMALL = 1 << 16  # elements
 

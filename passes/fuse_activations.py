@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Attribute, Graph, Node
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Attribute, Graph, Node
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 
 

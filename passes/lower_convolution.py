@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.aside import put_aside
-from compiler.ir import Array, Attribute, Graph, Node, TensorType
-from compiler.ops import STANDARD_PRODUCTS
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Array, Attribute, Graph, Node, TensorType
+from compiler.ir.ops import STANDARD_PRODUCTS
+from compiler.ir.rewriter import Rewriter
+from compiler.storage.spill import put_aside
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.fold_batchnorm import affine_of
-from passes.products import matrices, why_not_product
+from passes.patterns.products import matrices, why_not_product
 
 
 @dataclass(frozen=True)

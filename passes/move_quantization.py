@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Array, Attribute, Graph, Node, TensorType
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Array, Attribute, Graph, Node, TensorType
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 

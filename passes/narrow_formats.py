@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import DTYPE_BITS, Graph, Node
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import DTYPE_BITS, Graph, Node
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
-from passes.products import MATRIX_PRODUCTS, weight_axis
+from passes.patterns.products import MATRIX_PRODUCTS, weight_axis
 
 
 @dataclass(frozen=True)

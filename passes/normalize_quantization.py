@@ -7,17 +7,17 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.ir import Attribute, Graph, Node, Quant, TensorType
-from compiler.ops import MOVEMENT, UNARY, VIEWS
-from compiler.protos import quant_of
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Attribute, Graph, Node, Quant, TensorType
+from compiler.ir.ops import MOVEMENT, UNARY, VIEWS
+from compiler.ir.protos import quant_of
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 from passes.fuse_activations import activation_bounds
-from passes.integer_forms import pool_window, table_of
-from passes.products import MATRIX_PRODUCTS
-from passes.quantized_products import IntegerProduct, channel_scaling, integer_product
+from passes.patterns.integer_forms import pool_window, table_of
+from passes.patterns.products import MATRIX_PRODUCTS
+from passes.patterns.quantized_products import IntegerProduct, channel_scaling, integer_product
 
 INT8 = ("int8", "uint8")
 

@@ -9,12 +9,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.aside import put_aside
-from compiler.ir import Array, Graph
-from compiler.mapping import analog_layout
-from compiler.ops import ProductShape
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.engines.mapping import analog_layout
+from compiler.ir.graph import Array, Graph
+from compiler.ir.ops import ProductShape
+from compiler.ir.rewriter import Rewriter
+from compiler.storage.spill import put_aside
+from compiler.target.chip import Target
 from passes.base import Pass
 
 
@@ -49,7 +49,7 @@ class PadToTiles(Pass):
 
 
 def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:
-    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns]; the inverse is compiler.slices.digits_of_tiles."""
+    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns]; the inverse is compiler.engines.bit_slicing.digits_of_tiles."""
     count, groups, rows, columns = digits.shape
     row_tiles, column_tiles = (
         ceil(rows / array_rows),

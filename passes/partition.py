@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
 from compiler.errors import CapacityError, UsageError
-from compiler.ir import Alternative, Graph, Placement
-from compiler.target import Target
-from passes.assignment import Assignment
+from compiler.ir.graph import Alternative, Graph, Placement
+from compiler.target.chip import Target
 from passes.base import Pass
-from passes.candidates import build_problem
-from passes.problem import Candidate, Problem
-from passes.solve import NoAssignmentError, solve
+from passes.partitioning.assignment import Assignment
+from passes.partitioning.candidates import build_problem
+from passes.partitioning.problem import Candidate, Problem
+from passes.partitioning.solve import NoAssignmentError, solve
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
 # 0.02 to 0.04 about 2.

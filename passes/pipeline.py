@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.choices import Objective, Place, PruneMethod, Weights
 from passes.base import Pass
 from passes.calibrate import Calibrate
-from passes.calibration_inputs import CalibrationInputs
+from passes.calibration.inputs import CalibrationInputs
 from passes.eliminate_dead import EliminateDead
 from passes.fold_batchnorm import FoldBatchnorm
 from passes.fold_constants import FoldConstants

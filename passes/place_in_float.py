@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.cost.node import node_cost
+from compiler.engines.legality import why_not_in_floats
 from compiler.errors import CapacityError, UnsupportedError
-from compiler.ir import Alternative, Graph, Node, Placement
-from compiler.legality import why_not_in_floats
-from compiler.ops import product_shape
-from compiler.target import Target
+from compiler.ir.graph import Alternative, Graph, Node, Placement
+from compiler.ir.ops import product_shape
+from compiler.target.chip import Target
 from passes.base import Pass
 
 

@@ -12,20 +12,20 @@ from threadpoolctl import threadpool_limits
 
 from compiler.choices import PruneMethod
 from compiler.errors import UsageError
-from compiler.ir import Array, Graph
-from compiler.ops import macs
-from compiler.target import Target
+from compiler.ir.graph import Array, Graph
+from compiler.ir.ops import macs
+from compiler.target.chip import Target
 from passes.base import Pass
-from passes.calibration_inputs import CalibrationInputs, synthetic_inputs
-from passes.pruning_channels import channel_structure
-from passes.pruning_granularity import aligned_widths, grouped_widths
-from passes.pruning_readers import readers_by_magnitude, readers_by_second_order
-from passes.pruning_refit import refit
-from passes.pruning_saliency import Curve, Reader, Space, removal_curve, spaces_of
-from passes.pruning_sensitivity import scaled_curves, split
-from passes.pruning_shrink import marks, shrink
-from passes.pruning_spread import Widths, spread
-from passes.pruning_structure import KEPT, Structure
+from passes.calibration.inputs import CalibrationInputs, synthetic_inputs
+from passes.pruning.channels import channel_structure
+from passes.pruning.granularity import aligned_widths, grouped_widths
+from passes.pruning.readers import readers_by_magnitude, readers_by_second_order
+from passes.pruning.refit import refit
+from passes.pruning.saliency import Curve, Reader, Space, removal_curve, spaces_of
+from passes.pruning.sensitivity import scaled_curves, split
+from passes.pruning.shrink import marks, shrink
+from passes.pruning.spread import Widths, spread
+from passes.pruning.structure import KEPT, Structure
 
 OVERSHOOT = 0.1  # of the MACs: a step that frees whole arrays may take so much more than asked
 

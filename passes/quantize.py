@@ -9,24 +9,24 @@ from typing import ClassVar, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from compiler import numerics
-from compiler.aside import put_aside
 from compiler.cost.node import conversion_cost, requantize_cost, requantizing_engine
 from compiler.cost.step import StepCost
-from compiler.ir import Array, Attribute, Graph, Node, Placement, Quant, TensorType
-from compiler.numerics import Floats
-from compiler.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
-from compiler.rewriter import Rewriter
-from compiler.target import Analog, Host, Target
+from compiler.engines import numerics
+from compiler.engines.numerics import Floats
+from compiler.ir.graph import Array, Attribute, Graph, Node, Placement, Quant, TensorType
+from compiler.ir.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
+from compiler.ir.rewriter import Rewriter
+from compiler.storage.spill import put_aside
+from compiler.target.chip import Analog, Host, Target
 from passes.base import Pass, tell
-from passes.calibration_inputs import CalibrationInputs
-from passes.engine_nodes import Named, analog_constants, analog_node, integer_constants
-from passes.fit import analog_layer, fit_analog, fit_integer
-from passes.given_formats import given_format
-from passes.integer_forms import Function, pool_window, table_of
-from passes.layer_data import LayerData, layer_outputs, layer_patches
-from passes.rounded_inputs import readers_of_rounded, rounding_divergence
-from passes.walk import Walk, run_nodes
+from passes.calibration.given_formats import given_format
+from passes.calibration.inputs import CalibrationInputs
+from passes.calibration.rounded_inputs import readers_of_rounded, rounding_divergence
+from passes.calibration.walk import Walk, run_nodes
+from passes.fitting.engine_nodes import Named, analog_constants, analog_node, integer_constants
+from passes.fitting.fit import analog_layer, fit_analog, fit_integer
+from passes.fitting.layer_data import LayerData, layer_outputs, layer_patches
+from passes.patterns.integer_forms import Function, pool_window, table_of
 
 FLOATS = ("float32",)
 

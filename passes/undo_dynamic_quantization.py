@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.ir import Graph, Node
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Graph, Node
+from compiler.ir.rewriter import Rewriter
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from compiler.aside import put_aside
-from compiler.ir import Array, Graph, Node, TensorType
-from compiler.ops import infer_types
-from compiler.protos import dtype_number
-from compiler.rewriter import Rewriter
-from compiler.target import Target
+from compiler.ir.graph import Array, Graph, Node, TensorType
+from compiler.ir.ops import infer_types
+from compiler.ir.protos import dtype_number
+from compiler.ir.rewriter import Rewriter
+from compiler.storage.spill import put_aside
+from compiler.target.chip import Target
 from passes.base import Pass
 
 HALF = ("float16", "bfloat16")

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from compiler.cost.memory import product_transfers, read_energy, transfer_ns
 from compiler.cost.step import StepCost
-from compiler.mapping import AnalogLayout
-from compiler.target import Analog, Target
+from compiler.engines.mapping import AnalogLayout
+from compiler.target.chip import Analog, Target
 from compiler.units import Estimate
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler.digital_engine import Digital, MacArray
-from compiler.quantity import ComponentQuantity, Quantity
-from compiler.target import Analog, Target
+from compiler.target.chip import Analog, Target
+from compiler.target.digital import Digital, MacArray
+from compiler.target.quantity import ComponentQuantity, Quantity
 from compiler.units import Estimate, total
 
 

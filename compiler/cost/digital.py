@@ -19,9 +19,9 @@ from math import ceil
 
 from compiler.cost.memory import product_transfers, read_energy, transfer_ns, write_energy
 from compiler.cost.step import StepCost
-from compiler.digital_engine import MacArray, VectorUnit
-from compiler.mapping import DigitalLayout
-from compiler.target import Target
+from compiler.engines.mapping import DigitalLayout
+from compiler.target.chip import Target
+from compiler.target.digital import MacArray, VectorUnit
 from compiler.units import Estimate
 
 

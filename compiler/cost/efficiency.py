@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 
-from compiler.cost.parts.silicon import FJ_PER_PJ
+from compiler.target.parts.silicon import FJ_PER_PJ
 from compiler.units import Estimate
 
 OPERATIONS_PER_MAC = 2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from compiler.cost.memory import read_energy, write_energy
 from compiler.cost.step import StepCost
-from compiler.target import Host, Target
+from compiler.target.chip import Host, Target
 from compiler.units import Estimate
 
 # Operations whose every element is an exponential, a logarithm or the like.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from compiler.cost.step import StepCost
 from compiler.errors import CapacityError
-from compiler.ir import Graph
-from compiler.target import Target
+from compiler.ir.graph import Graph
+from compiler.target.chip import Target
 from compiler.units import Estimate
 
 

@@ -8,10 +8,8 @@ from math import prod
 from compiler.cost import analog, digital, host, odimo
 from compiler.cost.memory import home_of, move, read_energy, weight_home
 from compiler.cost.step import NOTHING, StepCost, clocked, with_power, with_static
-from compiler.digital_engine import Digital
-from compiler.ir import Graph, Node, TensorType
-from compiler.legality import why_not_static
-from compiler.mapping import (
+from compiler.engines.legality import why_not_static
+from compiler.engines.mapping import (
     Unroll,
     analog_layout,
     digital_layout,
@@ -19,7 +17,8 @@ from compiler.mapping import (
     patch_reuse,
     unroll_of,
 )
-from compiler.ops import (
+from compiler.ir.graph import Graph, Node, TensorType
+from compiler.ir.ops import (
     MOVEMENT,
     PRODUCTS,
     STANDARD_PRODUCTS,
@@ -28,7 +27,8 @@ from compiler.ops import (
     macs,
     product_shape,
 )
-from compiler.target import Analog, Host, Target
+from compiler.target.chip import Analog, Host, Target
+from compiler.target.digital import Digital
 from compiler.units import ZERO
 
 

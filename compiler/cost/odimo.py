@@ -17,11 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
-from compiler.digital_engine import MacArray
-from compiler.ir import Graph, Node
-from compiler.mapping import line_of
-from compiler.ops import ProductShape
-from compiler.target import Analog
+from compiler.engines.mapping import line_of
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import ProductShape
+from compiler.target.chip import Analog
+from compiler.target.digital import MacArray
 
 
 @dataclass(frozen=True)

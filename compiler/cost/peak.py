@@ -21,9 +21,9 @@ from math import ceil, log2
 
 from compiler.cost.efficiency import tops, tops_per_watt
 from compiler.cost.memory import read_energy, write_energy
-from compiler.digital_engine import Digital, MacArray
-from compiler.published import Published
-from compiler.target import Analog, Target
+from compiler.target.chip import Analog, Target
+from compiler.target.digital import Digital, MacArray
+from compiler.target.published import Published
 from compiler.units import ZERO, Estimate
 
 # Published figures have two or three digits.

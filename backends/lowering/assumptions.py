@@ -1,0 +1,50 @@
+"""The part of a plan's energy that rests on assumptions: numbers of the chip file that have no source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from backends.lowering.form_steps import Work
+from backends.lowering.layout import Layout, costs_there
+from compiler.ir.graph import Graph
+from compiler.target.chip import Target
+from compiler.target.quantity import Quantity
+
+Part = TypeVar("Part", bound=BaseModel)
+
+# The names of energies and powers; what assumed times and cycles add is not told apart.
+ENERGY_KEYS = ("_pj", "_pj_per_byte", "_pj_per_bit", "_mw")
+
+
+def assumed_energy_pj(
+    works: Sequence[Work], graph: Graph, layout: Layout, target: Target, energy_pj: float
+) -> float:
+    """What is missing from an energy when every assumed energy of the chip is taken as 0 (times and places do not depend on energies)."""
+    costs = costs_there(works, graph, layout, without_assumptions(target))
+    return max(0.0, energy_pj - sum(cost.energy_pj.value for cost in costs))
+
+
+def without_assumptions(target: Target) -> Target:
+    """The chip with every energy that is an assumption at 0."""
+    chip = target.chip
+    memories = {name: _blank(memory) for name, memory in chip.memories.items()}
+    engines = {name: _blank(engine) for name, engine in chip.engines.items()}
+    bare = _blank(chip).model_copy(update={"memories": memories, "engines": engines})
+    return replace(target, chip=bare)
+
+
+def _blank(part: Part) -> Part:
+    """A part of the chip with its own assumed energies at 0, and those of the parts inside."""
+    update: dict[str, BaseModel] = {}
+    for key in type(part).model_fields:
+        inside = getattr(part, key)
+        if isinstance(inside, Quantity):
+            if key.endswith(ENERGY_KEYS) and inside.is_assumption:
+                update[key] = Quantity(value=0, low=0, high=0, source=inside.source)
+        elif isinstance(inside, BaseModel):
+            update[key] = _blank(inside)
+    return part.model_copy(update=update)

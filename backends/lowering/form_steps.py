@@ -1,0 +1,258 @@
+"""Cuts a placed graph into pieces of work: a node each, and runs of host nodes that share one ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from backends.lowering.operations import form_of
+from compiler.errors import ModelError
+from compiler.execute.export_onnx import export_nodes
+from compiler.execute.external_constants import lay_beside, refer
+from compiler.execute.host_split import nodes_on_reference
+from compiler.execute.reference_evaluator import values_judged
+from compiler.ir.graph import Array, Graph, Node
+from compiler.ir.ops import VIEWS
+from compiler.plan.package import host_weights_name
+from compiler.plan.schema import Attribute
+from compiler.storage.payload import Payload
+from compiler.target.chip import Target
+
+HOST_SEGMENT = "HostSegment"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What becomes a step. `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
+
+    `scratch` are values that only this work makes and reads. A model (of ONNX; `weights` are its external data)
+    takes `inputs` and gives `outputs` by position.
+    """
+
+    name: str
+    op: str
+    engine: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    stored: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+    model: bytes = b""
+    weights: Payload | None = None
+    scratch: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> Node | None:
+        """The node that stands for the work, None for the work of handing out constants."""
+        return self.nodes[0] if self.nodes else None
+
+    @cached_property
+    def model_payload(self) -> Payload:
+        """Its model as a file of the package."""
+        return Payload.of(self.model)
+
+    @property
+    def scratch_buffer(self) -> str:
+        """The buffer for what a host segment makes and reads itself."""
+        return f"{self.name}.scratch"
+
+    @property
+    def model_constant(self) -> str:
+        """The constant that stands for the weights inside a node kept whole."""
+        return f"{self.name}.model"
+
+    def view_of(self, graph: Graph) -> str:
+        """The value whose bytes the output shares, or an empty string when the work makes bytes of its own."""
+        is_view = self.op in VIEWS and not self.model and self.inputs[0] not in graph.constants
+        return self.inputs[0] if is_view else ""
+
+
+def cut(graph: Graph, target: Target) -> list[Work]:
+    """The works of a placed graph, in its order; neighbouring nodes of the host are one."""
+    host = target.host[0]
+    works: list[Work] = []
+    reads = _reads(graph)
+    groups = _groups(graph, host)
+    together = groupby(enumerate(graph.nodes), key=lambda item: groups[item[0]])
+    for (_, shared), items in together:
+        nodes = tuple(node for _, node in items)
+        if not shared or all(_view(node, graph) is not None for node in nodes):
+            works.extend(_single(node, graph) for node in nodes)
+        else:
+            works.append(_run_of_host_nodes(nodes, graph, host, reads))
+    handed_out = tuple(name for name in dict.fromkeys(graph.outputs) if name in graph.constants)
+    if handed_out:
+        model, weights = _host_model(graph, (), (), handed_out)
+        works.append(
+            Work("constants", HOST_SEGMENT, host, (), (), handed_out, model=model, weights=weights)
+        )
+    return _with_own_names(works, graph)
+
+
+def _with_own_names(works: list[Work], graph: Graph) -> list[Work]:
+    """Works whose names, and the names of what they own, are not taken by a node or a value."""
+    taken = {node.name for node in graph.nodes}
+    result = []
+    for work in works:
+        named, count = work, 0
+        while (
+            named.scratch_buffer in graph.types
+            or named.model_constant in graph.types
+            or (len(work.nodes) != 1 and named.name in taken)
+        ):
+            count += 1
+            named = replace(work, name=f"{work.name}.{count}")
+        taken.add(named.name)
+        result.append(named)
+    return result
+
+
+def _groups(graph: Graph, host: str) -> list[tuple[int, bool]]:
+    """What neighbours must have in common to share a model: being host nodes of the graph's opset, all on ONNX Runtime or all not."""
+    alike = [node for node in graph.nodes if _engine(node) == host and node.op != "Segment"]
+    inside = {node.name for node in alike}
+    ports = {
+        name
+        for node in graph.nodes
+        if node.name not in inside
+        for name in (*node.inputs, *node.outputs)
+    }
+    apart = nodes_on_reference(alike, graph, (*graph.inputs, *graph.outputs, *ports))
+    return [
+        (-2 if node.name in apart else -1, True) if node.name in inside else (position, False)
+        for position, node in enumerate(graph.nodes)
+    ]
+
+
+def _engine(node: Node) -> str:
+    if node.placement is None:
+        raise ValueError(f"node {node.name!r} is not placed")
+    return node.placement.engine
+
+
+def _reads(graph: Graph) -> dict[str, list[str]]:
+    """The names of the nodes that read each value; the graph's outputs are read by the outside ("")."""
+    readers = {name: [node.name for node in nodes] for name, nodes in graph.consumers.items()}
+    for name in graph.outputs:
+        readers.setdefault(name, []).append("")
+    return readers
+
+
+def _view(node: Node, graph: Graph) -> Work | None:
+    """A node that only looks at the same bytes in another shape, as a work without a model."""
+    form = form_of(node, graph) if node.op in VIEWS else None
+    if form is None or form.inputs[0] in graph.constants:
+        return None
+    return Work(node.name, node.op, _engine(node), (node,), form.inputs, node.outputs)
+
+
+def _single(node: Node, graph: Graph) -> Work:
+    """One node as a step of its own: by the kernels where they know it, else by ONNX Runtime."""
+    engine = _engine(node)
+    view = _view(node, graph)
+    if view is not None:
+        return view
+    form = None if node.op == "Segment" else form_of(node, graph)
+    if form is not None:
+        stored = tuple(n for n in dict.fromkeys(form.inputs) if n in graph.constants)
+        return Work(
+            node.name, node.op, engine, (node,), form.inputs, node.outputs, form.attributes, stored
+        )
+    outputs = tuple(name for name in node.outputs if name)
+    if node.op == "Segment":
+        read = [name for name in node.inputs if name]
+        inputs = tuple(name for name in read if name not in graph.constants)
+        model = _closed(node, read, graph)
+        return Work(node.name, node.op, engine, (node,), inputs, outputs, model=model)
+    names = tuple(dict.fromkeys(name for name in node.inputs if name))
+    inside = tuple(name for name in names if name in graph.constants)
+    inputs = tuple(name for name in names if name not in graph.constants)
+    model, weights = _host_model(graph, (node,), inputs, outputs)
+    return Work(
+        node.name, node.op, engine, (node,), inputs, outputs, {}, inside=inside, model=model,
+        weights=weights,
+    )  # fmt: skip
+
+
+def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
+    """The model of a node kept whole; inputs that have become constants since import lie inside."""
+    data = node.attrs["model"]
+    assert isinstance(data, bytes)
+    if not any(name in graph.constants for name in read):
+        return data
+    import onnx
+
+    model = onnx.ModelProto.FromString(data)
+    ports = list(model.graph.input)
+    del model.graph.input[:]
+    for port, name in zip(ports, read, strict=True):
+        constant = graph.constants.get(name)
+        if constant is None:
+            model.graph.input.append(port)
+        else:
+            tensor = onnx.numpy_helper.from_array(np.asarray(constant), port.name)
+            model.graph.initializer.append(tensor)
+    return _bytes(model)
+
+
+def _run_of_host_nodes(
+    nodes: tuple[Node, ...], graph: Graph, host: str, reads: Mapping[str, list[str]]
+) -> Work:
+    own = {node.name for node in nodes}
+    made = [name for node in nodes for name in node.outputs if name]
+    read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
+    inputs = tuple(name for name in read if name not in graph.constants and name not in set(made))
+    inside = tuple(name for name in read if name in graph.constants)
+    outputs = tuple(
+        name for name in made if any(reader not in own for reader in reads.get(name, ()))
+    )
+    kept = set(outputs)
+    model, weights = _host_model(graph, nodes, inputs, outputs)
+    first, last = nodes[0], nodes[-1]
+    return Work(
+        first.name if len(nodes) == 1 else f"{first.name}..{last.name}",
+        first.op if len(nodes) == 1 else HOST_SEGMENT,
+        host,
+        nodes,
+        inputs,
+        outputs,
+        inside=inside,
+        model=model,
+        weights=weights,
+        scratch=tuple(name for name in made if name not in kept),
+    )
+
+
+def _host_model(
+    graph: Graph, nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> tuple[bytes, Payload | None]:
+    """Some nodes as a model, and the file of its larger constants where they do not lie inside."""
+    beside: dict[str, Array] = {}
+    told = values_judged(nodes)
+    model = export_nodes(graph, nodes, inputs, outputs, beside=beside, told=told)
+    if not beside:
+        return _bytes(model), None
+    weights = lay_beside(beside)
+    refer(model, beside, weights, PurePosixPath(host_weights_name(weights)).name)
+    return _bytes(model), weights
+
+
+def _bytes(model: object) -> bytes:
+    """A model written the same way every time; ModelError when it is beyond what the format holds."""
+    import onnx
+    from google.protobuf.message import EncodeError
+
+    assert isinstance(model, onnx.ModelProto)
+    try:
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+    except (EncodeError, ValueError) as error:
+        raise ModelError(
+            "a segment for the host is larger than an ONNX file can be (2 GiB)", code="M008"
+        ) from error

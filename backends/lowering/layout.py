@@ -1,0 +1,290 @@
+"""Settles time and place together: when each work runs and where each value lies, until the one no longer changes the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backends.lowering.form_steps import Work
+from backends.lowering.memory import Live, Place, allocate, packed_bytes, place_weights
+from backends.lowering.schedule import Schedule, Task, schedule
+from compiler.cost.memory import home_of, weight_homes
+from compiler.cost.node import node_cost, weight_load_cost
+from compiler.cost.step import NOTHING, StepCost
+from compiler.engines.mapping import AnalogLayout, analog_layout, unroll_of
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import PRODUCTS, product_shape
+from compiler.target.chip import Analog, Host, Target
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where and when: costs and times of the works, places of values and constants, the bytes weights take of each memory.
+
+    `lives` are the values that have bytes of their own, `roots` tells for every value whose bytes it has (its own, or those it is a view of);
+    scratch memory goes by its work's `scratch_buffer`. `homes` is the memory each value's size asked for.
+    """
+
+    costs: tuple[StepCost, ...]
+    loads: tuple[StepCost, ...]
+    times: Schedule
+    lives: Mapping[str, Live]
+    roots: Mapping[str, str]
+    places: Mapping[str, Place]
+    homes: Mapping[str, str]
+    constant_places: Mapping[str, Place]
+    constant_bytes: Mapping[str, int]
+    weight_bytes: Mapping[str, int]
+
+
+def digits_of(node: Node, graph: Graph) -> int:
+    """The digits a product's weights are held as."""
+    if node.op == "AnalogProduct":
+        return graph.types[node.inputs[2]].sizes[2]
+    return max(1, node.placement.slices if node.placement else 1)
+
+
+def pixels_of(node: Node) -> int:
+    """The output pixels that one activation of an analog product computes."""
+    return node.placement.pixels if node.placement else 1
+
+
+def cells_of(node: Node, graph: Graph, engine: Analog) -> AnalogLayout | None:
+    """How a placed product lies on the analog arrays; None for a node that is none."""
+    shape = product_shape(node, graph)
+    if shape is None:
+        return None
+    unroll = unroll_of(node, graph, pixels_of(node))
+    return analog_layout(shape, digits_of(node, graph), engine, unroll=unroll)
+
+
+def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
+    """Schedules and allocates; where a nearer memory is full, charges the farther one and does both again.
+
+    A value only ever moves outward, so this ends. Raises CapacityError when the model does not fit.
+    """
+    constant_bytes, wanted = _constants(works, graph, target)
+    constant_places, weight_bytes = place_weights(
+        [(name, size, wanted[name]) for name, size in constant_bytes.items()], target
+    )
+    loads = _loads(works, graph, constant_places, target)
+    roots = _roots(works, graph)
+    sizes = _sizes(works, graph, roots)
+    asked = {name: home_of(size, target) for name, size in sizes.items()}
+    homes = asked
+    while True:
+        costs = _costs(works, loads, graph, roots, homes, constant_places, target)
+        times = schedule(_tasks(works, costs))
+        lives = _lives(works, graph, sizes, roots, homes, times)
+        places = allocate(list(lives.values()), weight_bytes, target)
+        found = {name: place.memory for name, place in places.items()}
+        if found == homes:
+            return Layout(
+                costs, loads, times, lives, roots, places, asked, constant_places, constant_bytes,
+                weight_bytes,
+            )  # fmt: skip
+        homes = found
+
+
+def costs_there(
+    works: Sequence[Work], graph: Graph, layout: Layout, target: Target
+) -> tuple[StepCost, ...]:
+    """What works that are settled would cost on a chip that differs from theirs in energies only."""
+    loads = _loads(works, graph, layout.constant_places, target)
+    homes = {name: place.memory for name, place in layout.places.items()}
+    return _costs(works, loads, graph, layout.roots, homes, layout.constant_places, target)
+
+
+def _costs(
+    works: Sequence[Work],
+    loads: Sequence[StepCost],
+    graph: Graph,
+    roots: Mapping[str, str],
+    homes: Mapping[str, str],
+    constant_places: Mapping[str, Place],
+    target: Target,
+) -> tuple[StepCost, ...]:
+    """The cost of each work with its values in their homes and its constants in their places."""
+    known = {name: homes[root] for name, root in roots.items() if root in homes}
+    known.update((name, place.memory) for name, place in constant_places.items())
+    return tuple(
+        _cost(work, load, graph, known, homes, target)
+        for work, load in zip(works, loads, strict=True)
+    )
+
+
+def _constants(
+    works: Sequence[Work], graph: Graph, target: Target
+) -> tuple[dict[str, int], dict[str, str]]:
+    """The bytes each constant takes on the chip, and the memory it is wanted in."""
+    sizes: dict[str, int] = {}
+    chosen: dict[str, str] = {}
+    for work in works:
+        placement = work.main.placement if work.main else None
+        names = dict.fromkeys((*work.stored, *work.inside))
+        entries = [(name, _stored_bytes(name, work, graph, target)) for name in names]
+        if work.op == "Segment":
+            entries.append((work.model_constant, len(work.model)))
+        for name, size in entries:
+            if name not in sizes:
+                sizes[name] = size
+                chosen[name] = placement.weight_home if placement else ""
+    filled = zip(sizes, weight_homes(sizes.values(), target), strict=True)
+    return sizes, {name: chosen[name] or home for name, home in filled}
+
+
+def _stored_bytes(name: str, work: Work, graph: Graph, target: Target) -> int:
+    """The bytes of a constant on the chip: cells of an analog array are packed, without the padding to whole tiles."""
+    node = work.main
+    if node is not None and node.op == "AnalogProduct" and name == node.inputs[1]:
+        shape, unit = product_shape(node, graph), target.chip.engines[work.engine]
+        if shape is not None and isinstance(unit, Analog):
+            cells = shape.weights * digits_of(node, graph)
+            return (cells * unit.cell_storage_bits.value + 7) // 8
+    return graph.types[name].size_bytes
+
+
+def _loads(
+    works: Sequence[Work], graph: Graph, places: Mapping[str, Place], target: Target
+) -> tuple[StepCost, ...]:
+    """Loading each work's weights into its engine, once."""
+    return tuple(_load(work, graph, places, target) for work in works)
+
+
+def _load(work: Work, graph: Graph, places: Mapping[str, Place], target: Target) -> StepCost:
+    """Loading the weights of a work that is a product, and NOTHING for any other."""
+    node = work.main
+    if node is None or node.op not in PRODUCTS or len(work.nodes) > 1:
+        return NOTHING
+    shape = product_shape(node, graph)
+    if shape is None or isinstance(target.chip.engines[work.engine], Host):
+        return NOTHING
+    home = places[node.inputs[1]].memory
+    unroll = unroll_of(node, graph, pixels_of(node))
+    return weight_load_cost(shape, work.engine, home, target, digits_of(node, graph), unroll)
+
+
+def _cost(
+    work: Work,
+    load: StepCost,
+    graph: Graph,
+    known: Mapping[str, str],
+    homes: Mapping[str, str],
+    target: Target,
+) -> StepCost:
+    """A work's energy and time with its values where they lie, and its weight load when it pays one every time."""
+    scratch = homes.get(work.scratch_buffer, "")
+    memories = known
+    if (
+        scratch
+    ):  # of what it looks at only: a copy of the whole for each segment would grow with the square
+        seen = (name for node in work.nodes for name in (*node.inputs, *node.outputs))
+        memories = {name: known[name] for name in seen if name in known}
+        memories |= dict.fromkeys(work.scratch, scratch)
+    main = work.main
+    cost = NOTHING
+    for node in work.nodes:
+        cost = cost + node_cost(
+            node,
+            graph,
+            work.engine,
+            target,
+            digits=digits_of(node, graph),
+            resident=_is_resident(node),
+            pixels=pixels_of(node),
+            homes=memories,
+        )
+    resident = main is not None and _is_resident(main)
+    return cost if resident or load is NOTHING else cost + load
+
+
+def _is_resident(node: Node) -> bool:
+    """Whether a node's weights stay in its engine between inferences."""
+    return node.placement is not None and node.placement.resident
+
+
+def _roots(works: Sequence[Work], graph: Graph) -> dict[str, str]:
+    """For every value that steps exchange, the value whose bytes it has."""
+    roots = {name: name for name in graph.inputs}
+    for work in works:
+        source = work.view_of(graph)
+        for name in work.outputs:
+            if name:
+                roots[name] = roots[source] if source else name
+    return roots
+
+
+def _sizes(works: Sequence[Work], graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
+    """The bytes of every value that has bytes of its own and a size that is known; scratch memory too."""
+    sizes = {
+        name: graph.types[name].size_bytes
+        for name, root in roots.items()
+        if name == root and graph.types[name].is_static
+    }
+    for work in works:
+        scratch = _scratch_bytes(work, graph)
+        if scratch:
+            sizes[work.scratch_buffer] = scratch
+    return sizes
+
+
+def _scratch_bytes(work: Work, graph: Graph) -> int:
+    """What a host segment needs beside its inputs and outputs, its inner values sharing memory as their lives allow."""
+    if not work.scratch:
+        return 0
+    first = {name: i for i, node in enumerate(work.nodes) for name in node.outputs}
+    last = dict(first)
+    for position, reader in enumerate(work.nodes):
+        last.update((name, position) for name in reader.inputs if name in first)
+    return packed_bytes(
+        [
+            Live(name, graph.types[name].size_bytes, first[name], last[name], 0.0, 0.0, "")
+            for name in work.scratch
+            if graph.types[name].is_static
+        ]
+    )
+
+
+def _tasks(works: Sequence[Work], costs: Sequence[StepCost]) -> list[Task]:
+    maker = {name: i for i, work in enumerate(works) for name in work.outputs if name}
+    return [
+        Task(
+            work.engine,
+            cost.latency_ns,
+            tuple(sorted({maker[name] for name in work.inputs if name in maker})),
+        )
+        for work, cost in zip(works, costs, strict=True)
+    ]
+
+
+def _lives(
+    works: Sequence[Work],
+    graph: Graph,
+    sizes: Mapping[str, int],
+    roots: Mapping[str, str],
+    homes: Mapping[str, str],
+    times: Schedule,
+) -> dict[str, Live]:
+    """From when to when each value needs its bytes, its views included."""
+    first = dict.fromkeys(graph.inputs, -1)
+    start = dict.fromkeys(graph.inputs, 0.0)
+    last = dict.fromkeys(graph.inputs, -1)
+    end = dict.fromkeys(graph.inputs, 0.0)
+    for position, work in enumerate(works):
+        made = [name for name in work.outputs if roots.get(name) == name]
+        for name in [*made, *([work.scratch_buffer] if work.scratch_buffer in sizes else [])]:
+            first[name], start[name] = position, times.starts_ns[position]
+            last[name], end[name] = position, times.ends_ns[position]
+        for name in (*work.inputs, *work.outputs):
+            root = roots.get(name)
+            if root is not None:
+                last[root] = position
+                end[root] = max(end[root], times.ends_ns[position])
+    for name in graph.outputs:
+        root = roots.get(name)
+        if root is not None:
+            last[root], end[root] = len(works), times.latency_ns
+    return {
+        name: Live(name, size, first[name], last[name], start[name], end[name], homes[name])
+        for name, size in sizes.items()
+    }

@@ -1,0 +1,114 @@
+"""Tells what became of every node of the ONNX file: placed, fused into another, folded or removed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from backends.lowering.form_steps import Work
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import macs
+from compiler.plan.schema import Alternative, Part, Placement
+
+# Inserted beside the node that they belong to: they never stand for it while another does.
+FORMAT_CHANGES = ("Requantize", "QuantizeLinear", "DequantizeLinear", "Cast")
+
+
+def placements(works: Sequence[Work], graph: Graph) -> tuple[Placement, ...]:
+    """A row for each entry of the graph's ledger, in its order."""
+    step_of = {node.name: index for index, work in enumerate(works) for node in work.nodes}
+    own: dict[str, list[Node]] = {}
+    fused: dict[str, list[Node]] = {}
+    for work in works:
+        for node in work.nodes:
+            for position, name in enumerate(dict.fromkeys(node.origin)):
+                (fused if position else own).setdefault(name, []).append(node)
+    rows = []
+    for name, fate in graph.ledger.items():
+        if name in own:
+            rows.append(_row(name, "placed", own[name], step_of, graph))
+        elif name in fused:
+            rows.append(_row(name, "fused", fused[name], step_of, graph))
+        else:
+            rows.append(_gone(name, fate))
+    return tuple(rows)
+
+
+def _row(
+    name: str,
+    fate: Literal["placed", "fused"],
+    nodes: Sequence[Node],
+    step_of: Mapping[str, int],
+    graph: Graph,
+) -> Placement:
+    main = max(nodes, key=lambda node: (macs(node, graph), node.op not in FORMAT_CHANGES))
+    chosen = main.placement
+    assert chosen is not None
+    parts = _parts(nodes, step_of, graph)
+    if fate == "fused":
+        return Placement(
+            node=name,
+            fate=fate,
+            parts=parts,
+            reason=f"computed within {main.op} {main.name!r}",
+            mapping="",
+            divergence=0.0,
+            alternatives=(),
+        )
+    return Placement(
+        node=name,
+        fate=fate,
+        parts=parts,
+        reason=chosen.reason,
+        mapping=chosen.mapping,
+        divergence=sum(node.placement.divergence for node in nodes if node.placement),
+        alternatives=tuple(
+            Alternative(
+                engine=other.engine,
+                mapping=other.mapping,
+                energy_pj=_finite(other.energy_pj),
+                latency_ns=_finite(other.latency_ns),
+                divergence=_finite(other.divergence),
+                reason=other.reason,
+            )
+            for other in chosen.alternatives
+        ),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    """A number, or None for one that says "beyond measure"."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _parts(nodes: Sequence[Node], step_of: Mapping[str, int], graph: Graph) -> tuple[Part, ...]:
+    """The engines that share a node, by MACs (by operations where it has none, format changes counted only when alone)."""
+    weights = [macs(node, graph) for node in nodes]
+    if not any(weights):
+        weights = [int(node.op not in FORMAT_CHANGES) for node in nodes]
+    if not any(weights):
+        weights = [1] * len(nodes)
+    work: dict[str, int] = {}
+    steps: dict[str, list[int]] = {}
+    for node, weight in zip(nodes, weights, strict=True):
+        work[node.engine] = work.get(node.engine, 0) + weight
+        steps.setdefault(node.engine, []).append(step_of[node.name])
+    whole = sum(weights)
+    return tuple(
+        Part(engine=engine, share=amount / whole, steps=tuple(sorted(set(steps[engine]))))
+        for engine, amount in work.items()
+    )
+
+
+def _gone(name: str, fate: str) -> Placement:
+    folded = fate.startswith("fold")
+    return Placement(
+        node=name,
+        fate="folded" if folded else "removed",
+        parts=(),
+        reason="computed while compiling" if folded else "no output depends on it",
+        mapping="",
+        divergence=0.0,
+        alternatives=(),
+    )

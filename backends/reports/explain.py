@@ -1,0 +1,196 @@
+"""Where one node of the model went, why, and what the other ways would have cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.reports import facts
+from backends.reports.figures import aligned, digits, energy, energy_interval, share, time
+from compiler.cost.step import PARTS
+from compiler.errors import UsageError, nearest, one_line
+from compiler.plan.schema import Alternative, Placement, Plan, Step
+from compiler.units import Estimate
+
+SCHEMA = "joulec.explanation/1"
+
+
+def explain(plan: Plan, name: str) -> dict[str, Any]:
+    """What became of a node of the ONNX file, or of a step, by name. UsageError (U006) with the nearest name when there is none.
+
+    `steps` do its work; `chosen` is what the whole node takes, `alternatives` the ways it did not take, each with its margin over the chosen
+    one (energy, latency, divergence) or the reason why it is none.
+    """
+    row = next((row for row in plan.placements if row.node == name), None)
+    if row is not None:
+        indices = [index for part in row.parts for index in part.steps]
+        steps = [plan.steps[index] for index in sorted(set(indices))]
+        kind, reason, fate = "node", row.reason, str(row.fate)
+    else:
+        steps = [step for step in plan.steps if step.name == name]
+        if not steps:
+            known = [row.node for row in plan.placements] + [step.name for step in plan.steps]
+            raise UsageError(
+                f"no node or step {one_line(name)!r} in the package",
+                code="U006",
+                hint=nearest(name, known) or "the report lists the steps",
+            )
+        kind, reason, fate = "step", steps[0].reason, "placed"
+        row = _own_row(plan, steps[0])
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "name": name,
+        "model": plan.model.name,
+        "target": plan.target.name,
+        "fate": fate,
+        "reason": reason,
+        "source": next((step.source for step in steps if step.source), ""),
+        "parts": [part.model_dump() for part in row.parts] if row else [],
+        "steps": [_step_table(step) for step in steps],
+        "chosen": _chosen(row, steps),
+        "alternatives": [_alternative(other, _chosen(row, steps)) for other in row.alternatives]
+        if row
+        else [],
+        "fused_into": [step.name for step in steps] if fate == "fused" else [],
+    }
+
+
+def _own_row(plan: Plan, step: Step) -> Placement | None:
+    """The placement of the node that a step mainly stands for."""
+    main = step.nodes[0] if step.nodes else ""
+    return next((r for r in plan.placements if r.node == main and r.fate == "placed"), None)
+
+
+def _chosen(row: Placement | None, steps: list[Step]) -> dict[str, Any]:
+    """What the steps take together. A host segment stands for several nodes, so its cost is not one node's."""
+    shared = any(len(step.operations) > 1 for step in steps)
+    return {
+        "engines": list(dict.fromkeys(step.engine for step in steps)),
+        "energy_pj": sum(step.energy_pj.total.value for step in steps),
+        "latency_ns": sum(step.latency_ns for step in steps),
+        "divergence": row.divergence if row else sum(step.divergence for step in steps),
+        "shared_with_other_nodes": shared,
+    }
+
+
+def _alternative(other: Alternative, chosen: dict[str, Any]) -> dict[str, Any]:
+    table = other.model_dump()
+    for key in ("energy_pj", "latency_ns", "divergence"):
+        value = table[key]
+        comparable = value is not None and not chosen["shared_with_other_nodes"]
+        table[f"{key}_margin"] = value - chosen[key] if comparable else None
+    return table
+
+
+def _step_table(step: Step) -> dict[str, Any]:
+    matrix = facts.matrix_of(step)
+    return {
+        "index": step.index,
+        "name": step.name,
+        "op": step.op,
+        "engine": step.engine,
+        "mapping": facts.mapping_of(step),
+        "weights": facts.weights_of(step),
+        "digits": step.digits,
+        "macs": step.macs,
+        "matrix": str(matrix) if matrix else "",
+        "energy_pj": step.energy_pj.model_dump(),
+        "latency_ns": step.latency_ns,
+        "start_ns": step.start_ns,
+        "divergence": step.divergence,
+        "operations": list(step.operations),
+        "not_modelled": step.not_modelled,
+    }
+
+
+def explanation_text(table: dict[str, Any]) -> str:
+    """The explanation as text."""
+    name = one_line(table["name"])
+    lines = [f"{name} ({one_line(table['model'])} on {one_line(table['target'])}): {_fate(table)}"]
+    lines.append(f"why      {one_line(table['reason'])}")
+    if table["source"]:
+        lines.append(f"source   {one_line(table['source'])}")
+    for step in table["steps"]:
+        lines += _step_lines(step)
+    chosen = table["chosen"]
+    if table["alternatives"]:
+        lines += ["", *_alternative_lines(table["alternatives"], chosen)]
+    return "\n".join(lines) + "\n"
+
+
+def _fate(table: dict[str, Any]) -> str:
+    if table["fate"] == "placed":
+        parts = [part for part in table["parts"] if part["share"] > 0]
+        if parts and len(parts) < len(table["parts"]):
+            helpers = [p["engine"] for p in table["parts"] if p not in parts]
+            return f"on {parts[0]['engine']}, its formats changed on {', '.join(helpers)}"
+        if len(parts) > 1:
+            return "split: " + ", ".join(f"{share(p['share'], 1)} on {p['engine']}" for p in parts)
+        return f"on {', '.join(table['chosen']['engines'])}"
+    if table["fate"] == "fused":
+        return f"fused into {', '.join(one_line(name) for name in table['fused_into'])}"
+    return str(table["fate"])
+
+
+def _step_lines(step: dict[str, Any]) -> list[str]:
+    spent = step["energy_pj"]
+    total = spent["total"]
+    words = [
+        f"step {step['index']}",
+        f"{one_line(step['name'])}: {one_line(step['op'])} on {step['engine']}",
+    ]
+    if step["mapping"]:
+        words.append(one_line(step["mapping"]))
+    if step["weights"]:
+        words.append(f"weights {step['weights']}")
+    if step["macs"]:
+        words.append(f"{step['macs']:,} MACs")
+    parts = " + ".join(
+        f"{part.replace('_', ' ')} {energy(spent['parts'].get(part, {'value': 0})['value'])}"
+        for part in PARTS
+        if part in spent["parts"]
+    )
+    interval = energy_interval(Estimate(**total))
+    lines = [
+        f"{words[0]:<8} {'; '.join(words[1:])}",
+        f"energy   {interval}" + (f" = {parts}" if parts else ""),
+        f"time     {time(step['latency_ns'])}, from {time(step['start_ns'])} on; divergence {digits(step['divergence'])}",
+    ]
+    if step["not_modelled"]:
+        lines.append(f"missing  {one_line(step['not_modelled'])}")
+    return lines
+
+
+def _alternative_lines(others: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
+    """The other ways, with what each would take and how much more that is."""
+    rows = [["other ways", "energy", "more", "time", "more", "divergence", "how"]]
+    for other in others:
+        how, reason = one_line(other["mapping"]), one_line(other["reason"])
+        if other["energy_pj"] is None:
+            rows.append([f"  {other['engine']}", *"-----", f"cannot: {reason}"])
+            continue
+        rows.append(
+            [
+                f"  {other['engine']}",
+                energy(other["energy_pj"]),
+                _more(other["energy_pj_margin"], energy),
+                time(other["latency_ns"]),
+                _more(other["latency_ns_margin"], time),
+                "beyond measure" if other["divergence"] is None else digits(other["divergence"]),
+                ", ".join(word for word in (how, reason and f"but {reason}") if word),
+            ]
+        )
+    lines = aligned(rows, right=(1, 2, 3, 4, 5))
+    if chosen["shared_with_other_nodes"]:
+        lines.append(
+            "no margins: the step does the work of several nodes, and its cost is theirs together"
+        )
+    return lines
+
+
+def _more(margin: float | None, show: Any) -> str:
+    if margin is None:
+        return ""
+    if abs(margin) < 1e-6:  # the dust of sums
+        return "0"
+    return f"{'+' if margin >= 0 else '-'}{show(abs(margin))}"

@@ -1,0 +1,175 @@
+"""What a report says, worked out of a plan once: every face of the report prints these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from backends.reports.figures import digits, energy_interval, share, time
+from compiler.errors import one_line
+from compiler.plan.schema import Plan, Step
+from compiler.units import ZERO
+
+FATES = ("placed", "fused", "folded", "removed")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A product as matrices: `groups` of `rows` x `columns` weights, used at `positions` places."""
+
+    groups: int
+    rows: int
+    columns: int
+    positions: int
+
+    def __str__(self) -> str:
+        several = f"{self.groups} x " if self.groups > 1 else ""
+        return f"{several}{self.rows}x{self.columns}"
+
+
+def matrix_of(step: Step) -> Matrix | None:
+    """The matrices of a product's step; None for any other step."""
+    if step.utilization is None:
+        return None
+    shapes = {constant.name: constant.shape for constant in step.constants}
+    if step.op == "AnalogProduct":  # its gain is [groups, row tiles, digits, columns]
+        gain = [shapes.get(name, ()) for name in step.inputs[2:3]]
+        rows = step.attributes.get("rows")
+        if not gain or len(gain[0]) != 4 or not isinstance(rows, int):
+            return None
+        groups, columns = gain[0][0], gain[0][3]
+    else:
+        weights = [shapes.get(name, ()) for name in step.inputs[1:2]]
+        if not weights or len(weights[0]) != 3:
+            return None
+        groups, rows, columns = weights[0]
+    held = groups * rows * columns
+    return Matrix(groups, rows, columns, step.macs // held if held else 0)
+
+
+def mapping_of(step: Step) -> str:
+    """The matrix of a step and how it lies on the engine's arrays, such as '20x20: 4 tiles of 16x16, 39 % used'."""
+    matrix = matrix_of(step)
+    if matrix is None or ":" in step.mapping:
+        return one_line(step.mapping)
+    return one_line(f"{matrix}: {step.mapping}" if step.mapping else str(matrix))
+
+
+def weights_of(step: Step) -> str:
+    """Whether a product's weights stay in the engine or are loaded for each inference; empty for any other step."""
+    if step.utilization is None:
+        return ""
+    return "resident" if step.resident else "reload"
+
+
+def engines(plan: Plan) -> list[str]:
+    """The engines in the order of reports: analog, digital, host, whatever their order in the plan."""
+    kinds = ("analog", "digital", "host")
+    return sorted(plan.engines, key=lambda name: (kinds.index(plan.engines[name]), name))
+
+
+def layers_by_engine(plan: Plan) -> dict[str, int]:
+    """The steps that multiply and accumulate, by engine."""
+    found = Counter(step.engine for step in plan.steps if step.macs)
+    return {name: found[name] for name in engines(plan)}
+
+
+def fates(plan: Plan) -> dict[str, int]:
+    """The nodes of the ONNX file by what became of them."""
+    found = Counter[str](row.fate for row in plan.placements)
+    return {fate: found[fate] for fate in FATES}
+
+
+def verdict(plan: Plan) -> str:
+    """The report in one line."""
+    layers = layers_by_engine(plan)
+    everything = sum(layers.values())
+    words = [
+        f"{name} {layers[name]}/{everything} layers ({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
+        for name in engines(plan)
+        if layers[name] or plan.engines[name] == "analog"
+    ]
+    placed = ", ".join(words) if everything else "no multiply-accumulates"
+    spent = energy_interval(plan.energy_pj.total)
+    name = one_line(f"{plan.model.name} on {plan.target.name}")
+    return f"{name}: {placed}; {spent} and {time(plan.latency_ns)} an inference; divergence {divergence_used(plan)}"
+
+
+def divergence_used(plan: Plan) -> str:
+    """The divergence and its budget, with what it measures."""
+    summary = partition_of(plan)
+    limit, kind = summary.get("max_divergence"), summary.get("divergence_kind")
+    budget = f"of {limit:.3g} allowed" if isinstance(limit, int | float) else "(no limit)"
+    return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
+
+
+def divergence_measured(plan: Plan) -> str:
+    """What the whole plan was measured to do to the outputs, and on which samples; empty where nothing was measured."""
+    summary = partition_of(plan)
+    measured, samples = summary.get("measured_divergence"), summary.get("measured_samples")
+    if not isinstance(measured, float):
+        return ""
+    which = (
+        "that were not calibrated on"
+        if summary.get("measured_held_out")
+        else "of the calibration itself (the data file holds no others)"
+    )
+    return f"divergence of the whole plan {digits(measured)}, on {samples} samples {which}"
+
+
+def partition_of(plan: Plan) -> Mapping[str, JsonValue]:
+    """What the partition pass reports, an empty table where it says nothing."""
+    return plan.partition if isinstance(plan.partition, dict) else {}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The energy no plan can go below, and how many times that the plan takes; without and with loading weights."""
+
+    energy_pj: float
+    ratio: float | None
+    with_load_pj: float
+    ratio_with_load: float | None
+    latency_ns: float
+
+
+def bound_of(plan: Plan) -> Bound | None:
+    """The plan against the lower bound; None where there is none."""
+    table = plan.bound if isinstance(plan.bound, dict) else {}
+    numbers = [table.get(key) for key in ("energy_pj", "energy_with_load_pj", "latency_ns")]
+    energy_pj, with_load_pj, latency_ns = (
+        float(number) if isinstance(number, int | float) else -1.0 for number in numbers
+    )
+    if min(energy_pj, with_load_pj, latency_ns) < 0:
+        return None
+    whole = plan.energy_pj.total.value
+    load = plan.energy_pj.parts.get("weight_load", ZERO).value
+    return Bound(
+        energy_pj,
+        (whole - load) / energy_pj if energy_pj else None,
+        with_load_pj,
+        whole / with_load_pj if with_load_pj else None,
+        latency_ns,
+    )
+
+
+def hungriest(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
+    """The steps to show, in order, and the rest: the `most` that take the most energy, or all (None)."""
+    if most is None or len(plan.steps) <= most:
+        return list(plan.steps), []
+    ranked = sorted(plan.steps, key=lambda step: (-step.energy_pj.total.value, step.index))
+    shown = {step.index for step in ranked[:most]}
+    return (
+        [step for step in plan.steps if step.index in shown],
+        [step for step in plan.steps if step.index not in shown],
+    )
+
+
+def short_source(step: Step) -> str:
+    """The user's own lines that a step came from, as FILE:LINE without folders, the first of several."""
+    first, *others = step.source.split("; ") if step.source else [""]
+    name = one_line(first.replace("\\", "/").rpartition("/")[2], 60)
+    return f"{name} + {len(others)} more" if others else name

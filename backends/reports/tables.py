@@ -1,0 +1,103 @@
+"""The tables of a report as rows of words; each face lines them up, or escapes them, in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.reports import facts
+from backends.reports.figures import count, digits, energy_scale, share, time_scale
+from compiler.cost.step import PARTS
+from compiler.errors import one_line
+from compiler.plan.schema import Plan, PrunedSize
+from compiler.units import ZERO, Estimate
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head, rows of as many words, and a last row that sums; `right` are the columns of numbers.
+
+    The words are a stranger's where a name stands: a face must escape them.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...]
+    right: tuple[int, ...]
+
+
+def steps_table(plan: Plan, most: int | None) -> Table:
+    """The steps that take the most energy (all of them with None), in order; then what the others add up to."""
+    shown, rest = facts.hungriest(plan, most)
+    joule = energy_scale(plan.energy_pj.total.value)
+    second = time_scale(plan.serial_latency_ns)
+    traced = any(step.source for step in shown)
+    head = ("#", "step", "operation", "engine", "matrix and arrays", "weights", "MACs",
+            f"energy {joule.unit}", f"time {second.unit}", "divergence", *(["source"] if traced else []),
+            "why here")  # fmt: skip
+    rows = [
+        (str(step.index), step.name, step.op, step.engine, facts.mapping_of(step),
+         facts.weights_of(step), f"{step.macs:,}", joule.show(step.energy_pj.total.value),
+         second.show(step.latency_ns), digits(step.divergence),
+         *([facts.short_source(step)] if traced else []), step.reason)
+        for step in shown
+    ]  # fmt: skip
+    if rest:
+        rows.append(
+            ("", f"{count(len(rest), 'step')} more", "", "", "all steps: --all", "",
+             f"{sum(step.macs for step in rest):,}",
+             joule.show(sum(step.energy_pj.total.value for step in rest)),
+             second.show(sum(step.latency_ns for step in rest)),
+             digits(sum(step.divergence for step in rest)), *([""] if traced else []), "")
+        )  # fmt: skip
+    total = ("", "sum", "", "", "", "", f"{plan.macs.after:,}",
+             joule.show(plan.energy_pj.total.value), second.show(plan.serial_latency_ns),
+             digits(plan.divergence_total), *([""] if traced else []), "")  # fmt: skip
+    return Table(head, tuple(rows), total, (0, 6, 7, 8, 9))
+
+
+def parts_table(plan: Plan) -> Table:
+    """Energy by part, with interval and share."""
+    named = [(part.replace("_", " "), plan.energy_pj.parts.get(part, ZERO)) for part in PARTS]
+    return _shares("energy by part", named, plan)
+
+
+def engines_table(plan: Plan) -> Table:
+    """Energy by engine, with interval and share."""
+    named = [(name, plan.energy_pj.by_engine[name]) for name in facts.engines(plan)]
+    return _shares("by engine", named, plan)
+
+
+def _shares(label: str, named: list[tuple[str, Estimate]], plan: Plan) -> Table:
+    spent = plan.energy_pj.total
+    scale = energy_scale(spent.value)
+    rows = [(name, scale.interval(part), share(part.value, spent.value)) for name, part in named]
+    total = ("sum", scale.interval(spent), share(spent.value, spent.value))
+    return Table((label, f"{scale.unit} [low, high]", "share"), tuple(rows), total, (1, 2))
+
+
+def pruning_table(plan: Plan) -> Table:
+    """The layers that pruning made smaller: what they were and are, and the energy of both."""
+    pairs = [(layer.before, layer.after) for layer in plan.pruning]
+    scale = energy_scale(sum(before.energy_pj for before, _ in pairs) / len(pairs))
+    rows = [
+        (layer.node, layer.engine, size_words(layer.before), scale.show(layer.before.energy_pj),
+         size_words(layer.after), scale.show(layer.after.energy_pj),
+         share(layer.before.energy_pj - layer.after.energy_pj, layer.before.energy_pj))
+        for layer in plan.pruning
+    ]  # fmt: skip
+    was_pj, is_pj = (sum(pair[side].energy_pj for pair in pairs) for side in (0, 1))
+    tiles = [sum(pair[side].tiles or 0 for pair in pairs) for side in (0, 1)]
+    words = [count(number, "tile") if any(tiles) else "" for number in tiles]
+    total = ("sum", "", words[0], scale.show(was_pj), words[1], scale.show(is_pj),
+             share(was_pj - is_pj, was_pj))  # fmt: skip
+    head = ("pruned layer", "engine", "was", scale.unit, "is", scale.unit, "saved")
+    return Table(head, tuple(rows), total, (3, 5, 6))
+
+
+def size_words(size: PrunedSize) -> str:
+    """A layer's matrices and how they lie on the arrays."""
+    several = f"{size.groups} x " if size.groups > 1 else ""
+    matrix = f"{several}{size.rows}x{size.columns}"
+    if not size.mapping or ":" in size.mapping:
+        return one_line(size.mapping or matrix)
+    return one_line(f"{matrix}: {size.mapping}")

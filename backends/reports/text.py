@@ -1,0 +1,213 @@
+"""The report as text for a terminal: ASCII, columns that add up, every number with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from backends.reports import facts
+from backends.reports.figures import (
+    aligned,
+    clipped,
+    count,
+    digits,
+    energy,
+    energy_interval,
+    share,
+    time,
+)
+from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
+from compiler.errors import one_line
+from compiler.plan.schema import Plan
+from compiler.units import ZERO
+
+MOST_STEPS = 25
+NAME_WIDTH = 32
+REASON_WIDTH = 160
+LABEL_WIDTH = 13
+
+
+def text(plan: Plan, everything: bool = False) -> str:
+    """The report; of a long model the steps that take the most energy, unless `everything` is asked for."""
+    blocks = (
+        _head(plan),
+        _steps(plan, None if everything else MOST_STEPS),
+        _energy(plan),
+        _pruning(plan),
+        _figures(plan),
+    )
+    return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))) + "\n"
+
+
+def _line(label: str, words: str) -> str:
+    return f"{label:<{LABEL_WIDTH}}{words}".rstrip()
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    yield facts.verdict(plan)
+    model, target = plan.model, plan.target
+    yield _line(
+        "hashes",
+        f"model {model.sha256[:12]}, target {target.sha256[:12]}, plan {plan.hash[:12]} (sha256)",
+    )
+    yield _line("nodes", accounting(plan))
+
+
+def accounting(plan: Plan) -> str:
+    """What became of the nodes of the file, as a sum."""
+    fates = facts.fates(plan)
+    words = " + ".join(f"{number:,} {fate}" for fate, number in fates.items())
+    return f"{sum(fates.values()):,} of the model = {words}; {count(len(plan.steps), 'step')}"
+
+
+def _steps(plan: Plan, most: int | None) -> Iterator[str]:
+    table = steps_table(plan, most)
+    rows = [
+        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:-1], one_line(row[-1], REASON_WIDTH))
+        for row in table.rows
+    ]  # fmt: skip
+    yield from aligned([table.head, *rows, table.total], table.right)
+
+
+def _energy(plan: Plan) -> Iterator[str]:
+    """Energy by part and, beside it, by engine."""
+    parts, engines = (_indented(table) for table in (parts_table(plan), engines_table(plan)))
+    nothing = ("", "", "")
+    sides = zip_longest(parts[1:-1], engines[1:-1], fillvalue=nothing)
+    pairs = [(parts[0], engines[0]), *sides, (parts[-1], engines[-1])]
+    yield from aligned([(*left, "  ", *right) for left, right in pairs], right=(1, 2, 5, 6))
+
+
+def _pruning(plan: Plan) -> Iterator[str]:
+    if plan.pruning:
+        table = pruning_table(plan)
+        yield from aligned(_indented(table), table.right)
+
+
+def _indented(table: Table) -> list[tuple[str, ...]]:
+    """Head, rows and total, all but the head set in; the names are a stranger's."""
+    rows = [(f"  {clipped(row[0], NAME_WIDTH)}", *row[1:]) for row in (*table.rows, table.total)]
+    return [table.head, *rows]
+
+
+def _figures(plan: Plan) -> Iterator[str]:
+    """One line for each further figure."""
+    for label, words in figures(plan):
+        yield _line(label, words)
+
+
+def figures(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Labels and words of everything that is no table."""
+    whole = plan.energy_pj.total.value
+    if plan.assumed_energy_pj is not None:
+        assumed = plan.assumed_energy_pj
+        yield (
+            "assumptions",
+            f"{share(assumed, whole)} of the energy ({energy(assumed)}) rests on assumptions, numbers of the chip file without a source",
+        )
+    yield (
+        "latency",
+        f"{time(plan.latency_ns)} with engines overlapping; {time(plan.serial_latency_ns)} one step after the other",
+    )
+    for name, memory in sorted(plan.memories.items()):
+        yield (
+            "memory",
+            f"{name}: peak {memory.peak_bytes:,} of {memory.capacity_bytes:,} bytes "
+            f"({share(memory.peak_bytes, memory.capacity_bytes)}), weights {memory.weight_bytes:,}",
+        )
+    yield "spills", spills(plan)
+    yield "weights", weights(plan)
+    for name in facts.engines(plan):
+        use = plan.utilization.get(name)
+        if use is None:
+            continue
+        yield (
+            "arrays",
+            f"{name}: {use.used:,} of {use.total:,} {use.unit} used ({100 * use.share:.1f} %)",
+        )
+    for scope, efficiency in sorted(plan.tops_per_watt.items()):
+        if efficiency.value is not None:
+            value, low, high = (
+                digits(number)
+                for number in (
+                    efficiency.value.value,
+                    efficiency.value.low,
+                    efficiency.value.high,
+                )
+            )
+            yield (
+                "TOPS/W",
+                f"{scope}: {value} [{low}, {high}]; {one_line(efficiency.scope)}; {one_line(efficiency.at)}",
+            )
+    yield "MACs", macs(plan)
+    bound = facts.bound_of(plan)
+    if bound is not None:
+        yield "lower bound", bound_words(bound)
+    yield "partition", partition(plan)
+    yield "divergence", facts.divergence_used(plan)
+    if measured := facts.divergence_measured(plan):
+        yield "measured", measured
+    if plan.not_modelled:
+        yield "not modelled", "; ".join(one_line(item) for item in plan.not_modelled)
+    for note in plan.notes:
+        yield "note", one_line(note, limit=1200)
+
+
+def spills(plan: Plan) -> str:
+    """The values that lie farther out than they should."""
+    if not plan.spills:
+        return "none"
+    size = sum(spill.size_bytes for spill in plan.spills)
+    first = plan.spills[0]
+    return (
+        f"{count(len(plan.spills), 'value')} of {size:,} bytes in all lie farther out than they fit alone, "
+        f"such as {clipped(first.buffer, NAME_WIDTH)} in {first.got} for {first.wanted}"
+    )
+
+
+def weights(plan: Plan) -> str:
+    """What stays in the engines, what is loaded each time, and what the one load costs."""
+    kept = [
+        f"{name} keeps {use.used:,} of {use.total:,} {use.unit}"
+        for name in facts.engines(plan)
+        if (use := plan.resident.get(name)) is not None
+    ]
+    reloaded = [step for step in plan.steps if facts.weights_of(step) == "reload"]
+    load = plan.energy_pj.parts.get("weight_load", ZERO)
+    kept.append(f"{count(len(reloaded), 'layer')} loaded in each inference ({energy(load.value)})")
+    once = plan.one_time_load
+    kept.append(
+        f"what is kept is loaded once before the first: {energy_interval(once.energy_pj)}, {time(once.latency_ns)}"
+    )
+    return "; ".join(kept)
+
+
+def macs(plan: Plan) -> str:
+    """Multiply-accumulates before and after pruning, and by engine."""
+    engines = ", ".join(f"{name} {plan.macs.by_engine[name]:,}" for name in facts.engines(plan))
+    if plan.macs.before is None:
+        return f"{plan.macs.after:,} ({engines})"
+    change = f"{plan.macs.before:,} before pruning, {plan.macs.after:,} after"
+    return f"{change} ({engines})"
+
+
+def bound_words(bound: facts.Bound) -> str:
+    """The lower bound on energy and the plan's ratio to it."""
+
+    def ratio(number: float | None) -> str:
+        return f"{digits(number)} times that" if number is not None else "no ratio to 0"
+
+    return (
+        f"no plan can take less than {energy(bound.energy_pj)} without loading weights (this one: "
+        f"{ratio(bound.ratio)}), {energy(bound.with_load_pj)} with (this one: {ratio(bound.ratio_with_load)})"
+    )
+
+
+def partition(plan: Plan) -> str:
+    """What was minimized and how near to the optimum."""
+    summary = facts.partition_of(plan)
+    gap, objective = summary.get("gap"), summary.get("objective")
+    if not isinstance(gap, int | float):
+        return "no partition was recorded"
+    proven = "the proven optimum" if gap <= 0 else f"within {100 * gap:.2g} % of the proven bound"
+    return f"least {one_line(str(objective))} under the divergence allowed: {proven} (gap {100 * gap:.2g} %)"

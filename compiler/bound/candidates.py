@@ -1,0 +1,109 @@
+"""What a node takes at its least on each engine that can take it: for the lower bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from compiler.bound.values import FORMATS, cheapest, data_of, engines_for
+from compiler.cost.node import node_cost, value_bytes, weight_load_cost
+from compiler.engines.mapping import pixel_choices
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import VIEWS, product_shape
+from compiler.target.chip import Analog, Host, Target
+
+
+@dataclass(frozen=True)
+class Way:
+    """A node on an engine at its least: energy (pJ) and time (ns) of its work without moving activations.
+
+    `weight_bits` are what its weights take of the engine, `load_pj` the energy of loading them from each memory that may keep them, by
+    name; 0 and empty where none are loaded. An output of the model is there `leave_ns` later; what follows does not wait for that.
+    """
+
+    engine: str
+    energy_pj: float
+    latency_ns: float
+    weight_bits: float
+    load_pj: Mapping[str, float]
+    leave_ns: float = 0.0
+
+
+def ways_of(node: Node, graph: Graph, target: Target, free: Target) -> list[Way]:
+    """A node on each engine that can take it; `free` is the chip `with_free_memories`."""
+    if node.op in VIEWS or node.op in FORMATS:
+        return [Way("", 0.0, 0.0, 0.0, {})]
+    return [_way(node, graph, name, target, free) for name in engines_for(node, graph, target)]
+
+
+def _way(node: Node, graph: Graph, engine: str, target: Target, free: Target) -> Way:
+    unit = target.chip.engines[engine]
+    shape = product_shape(node, graph)
+    digits, choices = 1, [1]
+    if isinstance(unit, Analog):
+        digits = _fewest_digits(node, graph)
+        choices = pixel_choices(node, graph, unit, digits)
+    costs = [
+        node_cost(node, graph, engine, free, digits=digits, resident=True, pixels=pixels)
+        for pixels in choices
+    ]
+    energy = min(cost.energy_pj.value for cost in costs)
+    latency = min(cost.latency_ns for cost in costs)
+    if isinstance(unit, Host):
+        sizes = [
+            graph.types[n].size_bytes for n in dict.fromkeys(node.inputs) if n in graph.constants
+        ]
+        energy += sum(size * cheapest(size, target, "read") for size in sizes)
+        return Way(engine, energy, latency, 0.0, {})
+    latency = max(latency, _port_ns(node, graph, target))
+    if shape is None:
+        return Way(engine, energy, latency, 0.0, {})
+    homes = list(target.memories)[1:] or list(target.memories)
+    loads = {
+        home: weight_load_cost(shape, engine, home, target, digits).parts["weight_load"].value
+        for home in homes
+    }
+    stored = unit.cell_storage_bits.value * digits if isinstance(unit, Analog) else 8
+    return Way(engine, energy, latency, float(shape.weights * stored), loads)
+
+
+def _fewest_digits(node: Node, graph: Graph) -> int:
+    """The fewest digits a weight that alone stay within the divergence allowed (1 where nothing was measured)."""
+    known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
+    allowed = graph.partition.max_divergence if graph.partition else inf
+    able = [
+        int(form.removeprefix("analog/"))
+        for form, divergence in known.items()
+        if form.startswith("analog/") and divergence <= allowed
+    ]
+    chosen = node.placement.slices if node.placement else 1
+    return min(able, default=max(1, chosen))
+
+
+def with_free_memories(target: Target) -> Target:
+    """The chip with one memory that takes no energy and no time, and no static power: what is left is the work of its engines."""
+    first = next(iter(target.memories.values()))
+    nothing = {"value": 0.0, "low": None, "high": None}
+    free = first.model_copy(
+        update={
+            "capacity_bytes": first.capacity_bytes.model_copy(update={"value": 1 << 50}),
+            "read_pj_per_byte": first.read_pj_per_byte.model_copy(update=nothing),
+            "write_pj_per_byte": first.write_pj_per_byte.model_copy(update=nothing),
+            "bytes_per_cycle": first.bytes_per_cycle.model_copy(update={"value": inf}),
+        }
+    )
+    static = target.chip.static_mw.model_copy(update=nothing)
+    chip = target.chip.model_copy(update={"memories": {"free": free}, "static_mw": static})
+    return Target(chip, target.sha256)
+
+
+def _port_ns(node: Node, graph: Graph, target: Target) -> float:
+    """The least time that a node's largest value takes through a port, on an engine beside the host."""
+    sizes = [
+        value_bytes(graph.types[name], on_host=False)
+        for name in (*data_of(node, graph), *node.outputs)
+        if name
+    ]
+    widest = max(memory.bytes_per_cycle.value for memory in target.memories.values())
+    return max(sizes, default=0) / widest * target.cycle_ns

@@ -1,0 +1,135 @@
+"""What moving every value of a graph once takes at its least: for the lower bound."""
+
+from __future__ import annotations
+
+from math import inf
+
+from compiler.cost.node import value_bytes
+from compiler.engines.legality import why_not
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import VIEWS
+from compiler.target.chip import Target
+
+# These read no data, or only the part of their input that they pass on.
+READ_NOTHING = ("Shape", "Size")
+READ_A_PART = ("Slice", "Split", "Gather", "GatherElements", "GatherND")
+# Changes of format: another assignment may not need them.
+FORMATS = ("QuantizeLinear", "DequantizeLinear", "Requantize", "Cast", "DynamicQuantizeLinear")
+
+
+class Values:
+    """What moving every value once takes: the model's inputs and outputs (ports), and the activations between nodes."""
+
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph, self.target = graph, target
+        self.root: dict[str, str] = {}
+        for node in graph:
+            if node.op in VIEWS or node.op in FORMATS:
+                self.root.update(dict.fromkeys(node.outputs, self.root_of(node.inputs[0])))
+        self.read: dict[str, float] = {}
+        for node in graph:
+            for name in data_of(node, graph):
+                root = self.root_of(name)
+                self.read[root] = max(self.read.get(root, 0.0), self._bytes_read(node, name))
+        self.ports_pj = sum(self._port(name) for name in graph.inputs)
+        self.ports_pj += sum(
+            max(self._output(name) for name in shown) for shown in self.outputs_of().values()
+        )
+        self.activations_pj = sum(self._made(name) for node in graph for name in node.outputs)
+
+    def first_readers(self) -> dict[str, int]:
+        """For each value that is no view, the first node (by position) that works on it."""
+        found: dict[str, int] = {}
+        for position, node in enumerate(self.graph.nodes):
+            if node.op not in (*VIEWS, *FORMATS, *READ_NOTHING):
+                for name in data_of(node, self.graph):
+                    found.setdefault(self.root_of(name), position)
+        return found
+
+    def makers(self) -> dict[str, int]:
+        """For each value that is no view, the node (by position) that makes it."""
+        return {
+            name: position
+            for position, node in enumerate(self.graph.nodes)
+            for name in node.outputs
+            if name and name not in self.root
+        }
+
+    def outputs_of(self) -> dict[str, list[str]]:
+        """The model's outputs by the value that they show: however often it is shown, it leaves the chip once."""
+        found: dict[str, list[str]] = {}
+        for name in self.graph.outputs:
+            found.setdefault(self.root_of(name), []).append(name)
+        return found
+
+    def root_of(self, value: str) -> str:
+        """The value that a view shows (itself where it is none)."""
+        return self.root.get(value, value)
+
+    def _bytes_read(self, node: Node, name: str) -> float:
+        """The bytes of a value that a node must read at least, over the engines that can take it."""
+        if node.op in (*VIEWS, *FORMATS, *READ_NOTHING):
+            return 0.0
+        size = _least_bytes(node, name, self.graph, self.target)
+        if node.op in READ_A_PART:
+            made = sum(
+                _least_bytes(node, out, self.graph, self.target) for out in node.outputs if out
+            )
+            return min(size, made)
+        return size
+
+    def _port(self, name: str) -> float:
+        """A model's input is read as it comes, once, if anything reads it."""
+        kind = self.graph.types[name]
+        if not self.read.get(name) or not kind.is_static:
+            return 0.0
+        share = min(1.0, self.read[name] / max(1, value_bytes(kind, on_host=False)))
+        return share * kind.size_bytes * cheapest(kind.size_bytes, self.target, "read")
+
+    def _output(self, name: str) -> float:
+        """A model's output is written as it leaves, once, by whatever makes it (a view of an input is not made)."""
+        kind = self.graph.types[name]
+        root = self.root_of(name)
+        if root in self.graph.inputs or root in self.graph.constants or not kind.is_static:
+            return 0.0
+        return kind.size_bytes * cheapest(kind.size_bytes, self.target, "write")
+
+    def _made(self, name: str) -> float:
+        """A value between nodes is written once and read once; of a model's output the write is the port's."""
+        if not name or name in self.root:
+            return 0.0
+        size = _least_bytes(self.graph.producer[name], name, self.graph, self.target)
+        read = self.read.get(name, 0.0)
+        energy = read * cheapest(read, self.target, "read")
+        leaves = any(self.root_of(output) == name for output in self.graph.outputs)
+        return energy if leaves else energy + size * cheapest(size, self.target, "write")
+
+
+def data_of(node: Node, graph: Graph) -> list[str]:
+    """The values that a node reads, constants left out, each once."""
+    return [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
+
+
+def _least_bytes(node: Node, value: str, graph: Graph, target: Target) -> float:
+    """The fewest bytes a node can read or make of a value: whole floats where only the host can take it."""
+    only_host = engines_for(node, graph, target) == [target.host[0]]
+    return float(value_bytes(graph.types[value], on_host=only_host))
+
+
+def cheapest(size_bytes: float, target: Target, way: str) -> float:
+    """The least pJ a byte among the memories that hold so much (among all where none does)."""
+    memories = list(target.memories.values())
+    able = [m for m in memories if size_bytes <= m.capacity_bytes.value] or memories
+    return min((m.read_pj_per_byte if way == "read" else m.write_pj_per_byte).value for m in able)
+
+
+def engines_for(node: Node, graph: Graph, target: Target) -> list[str]:
+    """The engines that can take a node: those the partition found able to within the divergence allowed, the chosen one among them."""
+    if node.placement is None:
+        return [name for name in target.chip.engines if not why_not(name, node, graph, target)]
+    allowed = graph.partition.max_divergence if graph.partition else inf
+    able = {node.placement.engine}
+    for other in node.placement.alternatives:
+        if other.energy_pj is not None and (other.divergence or 0.0) <= allowed:
+            able.add(other.engine)
+    return [name for name in target.chip.engines if name in able]

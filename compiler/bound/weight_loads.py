@@ -1,0 +1,59 @@
+"""What loading weights adds at the least, when what the engines can keep is used as well as can be: for the lower bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.bound.candidates import Way
+from compiler.target.chip import Analog, Target
+from compiler.target.digital import Digital
+
+
+def least_load_pj(ways: Sequence[Sequence[Way]], target: Target) -> float:
+    """What loading weights adds at least (pJ): all from the dearest memory, less the most that nearer places can save."""
+    homes = list(target.memories)[1:] or list(target.memories)
+    dearest = max(homes, key=lambda home: target.memories[home].read_pj_per_byte.value)
+    layers = [found for found in ways if any(way.load_pj for way in found)]
+    kept = [min(way.energy_pj for way in found) for found in layers]
+    base = [_least_with_load(found, dearest) for found in layers]
+    bits = [min(way.weight_bits for way in found if way.load_pj) for found in layers]
+    saved = _most_saved(base, kept, bits, _kept_bits(target))
+    for home in homes:
+        if home != dearest:
+            near = [_least_with_load(found, home) for found in layers]
+            room = 8.0 * target.memories[home].capacity_bytes.value
+            saved += _most_saved(base, near, bits, room)
+    return max(0.0, sum(base) - sum(kept) - saved)
+
+
+def _least_with_load(found: Sequence[Way], home: str) -> float:
+    return min(way.energy_pj + way.load_pj.get(home, 0.0) for way in found)
+
+
+def _most_saved(
+    base: list[float], better: list[float], bits: list[float], room_bits: float
+) -> float:
+    """The most that room for some of the layers can save: the best saving a bit first, the last layer by its fraction."""
+    gains = sorted(
+        ((before - after, size) for before, after, size in zip(base, better, bits, strict=True)),
+        key=lambda item: -item[0] / max(item[1], 1.0),
+    )
+    saved = 0.0
+    for gain, size in gains:
+        if gain <= 0 or room_bits <= 0:
+            break
+        saved += gain * min(1.0, room_bits / max(size, 1.0))
+        room_bits -= size
+    return saved
+
+
+def _kept_bits(target: Target) -> float:
+    """The bits of weights that the engines can hold between inferences."""
+    kept = 0.0
+    for unit in target.chip.engines.values():
+        if isinstance(unit, Analog):
+            cells = unit.arrays.value * unit.rows.value * unit.columns.value
+            kept += cells * unit.cell_storage_bits.value
+        elif isinstance(unit, Digital):
+            kept += 8.0 * unit.weight_memory_bytes
+    return kept

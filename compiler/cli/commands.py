@@ -1,0 +1,90 @@
+"""All commands, and how each ends: in an exit status and at most one line of complaint."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from compiler.cli import compile, model, package, run, targets, validate, verify
+from compiler.cli.console import ReaderGoneError, complain, help_when_bare, say
+from compiler.cli.failures import ClickError, bug, machine_error, restrain_streams, usage_error
+from compiler.cli.signals import StopError, stoppable
+from compiler.errors import CompileError, ModelError
+
+HELP = """Compiles ONNX models for hybrid analog/digital chips.
+
+\b
+joulec compile models/digits_resnet.onnx --target diana -o build/digits
+joulec explain build/digits block2.conv1
+joulec COMMAND --help
+"""
+
+app = typer.Typer(
+    name="joulec",
+    help=HELP,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            say(f"joulec {version('joulec')}\n")
+        except PackageNotFoundError:
+            say("joulec, not installed as a package\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _joulec(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Prints the version."),
+    ] = False,
+) -> None:
+    help_when_bare(context)
+
+
+for module in (compile, model, package, run, verify, targets, validate):
+    module.register(app)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Runs a command line and gives its exit status."""
+    restrain_streams()
+    try:
+        command = typer.main.get_command(app)
+        with stoppable():
+            status = command.main(list(arguments), prog_name="joulec", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except StopError as stop:
+        complain(stop.line)
+        return stop.status
+    except (ReaderGoneError, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # outlives this function
+        return 0
+    except CompileError as error:
+        complain(error.line())
+        return error.exit_status
+    except ClickError as error:
+        refused = usage_error(error)
+        complain(refused.line())
+        return refused.exit_status
+    except MemoryError:
+        refused = ModelError("there is not enough memory for it", code="M008")
+        complain(refused.line())
+        return refused.exit_status
+    except Exception as error:
+        lack = machine_error(error)
+        complain(lack.line() if lack else bug(error, arguments))
+        return lack.exit_status if lack else 1

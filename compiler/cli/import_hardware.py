@@ -1,0 +1,51 @@
+"""`joulec targets import`: a ZigZag accelerator as a chip file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler.cli.console import LONGEST_S, MaxMemory, TimeLimit, say, warn
+from compiler.errors import one_line
+from compiler.flow.limits import limited
+from compiler.storage.files import write_whole
+
+HELP = """Writes a ZigZag accelerator (a YAML file) as a chip file.
+
+What could not be carried over or had to be taken for granted is told, and stands in the chip file under not_modelled.
+
+\b
+joulec targets import aimc.yaml -o my_chip.toml
+joulec targets check my_chip.toml
+"""
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A hardware description of zigzag-dse 3.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="OUT.toml", help="Default: standard output."),
+]
+
+
+def import_command(
+    file: File,
+    output: Out = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+) -> None:
+    """Imports a chip."""
+    from compiler.zigzag.hardware_yaml import read_accelerator
+    from compiler.zigzag.import_hardware import imported
+
+    with limited(max_memory, time_limit):
+        chip = imported(read_accelerator(file), file.name)
+    if output is None:
+        say(chip.text)
+    else:
+        write_whole(output, chip.text.encode(), read=[file])
+        say(f"wrote {one_line(str(output))}\n")
+    for note in chip.notes:
+        warn(f"W003: not carried over, or taken for granted: {note}")

@@ -1,0 +1,132 @@
+"""`joulec inspect`: what a model is, before it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler.cli.console import (
+    LONGEST_S,
+    Binds,
+    MaxMemory,
+    TextOrJson,
+    TimeLimit,
+    parse_binds,
+    say,
+    say_json,
+)
+from compiler.errors import one_line
+from compiler.flow.limits import limited
+
+if TYPE_CHECKING:
+    from compiler.flow.inspect_model import ChipView, Inspection
+
+HELP = """Tells what a model is, and what engines could take.
+
+Operations, sizes, MACs, quantization, and for each chip what each engine could take and why not
+the rest.
+
+\b
+joulec inspect models/digits_resnet.onnx
+joulec inspect model.onnx --target diana --bind N=1
+"""
+MOST_REASONS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("inspect", help=HELP)(inspect_command)
+
+
+def inspect_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", metavar="CHIP", help="A chip. Default: all shipped ones."),
+    ] = None,
+    bind: Binds = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Inspects a model."""
+    from compiler.flow.inspect_model import inspect_model, inspection_table
+    from compiler.target.chip import load_target
+
+    with limited(max_memory, time_limit):
+        chip = load_target(target) if target is not None else None
+        found = inspect_model(model, parse_binds(bind), chip)
+    if form == "json":
+        say_json(inspection_table(found))
+    else:
+        say(_text(found))
+
+
+def _text(found: Inspection) -> str:
+    from compiler.flow.inspect_model import type_words
+
+    graph = found.graph
+    lines = [
+        f"{one_line(found.name)}: {len(graph.ledger):,} nodes, {found.macs:,} MACs, "
+        f"{found.parameters:,} parameters, opset {found.opset}, sha256 {found.sha256[:12]}"
+    ]
+    for label, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            axis = graph.batch_axes.get(name)
+            batch = "" if axis is None else f", samples on axis {axis}"
+            lines.append(
+                f"{label:<13}{one_line(name)}: {one_line(type_words(graph.types[name]))}{batch}"
+            )
+    operations = ", ".join(f"{one_line(op)} {n}" for op, n in found.operations.items())
+    lines.append(f"{'quantization':<13}{found.quantization}")
+    lines.append(f"{'cleaned':<13}{len(found.clean.nodes):,} nodes: {operations}")
+    lines += [f"{'note':<13}{one_line(note)}" for note in found.notes]
+    if len(found.chips) > 1:
+        lines += ["", *_chips_table(found.chips)]
+    else:
+        for chip in found.chips:
+            lines += ["", *_chip_lines(chip)]
+    return "\n".join(lines) + "\n"
+
+
+def _chips_table(chips: Sequence[ChipView]) -> list[str]:
+    """A line for each chip: the share of the MACs that each kind of engine could take."""
+    from backends.reports.figures import aligned, count, share
+
+    kinds = ("analog", "digital")
+    rows = [["MACs that could run on", *kinds, "only on the host"]]
+    for chip in chips:
+        if chip.problem:
+            rows.append([chip.name, "", "", chip.problem])
+            continue
+        engines = {engine.kind: engine for engine in chip.engines}
+        shares = [share(engines[k].macs, chip.macs) if k in engines else "-" for k in kinds]
+        rows.append([chip.name, *shares, f"{chip.host_only:,} of {count(chip.nodes, 'node')}"])
+    return [*aligned(rows, right=(1, 2)), "", "Reasons by engine: --target CHIP"]
+
+
+def _chip_lines(chip: ChipView) -> list[str]:
+    from backends.reports.figures import count, share
+
+    if chip.problem:
+        return [f"{chip.name}: {chip.problem}"]
+    lines = [f"{chip.name}: {count(chip.nodes, 'node')} to place, {chip.macs:,} MACs"]
+    for engine in chip.engines:
+        lines.append(
+            f"  {engine.name} could take {count(engine.nodes, 'node')}, {share(engine.macs, chip.macs)} of the MACs"
+        )
+        for refusal in engine.refusals[:MOST_REASONS]:
+            work = f" of {refusal.macs:,} MACs" if refusal.macs else ""
+            such = ", such as" if refusal.nodes > 1 else ""
+            lines.append(
+                f"    not {count(refusal.nodes, 'node')}{work}{such} {one_line(refusal.example, 40)}: "
+                f"{one_line(refusal.reason)}"
+            )
+        if len(engine.refusals) > MOST_REASONS:
+            lines.append(
+                f"    and {len(engine.refusals) - MOST_REASONS} more reasons: --format json"
+            )
+    return lines

@@ -1,0 +1,195 @@
+"""`joulec run` and `evaluate`: a package at work, on its own and against labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.cli.console import (
+    LONGEST_S,
+    Binds,
+    Folder,
+    MaxMemory,
+    NoiseSeed,
+    Progress,
+    TextOrJson,
+    TimeLimit,
+    parse_binds,
+    say,
+    say_json,
+    warn,
+)
+from compiler.errors import GateError, UsageError, one_line
+from compiler.flow.limits import limited
+
+if TYPE_CHECKING:
+    from backends.evaluate import Accuracy
+    from compiler.plan.package import Package
+
+RUN_HELP = """Runs a package on inputs from a file, without the model.
+
+\b
+joulec run build/digits --input models/digits_test.npz --output out.npz
+"""
+EVALUATE_HELP = """Tells how often a package is right on labelled data.
+
+The file holds the inputs by name and the class numbers as `y`.
+
+\b
+joulec evaluate build/digits --data models/digits_test.npz \\
+    --model models/digits_resnet.onnx
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("run", help=RUN_HELP)(run_command)
+    app.command("evaluate", help=EVALUATE_HELP)(evaluate_command)
+
+
+def run_command(
+    folder: Folder,
+    source: Annotated[
+        Path, typer.Option("--input", "-i", metavar="FILE.npz", help="Arrays by input name.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Gets arrays by output name.")
+    ],
+    noise_seed: NoiseSeed = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Runs a package."""
+    from compiler.cli.arrays import told, write_arrays
+
+    with limited(max_memory, time_limit):
+        package = sound_package(folder)
+        outputs, _ = simulate(package, source, noise_seed, form=form)
+    write_arrays(output, outputs, read=(source, *package.paths))
+    rows = told(outputs)
+    if form == "json":
+        say_json({"schema": "joulec.run/1", "file": str(output), "outputs": rows})
+        return
+    lines = [f"{one_line(row['name'])}: {row['dtype']}{row['shape']}" for row in rows]
+    say("\n".join([*lines, f"written to {one_line(str(output))}"]) + "\n")
+
+
+def evaluate_command(
+    folder: Folder,
+    data: Annotated[Path, typer.Option(metavar="FILE.npz", help="Inputs by name, labels as y.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Tells the accuracy of this ONNX file beside it."),
+    ] = None,
+    bind: Binds = None,
+    noise_seed: NoiseSeed = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Gate: fails (5) below it, from 0 to 1.")
+    ] = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Measures accuracy."""
+    from backends.evaluate import accuracy
+    from compiler.cli.arrays import LABELS
+
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
+    with limited(max_memory, time_limit):
+        package = sound_package(folder)
+        first = package.plan.outputs[0].name
+        outputs, labels = simulate(package, data, noise_seed, LABELS, form)
+        ours = accuracy(outputs[first], labels, first)
+        theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
+    if form == "json":
+        say_json(
+            {
+                "schema": "joulec.evaluation/1",
+                "output": first,
+                "package": _told(ours),
+                "model": _told(theirs) if theirs else None,
+            }
+        )
+    else:
+        say(_accuracy_text(package, ours, theirs))
+    if min_accuracy is not None and ours.share < min_accuracy:
+        raise GateError(f"accuracy is {ours}, --min-accuracy wants {100 * min_accuracy:g} %")
+
+
+def _told(accuracy: Accuracy) -> dict[str, Any]:
+    return {"accuracy": accuracy.share, "right": accuracy.right, "samples": accuracy.samples}
+
+
+def _accuracy_text(package: Package, ours: Accuracy, theirs: Accuracy | None) -> str:
+    plan = package.plan
+    name = one_line(f"{plan.model.name} on {plan.target.name}")
+    if theirs is None:
+        return f"accuracy {ours}: {name}\n"
+    points = 100 * (ours.share - theirs.share)
+    return (
+        f"accuracy {theirs}: the model in ONNX Runtime\n"
+        f"accuracy {ours}: {name}, {points:+.1f} points\n"
+    )
+
+
+def _accuracy_of_model(model: Path, data: Path, bind: list[str] | None, labels: Any) -> Accuracy:
+    import numpy as np
+
+    from backends.evaluate import accuracy
+    from compiler.flow.reference import Reference
+    from passes.calibration.inputs import load_inputs
+
+    reference = Reference(model, parse_binds(bind))
+    if not reference.graph.outputs:
+        raise UsageError("the model has no outputs", code="U005")
+    name = reference.graph.outputs[0]
+    samples = load_inputs(data, reference.graph).arrays
+    scores = reference.run(samples, [name])[name]
+    return accuracy(np.stack([np.asarray(item) for item in scores]), labels, name)
+
+
+def sound_package(folder: Path) -> Package:
+    """A package from its folder, checked."""
+    from compiler.plan.check import check_package
+    from compiler.plan.package import read_package
+
+    package = read_package(folder)
+    check_package(package)
+    return package
+
+
+def simulate(
+    package: Package, source: Path, noise_seed: int | None, labels: str = "", form: str = "text"
+) -> tuple[dict[str, Any], Any]:
+    """The outputs by name, samples stacked, on the inputs of a file; and the array called `labels` in it, where that is asked for.
+
+    Raises UsageError for a noise seed below 0 and for a file that lacks an array. Warns (W009) of NaN where integers are wanted.
+    """
+    import numpy as np
+
+    from backends.simulate import Simulator
+    from compiler.cli.arrays import read_arrays
+
+    if noise_seed is not None and noise_seed < 0:
+        raise UsageError(f"--noise-seed {noise_seed}: wanted 0 or more")
+    plan = package.plan
+    names = [port.name for port in plan.inputs]
+    arrays = read_arrays(source, [*names, *([labels] if labels else [])])
+    inputs = {name: arrays[name] for name in names}
+    if any(not step.payload for step in plan.steps):  # the host's models take NaN as ONNX does
+        for name, array in inputs.items():
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                warn(
+                    f"W009: input {one_line(name)!r} holds NaN, which no integer is: the outputs mean nothing"
+                )
+    progress = Progress(1, form)
+    try:
+        results = Simulator(package, noise_seed=noise_seed, progress=progress).run(inputs)
+    finally:
+        progress.clear()
+    outputs = {port.name: value for port, value in zip(plan.outputs, results, strict=True)}
+    return outputs, arrays.get(labels)

@@ -1,0 +1,241 @@
+"""`joulec targets`: the chips, their numbers and where these come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.cli.console import (
+    LONGEST_S,
+    MaxMemory,
+    TextOrJson,
+    TimeLimit,
+    help_when_bare,
+    say,
+    say_json,
+)
+from compiler.cli.import_hardware import HELP, import_command
+from compiler.errors import one_line
+from compiler.flow.limits import limited
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from compiler.cost.array_step import ArrayStep
+    from compiler.cost.peak import Comparison
+    from compiler.target.chip import Target
+
+Chip = Annotated[str, typer.Argument(metavar="CHIP", help="A chip by name, or a chip file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(
+        help="Lists, shows and checks chips.\n\n\b\njoulec targets list\njoulec targets show diana\n",
+        rich_markup_mode=None,
+        add_completion=False,
+    )
+    group.callback(invoke_without_command=True)(help_when_bare)
+    group.command("list", help="Lists the chips that are shipped.\n\n\b\njoulec targets list\n")(
+        list_command
+    )
+    group.command(
+        "show",
+        help="Shows every number of a chip with its interval and source.\n\n\b\njoulec targets show diana\n",
+    )(show_command)
+    group.command("check", help="Checks a chip file.\n\n\b\njoulec targets check my_chip.toml\n")(
+        check_command
+    )
+    group.command(
+        "schema", help="Prints the JSON Schema of a chip file.\n\n\b\njoulec targets schema\n"
+    )(schema_command)
+    group.command("import", help=HELP)(import_command)
+    app.add_typer(group, name="targets")
+
+
+def list_command(form: TextOrJson = "text") -> None:
+    """Lists the chips."""
+    from backends.reports.figures import aligned
+    from compiler.target.chip import built_in, load_target
+
+    chips = [load_target(name) for name in built_in()]
+    if form == "json":
+        say_json({"schema": "joulec.targets/1", "targets": [_summary(chip) for chip in chips]})
+        return
+    rows = [[chip.name, ", ".join(chip.chip.engines), chip.chip.description] for chip in chips]
+    say("\n".join(aligned([["chip", "engines", "what it is"], *rows])) + "\n")
+
+
+def _summary(chip: Target) -> dict[str, Any]:
+    return {
+        "name": chip.name,
+        "description": chip.chip.description,
+        "sha256": chip.sha256,
+        "engines": {name: engine.kind for name, engine in chip.chip.engines.items()},
+        "memories": {name: m.capacity_bytes.value for name, m in chip.memories.items()},
+    }
+
+
+def show_command(
+    chip: Chip,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Shows a chip."""
+    from backends.reports.figures import aligned
+    from compiler.cost.array_step import array_steps
+    from compiler.cost.peak import comparisons
+    from compiler.target.chip import load_target
+
+    with limited(max_memory, time_limit):
+        found = load_target(chip)
+        table = found.chip.model_dump(by_alias=True)
+        steps = array_steps(found)
+        peaks = comparisons(found)
+    if form == "json":
+        say_json(
+            {
+                "schema": "joulec.target-view/1",
+                "sha256": found.sha256,
+                "chip": table,
+                "peaks": [_peak_data(item) for item in peaks],
+                "array_steps": [_step_data(step) for step in steps],
+                "components": dict(_components(found.chip)),
+            }
+        )
+        return
+    head = f"{found.name}: {one_line(found.chip.description, 1200)}"
+    rows = [["number", "value", "[low, high]", "source"], *_rows(table)]
+    missing = [f"not modelled: {one_line(item)}" for item in found.chip.not_modelled]
+    lines = [head, f"sha256 {found.sha256}", *missing, ""]
+    if peaks:
+        titles = ["peak", "predicted", "[low, high]", "published", "ratio", "source"]
+        shown = [titles, *(_peak_row(item) for item in peaks)]
+        lines += [*aligned(shown, right=(1, 3, 4)), ""]
+    for step in steps:
+        title = f"one step of a full array, {step.engine} ({step.describes}, {step.time_ns.value:.6g} ns)"
+        lines += [
+            *aligned([[title, "pJ", "share", "[low, high]"], *_step_rows(step)], right=(1, 2)),
+            "",
+        ]
+    say("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
+
+
+def _components(part: BaseModel, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number that a component gave, by key path: which, and the parts that add up to it."""
+    from pydantic import BaseModel
+
+    from compiler.target.quantity import ComponentQuantity
+
+    for key in type(part).model_fields:
+        value = getattr(part, key)
+        inner = value if isinstance(value, dict) else {"": value}
+        for name, item in inner.items():
+            where = ".".join(word for word in (path, key, name) if word)
+            if isinstance(item, ComponentQuantity):
+                parts = {name: asdict(estimate) for name, estimate in item.parts.items()}
+                yield where, {"component": item.component, "parts": parts}
+            elif isinstance(item, BaseModel):
+                yield from _components(item, where)
+
+
+def _step_rows(step: ArrayStep) -> list[list[str]]:
+    """The parts of a step with their shares, and their sum."""
+    energy = step.energy_pj
+    return [
+        [
+            name,
+            f"{part.value:,.2f}",
+            f"{100 * part.value / energy.value:.1f} %" if energy.value else "",
+            f"[{part.low:,.4g}, {part.high:,.4g}]",
+        ]
+        for name, part in {**step.parts_pj, "all": energy}.items()
+    ]
+
+
+def _step_data(step: ArrayStep) -> dict[str, Any]:
+    parts = {name: asdict(part) for name, part in step.parts_pj.items()}
+    energy, time = asdict(step.energy_pj), asdict(step.time_ns)
+    return {"engine": step.engine, "time_ns": time, "energy_pj": energy, "parts_pj": parts}
+
+
+def _peak_row(item: Comparison) -> list[str]:
+    """A peak as predicted from the chip's constants, beside the published one."""
+    predicted = item.predicted
+    source = one_line(item.published.source)
+    if item.published.derived:
+        source += f" (derived from it: {', '.join(item.published.derived)})"
+    interval = f"[{predicted.low:.3g}, {predicted.high:.3g}]"
+    inside = "" if item.is_inside else ", outside"
+    return [
+        item.name, f"{predicted.value:.3g}", interval + inside, f"{item.figure:g}", f"{item.ratio:.2f}", source,
+    ]  # fmt: skip
+
+
+def _peak_data(item: Comparison) -> dict[str, Any]:
+    predicted = item.predicted
+    return {
+        "unit": item.unit,
+        "predicted": {"value": predicted.value, "low": predicted.low, "high": predicted.high},
+        "published": item.figure,
+        "ratio": item.ratio,
+        "inside": item.is_inside,
+        "derived": list(item.published.derived),
+        "source": item.published.source,
+    }
+
+
+def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
+    """Every number of a chip by key path."""
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            continue
+        where = f"{path}.{key}" if path else key
+        if "source" not in value:
+            yield from _rows(value, where)
+            continue
+        low, high = value.get("low"), value.get("high")
+        interval = f"[{low:g}, {high:g}]" if low is not None and high is not None else ""
+        number = value["value"]
+        form = ",.6g" if isinstance(number, float) else ","
+        shown = str(number).lower() if isinstance(number, bool) else f"{number:{form}}"
+        yield [where, shown, interval, one_line(value["source"])]
+
+
+def check_command(
+    chip: Chip,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Checks a chip file."""
+    from compiler.target.chip import load_target
+
+    with limited(max_memory, time_limit):
+        found = load_target(chip)
+    rows = list(_rows(found.chip.model_dump(by_alias=True)))
+    assumed = sum(row[3].startswith("assumption") for row in rows)
+    if form == "json":
+        say_json(
+            {
+                "schema": "joulec.target-check/1",
+                "sound": True,
+                "name": found.name,
+                "sha256": found.sha256,
+                "numbers": len(rows),
+                "assumptions": assumed,
+            }
+        )
+        return
+    say(f"sound: {found.name}, {len(rows)} numbers with a source, {assumed} of them assumptions\n")
+
+
+def schema_command() -> None:
+    """Prints the schema."""
+    from compiler.target.chip import target_schema
+
+    say_json(target_schema())

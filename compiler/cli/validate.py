@@ -1,0 +1,180 @@
+"""`joulec validate`: how far the energy formulas are from published silicon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.cli.console import LONGEST_S, MaxMemory, TextOrJson, TimeLimit, say, say_json
+from compiler.errors import ModelError, one_line
+from compiler.flow.limits import limited
+from compiler.storage.files import write_whole
+
+if TYPE_CHECKING:
+    from compiler.macros.table import Row
+    from compiler.macros.validation import Verdict
+
+Table = Annotated[
+    Path, typer.Argument(metavar="FILE.csv", help="A table of published macros, one a row.")
+]
+LeaveOut = Annotated[
+    bool,
+    typer.Option(
+        "--leave-one-chip-out",
+        help="Predicts each chip with constants and intervals that were fitted on the table's other chips.",
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE.svg", help="Also draws predicted against measured as SVG."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "validate",
+        help="Compares predicted with measured energy of silicon.\n\n\b\n"
+        "joulec validate silicon.csv\njoulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n",
+    )(validate_command)
+
+
+def validate_command(
+    table: Table,
+    leave_one_chip_out: LeaveOut = False,
+    plot: Plot = None,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Compares predictions with silicon."""
+    from compiler.macros.plot import plot as drawn
+    from compiler.macros.table import read_table
+
+    with limited(max_memory, time_limit):
+        verdicts = _verdicts(read_table(table), leave_one_chip_out)
+    how = "each chip left out of the fit" if leave_one_chip_out else "one set of constants"
+    if plot is not None:
+        picture = drawn(verdicts, f"Efficiency of published macros, {how}")
+        write_whole(plot, picture.encode(), read=[table])
+    if form == "json":
+        say_json(_as_json(verdicts, leave_one_chip_out))
+    else:
+        say(_as_text(verdicts, how))
+
+
+def _verdicts(rows: list[Row], leave_one_chip_out: bool) -> list[Verdict]:
+    from compiler.macros.validation import verdict
+    from compiler.target.parts.constants import load_components
+
+    components = load_components()
+    if not leave_one_chip_out:
+        return [verdict(row, components) for row in rows]
+    from compiler.macros.fit import LEARNT_CLASSES, usable
+    from compiler.macros.fit import leave_one_chip_out as left_out
+
+    chips = {row.chip for row, _ in usable(rows, components)}
+    if len(chips) < 2:
+        raise ModelError(
+            f"--leave-one-chip-out needs at least 2 measured chips of class {' or '.join(LEARNT_CLASSES)}; "
+            f"the table has {len(chips)}",
+            code="M009",
+        )
+    return left_out(rows, components)
+
+
+def _groups(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
+    """The verdicts by what they are summed up over: SRAM macros together, then every class."""
+    sram = [v for v in verdicts if v.row.group in ("AIMC-SRAM", "DIMC-SRAM")]
+    names = sorted({v.row.group for v in verdicts})
+    each = {name: [v for v in verdicts if v.row.group == name] for name in names}
+    return {"AIMC-SRAM and DIMC-SRAM": sram, **each, "all": verdicts}
+
+
+def _as_text(verdicts: list[Verdict], how: str) -> str:
+    from backends.reports.figures import aligned
+    from compiler.macros.validation import summary
+
+    head = ["line", "chip", "class", "predicted", "[low, high]", "measured", "ratio", "inside"]
+    lines = [f"efficiency in TOPS/W at the bits of the measure; {how}", ""]
+    table = [[*head, "assumed"]]
+    for v in verdicts:
+        if v.tops_w is None:
+            continue
+        measured = v.row.measured_tops_w
+        ratio = v.tops_w.value / measured if measured else None
+        table.append(
+            [
+                str(v.row.line),
+                one_line(v.row.name, 40),
+                v.row.group,
+                f"{v.tops_w.value:.4g}",
+                f"[{v.tops_w.low:.3g}, {v.tops_w.high:.3g}]",
+                f"{measured:.4g}" if measured else "",
+                f"{ratio:.2f}" if ratio else "",
+                ("yes" if v.is_inside else "no") if measured else "",
+                ", ".join(v.assumed),
+            ]
+        )
+    lines += aligned(table, right=(0, 3, 5, 6))
+    blanks = [v for v in verdicts if v.tops_w is None]
+    if blanks:
+        lines += ["", "not predicted:"]
+        lines += [
+            f"  line {v.row.line}, {one_line(v.row.name, 60)}: {one_line(v.why_not)}"
+            for v in blanks
+        ]
+    unmeasured = [v for v in verdicts if v.tops_w is not None and v.row.measured_tops_w is None]
+    if unmeasured:
+        lines += ["", "not compared:"]
+        lines += [
+            f"  line {v.row.line}, {one_line(v.row.name, 60)}: {v.row.flaw or 'no measure is given'}"
+            for v in unmeasured
+        ]
+    titles = ["class", "rows", "compared", "mean |log10 error|", "mean log10", "within 30 %"]
+    found = [[*titles, "within 2x", "inside", "median high/low"]]
+    for name, members in _groups(verdicts).items():
+        s = summary(members)
+        figures = [""] * 7 if s is None else [
+            str(s.compared), f"{s.mean_log_error:.3f}", f"{s.bias:+.3f}", f"{100 * s.within_30_percent:.0f} %",
+            f"{100 * s.within_2x:.0f} %", f"{100 * s.inside:.0f} %", f"{s.median_width:.1f}",
+        ]  # fmt: skip
+        if members:
+            found.append([one_line(name, 40), str(len(members)), *figures])
+    lines += ["", *aligned(found, right=tuple(range(1, 9)))]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _as_json(verdicts: list[Verdict], left_out: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from compiler.macros.validation import summary
+
+    rows = [
+        {
+            "line": v.row.line,
+            "chip": v.row.chip,
+            "name": v.row.name,
+            "class": v.row.group,
+            "scope": v.row.scope,
+            "predicted_tops_w": None if v.tops_w is None else asdict(v.tops_w),
+            "measured_tops_w": v.row.measured_tops_w,
+            "ratio": None if v.log_error is None else 10**v.log_error,
+            "inside": None if v.log_error is None else v.is_inside,
+            "parts_fj_per_mac": {name: asdict(part) for name, part in v.parts_fj.items()},
+            "assumed": list(v.assumed),
+            "why_not": v.why_not or v.row.flaw,
+        }
+        for v in verdicts
+    ]
+    found = {name: summary(members) for name, members in _groups(verdicts).items()}
+    return {
+        "schema": "joulec.validation/1",
+        "leave_one_chip_out": left_out,
+        "rows": rows,
+        "summary": {name: asdict(s) for name, s in found.items() if s is not None},
+    }

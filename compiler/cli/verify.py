@@ -1,0 +1,171 @@
+"""`joulec verify`: a package against the model it was compiled from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler.cli.console import (
+    LONGEST_S,
+    Binds,
+    Folder,
+    MaxMemory,
+    TextOrJson,
+    TimeLimit,
+    parse_binds,
+    say,
+    say_json,
+    warn,
+)
+from compiler.cli.run import sound_package
+from compiler.errors import GateError, UsageError, one_line
+from compiler.flow.limits import limited
+
+if TYPE_CHECKING:
+    from compiler.flow.verify_package import Difference, Verification
+    from compiler.plan.package import Package
+
+VERIFY_HELP = """Compares a package with its model, layer by layer.
+
+The judge is ONNX Runtime with optimizations off. Fails (5) when the relative squared error at an output is above the tolerance.
+
+\b
+joulec verify models/digits_resnet.onnx build/digits --data models/digits_test.npz
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("verify", help=VERIFY_HELP)(verify_command)
+
+
+def verify_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file it came from.")],
+    folder: Folder,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Inputs by name. Default: made up from --seed, within the ranges calibrated.",
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples are compared.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="For inputs that are made up.")] = 0,
+    bind: Binds = None,
+    tolerance: Annotated[
+        float, typer.Option(help="The largest relative squared error at an output.")
+    ] = 0.1,
+    max_memory: MaxMemory = None,
+    time_limit: TimeLimit = LONGEST_S,
+    form: TextOrJson = "text",
+) -> None:
+    """Compares a package with its model."""
+    from compiler.flow.reference import Reference
+    from compiler.flow.verify_package import made_up_inputs, verify_package
+    from passes.calibration.inputs import load_inputs
+
+    if not tolerance >= 0:
+        raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
+    with limited(max_memory, time_limit):
+        package = sound_package(folder)
+        reference = Reference(model, parse_binds(bind))
+        _demand_same_ports(package, reference)
+        inputs = (
+            load_inputs(data, reference.graph, samples).arrays
+            if data is not None
+            else made_up_inputs(package.plan, reference.graph, samples, seed)
+        )
+        result = verify_package(package, reference, inputs)
+    if not result.same_model:
+        warn("warning[W005]: the package was compiled from another file than this model")
+    if form == "json":
+        say_json(_table(result, tolerance, data is None))
+    else:
+        say(_text(result, tolerance, data is None))
+    if not result.worst <= tolerance:
+        name = max(result.outputs, key=lambda output: output.squared_error).value
+        raise GateError(
+            f"output {one_line(name)!r} has a relative squared error of {result.worst:.3g}, "
+            f"--tolerance allows {tolerance:g}",
+            code="G002",
+        )
+
+
+def _demand_same_ports(package: Package, reference: Any) -> None:
+    """Refuses a model whose inputs or outputs are not the package's."""
+    for kind, ours, theirs in (
+        ("inputs", package.plan.inputs, reference.graph.inputs),
+        ("outputs", package.plan.outputs, reference.graph.outputs),
+    ):
+        names = [port.name for port in ours]
+        if names != list(theirs):
+            shown, others = (one_line(", ".join(found)) for found in (names, theirs))
+            raise UsageError(
+                f"the package has {kind} {shown}, the model {others}",
+                code="U005",
+                hint="give the model that the package was compiled from",
+            )
+
+
+def _table(result: Verification, tolerance: float, synthetic: bool) -> dict[str, Any]:
+    def row(difference: Difference) -> dict[str, Any]:
+        return {
+            "step": difference.step,
+            "engine": difference.engine,
+            "value": difference.value,
+            "largest_difference": difference.absolute,
+            "relative_difference": difference.relative,
+            "relative_squared_error": difference.squared_error,
+            "same_class": difference.agreement,
+        }
+
+    return {
+        "schema": "joulec.verification/1",
+        "judge": result.judge,
+        "samples": result.samples,
+        "synthetic_inputs": synthetic,
+        "same_model": result.same_model,
+        "tolerance": tolerance,
+        "holds": result.worst <= tolerance,
+        "steps": [row(step) for step in result.steps],
+        "outputs": [row(output) for output in result.outputs],
+        "not_compared": list(result.uncompared),
+    }
+
+
+def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
+    from backends.reports.figures import aligned, clipped
+
+    holds = "holds" if result.worst <= tolerance else "does NOT hold"
+    kind = "made-up " if synthetic else ""
+    rows = [["step", "engine", "value", "largest difference", "relative", "squared error"]]
+    rows += [
+        [clipped(one.step, 32), one.engine, clipped(one.value, 40), f"{one.absolute:.3g}",
+         f"{one.relative:.3g}", f"{one.squared_error:.3g}"]
+        for one in (*result.steps, *result.outputs)
+    ]  # fmt: skip
+    for row, _ in zip(rows[1 + len(result.steps) :], result.outputs, strict=True):
+        row[0] = "(output)"
+    lines = [
+        f"the package {holds}: relative squared error {result.worst:.3g} at the outputs, {tolerance:g} allowed; "
+        f"{result.samples} {kind}samples against {result.judge}",
+        "",
+        *aligned(rows, right=(3, 4, 5)),
+        "",
+        "relative: the largest difference over the largest magnitude of the value; "
+        "squared error: sum of squared differences over sum of squares",
+    ]
+    lines += [
+        f"{clipped(one.value, 40)}: the same class in {100 * one.agreement:.1f} % of the samples"
+        for one in result.outputs
+        if one.agreement is not None
+    ]
+    if result.uncompared:
+        names = ", ".join(clipped(name, 40) for name in result.uncompared[:4])
+        more = ", ..." if len(result.uncompared) > 4 else ""
+        lines.append(
+            f"{len(result.uncompared)} values have another shape in the package: {names}{more}"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""How work lies on an engine, what an engine takes, and its arithmetic."""

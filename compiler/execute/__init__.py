@@ -1,0 +1,1 @@
+"""Graph -> ONNX -> ONNX Runtime: the judge of numbers, and the eyes of calibration."""

@@ -1,0 +1,29 @@
+"""A model run by ONNX Runtime, optimizations off: the host's usual way, and the judge of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.execute.reference_evaluator import why_not_exchanged
+from compiler.execute.session import open_session
+
+
+class RuntimeModel:
+    """An ONNX model ready to run by ONNX Runtime."""
+
+    def __init__(self, model: bytes) -> None:
+        self._session = open_session(model)
+        self.inputs = tuple(item.name for item in self._session.get_inputs())
+        self.outputs = tuple(item.name for item in self._session.get_outputs())
+
+    def why_not(self) -> str:
+        """Why its values cannot pass through Python, or an empty string."""
+        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
+        reasons = (why_not_exchanged(port.type) for port in ports)
+        return next((reason for reason in reasons if reason), "")
+
+    def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """One inference: values by name in, outputs by name out."""
+        results = self._session.run(None, {name: values[name] for name in self.inputs})
+        return dict(zip(self.outputs, results, strict=True))

@@ -1,0 +1,1 @@
+"""ONNX -> Graph: untrusted files, sizes, lifts to one opset, dialects."""

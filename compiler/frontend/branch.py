@@ -1,0 +1,69 @@
+"""Writes out the branch that an If takes when its condition is known at import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+
+from compiler.frontend.builder import Builder
+from compiler.frontend.host_segment import subgraphs
+from compiler.frontend.tensors import decoded
+
+
+def taken_branch(node: onnx.NodeProto, builder: Builder) -> list[onnx.NodeProto] | None:
+    """The nodes of the branch an If takes, under names of the outer graph; None when that is not known yet.
+
+    The branch's own constants are added to the builder.
+    """
+    if node.op_type != "If" or node.domain:
+        return None
+    condition = builder.constants.get(node.input[0])
+    if condition is None or condition.size != 1:
+        return None
+    wanted = "then_branch" if np.asarray(condition).reshape(()) else "else_branch"
+    graph = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
+    if graph.sparse_initializer or len(graph.output) != len(node.output):
+        return None
+    names: dict[str, str] = {}
+    for tensor in graph.initializer:
+        data = decoded(tensor)
+        if data.dtype == object:
+            return None
+        names[tensor.name] = builder.fresh(tensor.name)
+        builder.set_constant(names[tensor.name], data)
+    made = {name for inner in graph.node for name in inner.output if name}
+    for ours, theirs in zip(node.output, graph.output, strict=True):
+        if ours and theirs.name in made:
+            names.setdefault(theirs.name, ours)
+    for name in sorted(made - set(names)):
+        names[name] = builder.fresh(name)
+    nodes = [_renamed(inner, names) for inner in graph.node]
+    for ours, theirs in zip(node.output, graph.output, strict=True):
+        source = names.get(theirs.name, theirs.name)
+        if ours and source != ours:
+            nodes.append(onnx.NodeProto(op_type="Identity", input=[source], output=[ours]))
+    return nodes
+
+
+def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
+    """A copy of a node with values renamed, in its sub-graphs too, except where those define the name anew."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    _rename(copy, names)
+    return copy
+
+
+def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    node.input[:] = [names.get(name, name) for name in node.input]
+    node.output[:] = [names.get(name, name) for name in node.output]
+    for graph in subgraphs(node):
+        own = {value.name for value in graph.input}
+        own.update(tensor.name for tensor in graph.initializer)
+        own.update(name for inner in graph.node for name in inner.output)
+        outer = {name: new for name, new in names.items() if name not in own}
+        for inner in graph.node:
+            _rename(inner, outer)
+        for value in graph.output:
+            value.name = outer.get(value.name, value.name)

@@ -1,0 +1,163 @@
+"""Binds the free sizes of a model's inputs to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from compiler.errors import ModelError, UsageError, nearest
+from compiler.ir.graph import DTYPE_BITS, TensorType
+from compiler.ir.protos import from_type_proto
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The model's inputs with their sizes bound, the symbols' values, the symbol or axis of the batch, and what was assumed."""
+
+    types: Mapping[str, TensorType]
+    symbols: Mapping[str, int]
+    batch_symbols: frozenset[str]
+    batch_axes: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def declared(self, value: onnx.ValueInfoProto) -> TensorType:
+        """The type the model declares for a value, with its symbols bound."""
+        kind = _type_of(value)
+        if kind.shape is None:
+            return kind
+        shape = tuple(
+            dim.dim_value if _fixed(dim) else self.symbols.get(dim.dim_param)
+            for dim in value.type.tensor_type.shape.dim
+        )
+        return TensorType(kind.dtype, shape)
+
+    def batch_axis(self, value: onnx.ValueInfoProto, kind: TensorType) -> int | None:
+        """The axis of an input or output along which samples are stacked."""
+        if value.name in self.batch_axes:
+            return self.batch_axes[value.name]
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not _fixed(dim) and dim.dim_param in self.batch_symbols:
+                return axis
+        return 0 if kind.shape and kind.shape[0] == 1 else None
+
+
+def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Sizes:
+    """Gives every free size of the inputs a number: from `bind` by symbol or as INPUT:AXIS, else 1 where it is a batch.
+
+    Raises UsageError for a size that stays free (U003) and for a name in `bind` that the model has not (U004).
+    """
+    _check_names(inputs, bind)
+    symbols = {
+        dim.dim_param: bind[dim.dim_param] for _, _, dim in _free(inputs) if dim.dim_param in bind
+    }
+    notes, batch_symbols, batch_axes = [], set(), {}
+    for value, axis, dim in _free(inputs):
+        key = f"{value.name}:{axis}"
+        if axis == 0 and _is_symbol(dim.dim_param):
+            batch_symbols.add(dim.dim_param)
+        elif axis == 0:
+            batch_axes[value.name] = 0
+        if axis == 0 and key not in bind and dim.dim_param not in symbols:
+            if _is_symbol(dim.dim_param):
+                symbols[dim.dim_param] = 1
+            notes.append(
+                f"W002 free size {dim.dim_param or '?'!r} of input {value.name!r} bound to 1"
+            )
+    types, missing = {}, []
+    for value in inputs:
+        kind = _type_of(value)
+        if kind.shape is None and kind.dtype in DTYPE_BITS:
+            raise ModelError(
+                f"input {value.name!r} has no shape",
+                code="M004",
+                hint="export the model with the shapes of its inputs",
+            )
+        if kind.shape is not None:
+            sizes: list[int | None] = []
+            for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+                size = _size_of(value.name, axis, dim, bind, symbols)
+                if size is None and kind.dtype != "string":
+                    missing.append((value.name, axis, dim.dim_param))
+                sizes.append(size)
+            kind = TensorType(kind.dtype, tuple(sizes))
+        types[value.name] = kind
+    if missing:
+        raise _unbound(missing)
+    return Sizes(types, symbols, frozenset(batch_symbols), batch_axes, tuple(notes))
+
+
+def _size_of(
+    name: str, axis: int, dim: onnx.TensorShapeProto.Dimension, bind: Mapping[str, int], symbols: Mapping[str, int]
+) -> int | None:  # fmt: skip
+    if _fixed(dim):
+        return int(dim.dim_value)
+    if dim.dim_value < -1:  # -1 is what some exporters write for a free size
+        raise ModelError(
+            f"input {name!r} has a negative size, {dim.dim_value}, on axis {axis}", code="M004"
+        )
+    if f"{name}:{axis}" in bind:
+        return bind[f"{name}:{axis}"]
+    if dim.dim_param in symbols:
+        return symbols[dim.dim_param]
+    return 1 if axis == 0 else None
+
+
+def _unbound(missing: list[tuple[str, int, str]]) -> UsageError:
+    flags = dict.fromkeys(
+        f"--bind {symbol if _is_symbol(symbol) else f'{name}:{axis}'}=SIZE"
+        for name, axis, symbol in missing
+    )
+    name, axis, symbol = missing[0]
+    called = f" ({symbol!r})" if symbol else ""
+    return UsageError(
+        f"the size of axis {axis}{called} of input {name!r} is free, a chip needs fixed sizes",
+        code="U003",
+        hint=f"add {' '.join(flags)}",
+    )
+
+
+def _check_names(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> None:
+    known = [dim.dim_param for _, _, dim in _free(inputs) if _is_symbol(dim.dim_param)]
+    known += [f"{value.name}:{axis}" for value, axis, _ in _free(inputs)]
+    for name, size in bind.items():
+        if name not in known and name != "?":
+            listed = ", ".join(dict.fromkeys(known)) or "none"
+            raise UsageError(
+                f"the model has no free size {name!r}; free are: {listed}",
+                code="U004",
+                hint=nearest(name, known),
+            )
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise UsageError(
+                f"size {name!r} is bound to {size!r}, a size is 0 or more", code="U004"
+            )
+
+
+def _free(
+    inputs: list[onnx.ValueInfoProto],
+) -> Iterator[tuple[onnx.ValueInfoProto, int, onnx.TensorShapeProto.Dimension]]:
+    for value in inputs:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if not _fixed(dim):
+                yield value, axis, dim
+
+
+def _fixed(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    return dim.HasField("dim_value") and dim.dim_value >= 0
+
+
+def _is_symbol(name: str) -> bool:
+    """Whether a size's name says which size it is ('?' and an empty name stand for any)."""
+    return name not in ("", "?", "-1", "None", "unknown")
+
+
+def _type_of(value: onnx.ValueInfoProto) -> TensorType:
+    try:
+        return from_type_proto(value.type)
+    except ValueError as error:
+        number = value.type.tensor_type.elem_type
+        raise ModelError(
+            f"value {value.name!r} has the unknown element type {number}", code="M004"
+        ) from error

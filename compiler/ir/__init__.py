@@ -1,0 +1,1 @@
+"""The graph: its values, operations, text, and what rewrites and verifies it."""

@@ -1,0 +1,1 @@
+"""Published silicon: a model of it, fitted and validated."""

@@ -1,0 +1,1 @@
+"""The plan and its package: schema, bytes, check."""

@@ -1,0 +1,79 @@
+"""The bytes of plan.json: a plan is written one way only, so that every byte is under its own hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from compiler.errors import PackageError, one_line
+from compiler.plan.schema import SCHEMA, Plan
+
+MAX_PLAN_BYTES = 256 << 20
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
+_BLANK_HASH: Final = (
+    b'\n"hash": ""'  # line breaks inside texts are escaped: no other line begins so
+)
+
+
+def render_plan(plan: Plan) -> bytes:
+    """The bytes of `plan.json`: sorted keys, one list item (one step, one buffer) a line. Raises ValueError at a NaN."""
+    table = plan.model_dump(by_alias=True)
+    lines = []
+    for key in sorted(table):
+        value = table[key]
+        if isinstance(value, tuple | list) and value:
+            items = ",\n".join(f"  {_ENCODER.encode(item)}" for item in value)
+            lines.append(f"{_ENCODER.encode(key)}: [\n{items}\n]")
+        else:
+            lines.append(f"{_ENCODER.encode(key)}: {_ENCODER.encode(value)}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+
+
+def _hash_line(own_hash: str) -> bytes:
+    """The line of `plan.json` that holds the plan's own hash, with the line break before it."""
+    return _BLANK_HASH[:-1] + own_hash.encode() + b'"'
+
+
+def sealed(plan: Plan) -> tuple[Plan, bytes]:
+    """The plan with its own hash filled in (SHA-256 over its bytes with the field `hash` blank), and the bytes of its `plan.json`."""
+    blank = render_plan(plan.model_copy(update={"hash": ""}))
+    own_hash = hashlib.sha256(blank).hexdigest()
+    data = blank.replace(_BLANK_HASH, _hash_line(own_hash), 1)
+    return plan.model_copy(update={"hash": own_hash}), data
+
+
+def parse_plan(data: bytes) -> Plan:
+    """A plan from the bytes of its file, from anyone: PackageError unless the bytes are what `render_plan` writes and the hash holds."""
+    if len(data) > MAX_PLAN_BYTES:
+        raise PackageError(f"plan.json is larger than {MAX_PLAN_BYTES:,} bytes")
+    try:
+        plan = Plan.model_validate_json(data)
+    except ValidationError as error:
+        raise PackageError(f"plan.json is not a plan: {_first_fault(error)}") from error
+    try:
+        proper, rendered = sealed(plan)
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"plan.json is not a plan: {one_line(str(error))}") from error
+    if rendered.replace(_hash_line(proper.hash), _hash_line(plan.hash), 1) != data:
+        raise PackageError("plan.json was changed: it is not written as joulec writes it")
+    if proper.hash != plan.hash:
+        raise PackageError("plan.json was changed: its own hash does not match")
+    return plan
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    count = error.error_count()
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return one_line(f"{path}: {fault['msg']}{more}" if path else f"{fault['msg']}{more}")
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON Schema of plan.json."""
+    schema = Plan.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **schema}

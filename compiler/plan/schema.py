@@ -1,0 +1,327 @@
+"""The plan: everything a chip (or the simulator) needs to run a compiled model, and what that costs.
+
+The schema "joulec.plan/1" is a promise: keys are added, never changed. How it is written stands in compiler.plan.canonical_json, what a folder
+of files adds to it in compiler.plan.package, what must hold among its numbers in compiler.plan.check.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from compiler.units import ZERO, Estimate
+
+SCHEMA: Final = "joulec.plan/1"
+
+Whole: TypeAlias = Annotated[int, Field(ge=0, le=1 << 62)]
+Amount: TypeAlias = Annotated[float, Field(ge=0)]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PayloadName: TypeAlias = Annotated[
+    str, Field(pattern=r"^(weights\.[0-9a-f]{16}\.bin|host/[0-9a-f]{16}\.(onnx|bin))$")
+]
+Shape: TypeAlias = tuple[Whole, ...]
+Attribute: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Quantization(_Record):
+    """How integers stand for reals: real = scale * (integer - zero_point); one entry, or one per index along `axis`."""
+
+    bits: Annotated[int, Field(ge=1, le=32)]
+    signed: bool
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+
+class Named(_Record):
+    """A file that went into the plan: its name and the hash of its bytes."""
+
+    name: str
+    sha256: str
+
+
+class Port(_Record):
+    """An input or output of the model. `shape` holds None where a size is unknown, and is None when the rank is.
+
+    `batch_axis` is the axis along which samples are stacked, None where the model has none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Whole | None, ...] | None
+    quantization: Quantization | None
+    batch_axis: Whole | None
+
+
+class Buffer(_Record):
+    """A value and its place: bytes [address, address + size_bytes) of `memory`, held from `first_step` to `last_step`.
+
+    `first_step` is -1 for a model input, `last_step` the number of steps for a model output. `same_as` names the buffer that a view
+    shares its bytes with ("" for none). A value whose size is unknown before it runs has no memory ("") and size 0.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Whole | None, ...] | None
+    quantization: Quantization | None
+    memory: str
+    address: Whole
+    size_bytes: Whole
+    first_step: Annotated[int, Field(ge=-1)]
+    last_step: Annotated[int, Field(ge=-1)]
+    live_from_ns: Amount
+    live_to_ns: Amount
+    same_as: str = ""
+
+
+class Constant(_Record):
+    """Data a step reads that is known beforehand: where it lies in the weights payload, and where on the chip.
+
+    `offset` is None when the data lies inside the step's own payload. On the chip it takes `size_bytes` of `memory` at `address`;
+    cells of an analog array are packed there, and spread to an int8 image of the array tiles in the payload.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    quantization: Quantization | None
+    offset: Whole | None
+    memory: str
+    address: Whole
+    size_bytes: Whole
+
+
+class Energy(_Record):
+    """Energy and its named parts; the parts add up to the total."""
+
+    total: Estimate
+    parts: dict[str, Estimate]
+
+
+class PlanEnergy(Energy):
+    """The energy of one inference, also by engine; the engines add up to the total too."""
+
+    by_engine: dict[str, Estimate]
+
+
+class Use(_Record):
+    """How much of something is used: cells of an analog array, lanes of a digital one, resident tiles or bytes (`unit`)."""
+
+    used: Whole
+    total: Whole
+    unit: str
+
+    @property
+    def share(self) -> float:
+        """The used share, 0 of nothing."""
+        return self.used / self.total if self.total else 0.0
+
+
+class Step(_Record):
+    """One piece of work on one engine.
+
+    `inputs` name buffers or constants ("" is an optional one left out). A step with a `payload` runs that ONNX model on its inputs, by
+    position (`payload_weights` holds its external data, "" where it has none); any other is the operation `op` of compiler.ir.ops with
+    `attributes`. `operations` are the operations inside, `nodes` the nodes of the ONNX file it came from (main one first).
+    `not_modelled` says why its energy is not all counted, or is "".
+    """
+
+    index: Whole
+    name: str
+    op: str
+    engine: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Attribute]
+    constants: tuple[Constant, ...]
+    payload: PayloadName | Literal[""]
+    payload_weights: PayloadName | Literal[""] = ""
+    start_ns: Amount
+    end_ns: Amount
+    weight_load_ns: Amount
+    energy_pj: Energy
+    macs: Whole
+    operations: tuple[str, ...]
+    nodes: tuple[str, ...]
+    mapping: str
+    digits: Whole
+    resident: bool
+    weight_home: str
+    utilization: Use | None
+    divergence: float
+    reason: str
+    source: str
+    not_modelled: str
+
+    @property
+    def latency_ns(self) -> float:
+        """The time it takes, its weight load included."""
+        return self.end_ns - self.start_ns
+
+
+class Alternative(_Record):
+    """A way a node could have run: what it would have cost, and in `reason` why it was not taken though it is better by itself; or why it cannot."""
+
+    engine: str
+    mapping: str
+    energy_pj: float | None
+    latency_ns: float | None
+    divergence: float | None
+    reason: str
+
+
+class Part(_Record):
+    """The part of a node that one engine does: its share of the node's MACs (of its operations where it has none), and the steps."""
+
+    engine: str
+    share: Annotated[float, Field(ge=0, le=1)]
+    steps: tuple[Whole, ...]
+
+
+class Placement(_Record):
+    """What became of one node of the ONNX file.
+
+    placed: steps stand for it. fused: a step of another node does its work. folded: computed while compiling. removed: nothing reads it.
+    """
+
+    node: str
+    fate: Literal["placed", "fused", "folded", "removed"]
+    parts: tuple[Part, ...]
+    reason: str
+    mapping: str
+    divergence: float
+    alternatives: tuple[Alternative, ...]
+
+
+class Spill(_Record):
+    """A value that lies farther out than its size asked for, because the nearer memory was full, and what that costs."""
+
+    buffer: str
+    wanted: str
+    got: str
+    size_bytes: Whole
+
+
+class Macs(_Record):
+    """Multiply-accumulates of one inference: of the model as given (None when not known), and of the plan."""
+
+    before: Whole | None
+    after: Whole
+    by_engine: dict[str, Whole]
+
+
+class Efficiency(_Record):
+    """TOPS/W at one scope (one MAC is two operations), with the bit widths it holds for; None where that scope did no work."""
+
+    value: Estimate | None
+    scope: str
+    at: str
+
+
+class MemoryUse(_Record):
+    """A memory: what it holds, the peak of activations and weights together, and the part that is weights."""
+
+    capacity_bytes: Whole
+    peak_bytes: Whole
+    weight_bytes: Whole
+
+
+class Load(_Record):
+    """Loading the resident weights, once before the first inference; not part of an inference's energy or latency."""
+
+    energy_pj: Estimate = ZERO
+    latency_ns: Amount = 0.0
+
+
+class PrunedSize(_Record):
+    """A layer before or after pruning: `groups` of rows x columns, how they lie on the engine's arrays, and what that costs.
+
+    The energy holds the weight load where that is paid in each inference. `tiles` and `used_share` (of their cells) are None on an engine
+    without arrays of cells.
+    """
+
+    groups: Whole
+    rows: Whole
+    columns: Whole
+    macs: Whole
+    mapping: str
+    tiles: Whole | None
+    used_share: float | None
+    energy_pj: Amount
+    latency_ns: Amount
+
+
+class PrunedLayer(_Record):
+    """A layer that pruning made smaller; `before` is what it was, on the engine where it now runs."""
+
+    node: str
+    engine: str
+    before: PrunedSize
+    after: PrunedSize
+
+
+class File(_Record):
+    """A payload of the package."""
+
+    sha256: Sha256
+    size_bytes: Whole
+
+
+class BuiltFrom(_Record):
+    """What a plan was made from beside its `model` and `target`: enough to see that making it again would change nothing.
+
+    `external` are the files the model keeps weights in, relative to its folder; their bytes are part of the model's hash. The others are
+    hashes: of the calibration data ("" for none), of all options, of the compiler's source and the versions it ran on.
+    """
+
+    external: tuple[str, ...]
+    data: Sha256 | Literal[""]
+    options: Sha256
+    joulec: Sha256
+
+
+class Plan(_Record):
+    """A compiled model. See the classes of its fields; energy and latency are of one inference of the shapes in `inputs`.
+
+    `latency_ns` is when the last step ends, engines overlapping; `serial_latency_ns` is the sum of all steps. `engines` maps names to kinds.
+    `resident` tells what the weights that stay take of each engine. `bound` and `partition` are what the partition pass reports.
+    `assumed_energy_pj` is the part of the energy that rests on numbers of the chip file without a source (None: not known); `built_from` is
+    None when nobody said.
+    """
+
+    schema_: Literal["joulec.plan/1"] = Field(alias="schema")
+    hash: Sha256 | Literal[""]
+    model: Named
+    target: Named
+    engines: dict[str, Literal["analog", "digital", "host"]]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    pipeline: tuple[str, ...]
+    notes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    buffers: tuple[Buffer, ...]
+    placements: tuple[Placement, ...]
+    energy_pj: PlanEnergy
+    one_time_load: Load
+    latency_ns: Amount
+    serial_latency_ns: Amount
+    memories: dict[str, MemoryUse]
+    peak_bytes: dict[str, Whole]
+    spills: tuple[Spill, ...]
+    macs: Macs
+    utilization: dict[str, Use]
+    resident: dict[str, Use]
+    tops_per_watt: dict[str, Efficiency]
+    bound: JsonValue
+    partition: JsonValue
+    divergence_total: float
+    files: dict[PayloadName, File]
+    not_modelled: tuple[str, ...]
+    pruning: tuple[PrunedLayer, ...] = ()
+    assumed_energy_pj: Amount | None = None
+    built_from: BuiltFrom | None = None

@@ -1,0 +1,1 @@
+"""Files, memory mapping, spilling, payloads."""

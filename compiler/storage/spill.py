@@ -1,0 +1,41 @@
+"""Puts large arrays aside: into files without a name, mapped, so that their memory is the system's to take back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import numpy as np
+
+from compiler.ir.graph import Array
+from compiler.storage.mapped import BLOCK_BYTES, file_of, map_file
+
+ASIDE_BYTES = 4 << 20  # what is smaller is not worth a file
+
+
+def put_aside(array: Array) -> Array:
+    """The same values, of a large array mapped from a file in the folder for temporary files (TMPDIR); zeros are holes in it.
+
+    The array itself where it is small, lies in a file already, or finds no room there.
+    """
+    if array.nbytes < ASIDE_BYTES or array.dtype.isbuiltin != 1 or file_of(array) is not None:
+        return array
+    try:
+        with tempfile.TemporaryFile() as file:
+            _write(np.ascontiguousarray(array), file.fileno())
+            data = map_file(os.dup(file.fileno()))
+    except OSError:  # the disk is full, or too many files are open
+        return array
+    return data.view(array.dtype).reshape(array.shape)
+
+
+def _write(array: Array, handle: int) -> None:
+    """Writes an array to an empty file, but for blocks of zeros."""
+    flat = array.reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, BLOCK_BYTES):
+        block = flat[start : start + BLOCK_BYTES]
+        rest = block.data if block.any() else block[:0].data
+        while rest:
+            done = os.pwrite(handle, rest, start)
+            start, rest = start + done, rest[done:]
+    os.truncate(handle, flat.size)

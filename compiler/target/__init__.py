@@ -1,0 +1,1 @@
+"""The chip: typed, strict, and read from its file."""

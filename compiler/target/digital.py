@@ -1,0 +1,138 @@
+"""The digital engine of a chip file: an array of multipliers, beside or inside the memory of the weights, and a vector unit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from compiler.target.quantity import Quantity, Statement, Strict, Whole
+
+Arithmetic = Literal["int8", "float32"]
+
+
+class MacArray(Strict):
+    """Multipliers: `columns` outputs x neighbouring `positions` x `rows` of the patch, which one step sums (1 where left out).
+
+    They multiply int8 unless `arithmetic` says otherwise.
+    A step takes `cycles_per_step` cycles: more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
+    groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital in-memory computing): using a weight costs no
+    read, and a layer that stays takes whole arrays of it. Lanes without work are gated, or take `idle_lane_pj` in each step. `accumulate_pj` is
+    what a step costs for each output beside its multiplications, where `mac_pj` does not include it. With `odimo` the cycles are counted
+    as ODiMO counts them (compiler.cost.odimo).
+    """
+
+    arithmetic: Arithmetic = "int8"
+    arrays: Whole | None = None
+    rows: Whole | None = None
+    columns: Whole
+    positions: Whole | None = None
+    cycles_per_step: Whole | None = None
+    holds_weights: Statement | None = None
+    weight_memory_bytes: Whole
+    weight_load_bytes_per_cycle: Whole
+    activation_bytes_per_cycle: Whole
+    block_overhead_cycles: Quantity | None = None
+    odimo: Statement | None = None
+    mac_pj: Quantity
+    accumulate_pj: Quantity | None = None
+    idle_lane_pj: Quantity | None = None
+    weight_read_pj_per_byte: Quantity | None = None
+    weight_write_pj_per_byte: Quantity
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> MacArray:
+        if self.is_in_memory and self.weight_read_pj_per_byte is not None:
+            raise ValueError("weight_read_pj_per_byte: an array that holds its weights reads none")
+        if not self.is_in_memory and self.weight_read_pj_per_byte is None:
+            raise ValueError("weight_read_pj_per_byte: wanted, as holds_weights is not true")
+        if self.is_in_memory and self.weight_memory_bytes.value < self.array_bytes:
+            raise ValueError(f"weight_memory_bytes: one array alone holds {self.array_bytes:,}")
+        return self
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the multipliers lie in the weights' memory."""
+        return self.holds_weights is not None and self.holds_weights.value
+
+    @property
+    def row_lanes(self) -> int:
+        """The rows of a patch that one step sums."""
+        return self.rows.value if self.rows else 1
+
+    @property
+    def position_lanes(self) -> int:
+        """The neighbouring positions that one step computes."""
+        return self.positions.value if self.positions else 1
+
+    @property
+    def lanes(self) -> int:
+        """The multipliers of one array."""
+        return self.row_lanes * self.columns.value * self.position_lanes
+
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of a weight."""
+        return 4 if self.arithmetic == "float32" else 1
+
+    @property
+    def array_bytes(self) -> int:
+        """The bytes of weights that one array uses in one step."""
+        return self.row_lanes * self.columns.value * self.number_bytes
+
+    @property
+    def array_count(self) -> int:
+        """How many arrays there are."""
+        return self.arrays.value if self.arrays else 1
+
+    @property
+    def step_cycles(self) -> int:
+        """The cycles of one step."""
+        return self.cycles_per_step.value if self.cycles_per_step else 1
+
+    @property
+    def overhead_cycles(self) -> float:
+        """The cycles that each block takes beside its steps."""
+        return self.block_overhead_cycles.value if self.block_overhead_cycles else 0.0
+
+
+class VectorUnit(Strict):
+    """What computes element by element: `operations` are ONNX operators, and Requantize."""
+
+    arithmetic: Arithmetic = "int8"
+    elements_per_cycle: Whole
+    operations: tuple[str, ...]
+    operation_pj: Quantity
+
+
+class Digital(Strict):
+    """A digital engine: an array of multipliers, a vector unit, or both. `active_mw` is power that it takes while it works, beside theirs."""
+
+    kind: Literal["digital"]
+    active_mw: Quantity | None = None
+    array: MacArray | None = None
+    vector: VectorUnit | None = None
+
+    @model_validator(mode="after")
+    def _check_units(self) -> Digital:
+        if self.array is None and self.vector is None:
+            raise ValueError("wanted an array, a vector unit, or both")
+        if self.array and self.vector and self.array.arithmetic != self.vector.arithmetic:
+            raise ValueError("arithmetic: the array and the vector unit have the same")
+        return self
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What its units compute in."""
+        unit = self.array or self.vector
+        return unit.arithmetic if unit else "int8"
+
+    @property
+    def vector_operations(self) -> tuple[str, ...]:
+        """The operations of the vector unit, none where there is no such unit."""
+        return self.vector.operations if self.vector else ()
+
+    @property
+    def weight_memory_bytes(self) -> int:
+        """The bytes of weights that the array can keep, 0 where there is no array."""
+        return self.array.weight_memory_bytes.value if self.array else 0

@@ -1,0 +1,78 @@
+"""What a component is: the unit it is told in, what it wants to know, and its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from compiler.target.parts.silicon import Silicon
+
+Value: TypeAlias = float | str | bool
+Given: TypeAlias = Mapping[str, Value]
+
+# From what the formulas give (fJ, ns, pW) to the unit at the end of a chip file's key.
+UNITS = {"pj": 1e-3, "pj_per_byte": 1e-3, "pj_per_bit": 1e-3, "ns": 1.0, "mw": 1e-9}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number between two ends, one of `words`, or yes or no; with a default it may be left out."""
+
+    low: float = 0.0
+    high: float = 0.0
+    words: tuple[str, ...] = ()
+    is_flag: bool = False
+    default: Value | None = None
+
+    @property
+    def schema(self) -> dict[str, object]:
+        """Its JSON Schema."""
+        if self.is_flag:
+            return {"type": "boolean"}
+        if self.words:
+            return {"enum": list(self.words)}
+        return {"type": "number", "minimum": self.low, "maximum": self.high}
+
+    def why_not(self, value: object) -> str:
+        """Why a value will not do, or an empty string."""
+        if self.is_flag:
+            return "" if isinstance(value, bool) else "wanted true or false"
+        if self.words:
+            return "" if value in self.words else f"wanted one of {', '.join(self.words)}"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and self.low <= cast(float, value) <= self.high:
+            return ""
+        return f"wanted a number from {self.low:.15g} to {self.high:.15g}"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component: the unit it is told in, its parameters, its formula, and what it is in words.
+
+    The formula takes a Silicon and the parameters by their names.
+    """
+
+    unit: str
+    parameters: Mapping[str, Parameter]
+    formula: Callable[..., Mapping[str, float]]
+    says: str
+    cites_sram_table: bool = False
+    # Whether it may be told input_toggle and weight_density: what the data are like enters what it takes.
+    takes_data: bool = False
+
+    def parts(self, silicon: Silicon, given: Given) -> Mapping[str, float]:
+        """What its formula gives, part by part, in fJ, ns or pW; `given` holds every parameter."""
+        return self.formula(silicon, **{name: _plain(given[name]) for name in self.parameters})
+
+    def why_not(self, given: Given) -> str:
+        """Why parameters that are right each alone do not go together, or an empty string."""
+        whole, step = given.get("input_bits"), given.get("input_bits_per_step")
+        if whole is not None and step is not None and float(step) > float(whole):
+            return f"input_bits_per_step: {step} is more than input_bits, {whole}"
+        return ""
+
+
+def _plain(value: Value) -> Value:
+    """A number as a float; a word or a flag as it is."""
+    return value if isinstance(value, str | bool) else float(value)

@@ -1,0 +1,42 @@
+"""The peaks that a chip's makers published, as a chip file lists them: what the file's own constants are held against."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from compiler.target.quantity import Strict
+
+Bits = Annotated[float, Field(gt=0, le=64)]
+Figure = Annotated[float, Field(gt=0, le=1e9)]
+
+
+class Published(Strict):
+    """A peak of one engine, at the bits it was stated for; an operation is a multiplication or an addition.
+
+    `scope` says what its energy covers (compiler.cost.peak has the parts). `derived` names the numbers of this file that were computed
+    from this very figure: there the prediction says nothing new.
+    """
+
+    engine: str
+    scope: Literal["array", "engine", "chip"]
+    input_bits: Bits
+    weight_bits: Bits
+    output_bits: Bits
+    tops: Figure | None = None
+    tops_per_w: Figure | None = None
+    derived: tuple[str, ...] = ()
+    source: Annotated[str, Field(min_length=3)]
+
+    @model_validator(mode="after")
+    def _check_figure(self) -> Published:
+        if self.tops is None and self.tops_per_w is None:
+            raise ValueError("wanted tops, tops_per_w, or both")
+        return self
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What was published, by unit."""
+        given = {"TOPS": self.tops, "TOPS/W": self.tops_per_w}
+        return {unit: value for unit, value in given.items() if value is not None}

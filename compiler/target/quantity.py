@@ -1,0 +1,92 @@
+"""The values of a chip file: a physical number, a whole number or a statement, each with its source."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from compiler.units import Estimate, is_assumption
+
+
+class Strict(BaseModel):
+    """A table of a chip file: unknown keys and numbers that are not finite are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# Far beyond anything physical, and small enough that no sum of products leaves the floats.
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+
+
+class Quantity(Strict):
+    """A physical number: value, the interval it may lie in, and where it comes from.
+
+    A source that starts with "assumption:" must give the interval; without an interval the number is taken as exact.
+    """
+
+    value: Amount
+    low: Amount | None = None
+    high: Amount | None = None
+    source: Annotated[str, Field(min_length=3)]
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> Quantity:
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        if not low <= self.value <= high:
+            raise ValueError(f"value {self.value} lies outside [{low}, {high}]")
+        if self.is_assumption and (self.low is None or self.high is None):
+            raise ValueError("an assumption must state low and high")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """In a file a number is written out, or a component is named that gives it."""
+        from compiler.target.parts.resolve import component_schemas
+
+        written = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [written, *component_schemas()]}
+
+    @property
+    def is_assumption(self) -> bool:
+        """Whether the number has no source but a stated guess."""
+        return is_assumption(self.source)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number with its interval."""
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        return Estimate(self.value, low, high)
+
+
+class Rate(Quantity):
+    """A physical number that others are divided by, so that next to nothing is none of its values."""
+
+    value: Annotated[float, Field(ge=1e-6, le=1e15)]
+
+
+class ComponentQuantity(Quantity):
+    """A number that a component of the library gave: which, and the parts that add up to it. It is made at load, never written in a file."""
+
+    component: str
+    parts: dict[str, Estimate]
+
+
+class Whole(Strict):
+    """A whole number of the geometry, with its source."""
+
+    value: Annotated[int, Field(ge=1, le=1 << 50)]
+    source: Annotated[str, Field(min_length=3)]
+
+
+class Statement(Strict):
+    """A property of the chip that is no number, with its source."""
+
+    value: bool
+    source: Annotated[str, Field(min_length=3)]

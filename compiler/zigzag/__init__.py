@@ -1,0 +1,1 @@
+"""Hardware files of ZigZag, read and costed."""

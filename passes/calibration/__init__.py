@@ -1,0 +1,1 @@
+"""What calibration runs, measures and chooses; no pass among it."""

@@ -1,0 +1,123 @@
+"""What a product gives on samples in each number format that an engine has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from compiler.engines import numerics
+from compiler.engines.numerics import Floats, Integers
+from compiler.engines.numerics_analog import analog_output
+from compiler.execute.interpreter import Interpreter
+from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
+from compiler.target.chip import Target
+from passes.fitting.engine_nodes import Named, analog_constants, analog_node, integer_constants
+from passes.fitting.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
+from passes.fitting.layer_data import LayerData, layer_outputs, layer_patches
+
+ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
+
+
+@dataclass(frozen=True)
+class ProductFormats:
+    """A product on samples of its input: `seen` [samples, ...] as reals, and `layer`, what its weights are fitted to, the same for all formats.
+
+    `on_arrays` is what all its analog formats share; None where there are none.
+    """
+
+    node: Node
+    graph: Graph
+    target: Target
+    seen: Floats
+    layer: LayerData
+    on_arrays: AnalogLayer | None
+
+    def output(
+        self, form: str, given: Quant | None, quant: Quant | None, samples: int
+    ) -> Array | None:
+        """Its output on the first samples, as the engine of a format gives it; None where a quantization is not known.
+
+        `given` is that of an int8 input, `quant` that of the output where the model itself has none.
+        """
+        kinds = self.graph.types
+        data, output = kinds[self.node.inputs[0]], kinds[self.node.outputs[0]]
+        quant, digits = output.quant or quant, digits_of(form)
+        if quant is None or (given is None and not digits):
+            return None
+        if digits:
+            given, constants, built = self._analog(digits)
+        else:
+            assert given is not None
+            constants = integer_constants(fit_integer(self.layer, self.node, self.graph, given))
+            names = ("x", *(c[0] for c in constants))
+            built = replace(self.node, inputs=names, outputs=("y",))
+        single = _single(built, constants, data, given, output, quant)
+        steps = numerics.quantize(self.seen[:samples], given)
+        result = (
+            _on_arrays(single, steps) if digits else Interpreter(single).run_all({"x": steps})["y"]
+        )
+        integers = np.asarray(result, quant.storage)
+        return integers if output.quant is not None else numerics.dequantize(integers, quant)
+
+    def _analog(self, digits: int) -> tuple[Quant, Named, Node]:
+        """The quantization of the input, the constants and the node of the product with so many digits a weight."""
+        assert self.target.analog is not None
+        assert self.on_arrays is not None
+        engine = self.target.analog[1]
+        fitted = fit_analog(self.on_arrays, self.node, digits, engine)
+        constants = analog_constants(fitted)
+        names = ("x", *(c[0] for c in constants))
+        rows = self.layer.patches.shape[2]
+        return fitted.inputs, constants, analog_node(self.node, names, "y", rows, digits, engine)
+
+
+def product_formats(
+    node: Node, graph: Graph, target: Target, values: Array, formats: Sequence[str]
+) -> ProductFormats:
+    """A product on samples of its input, ready for `formats`."""
+    seen = numerics.reals(values, graph.types[node.inputs[0]].quant)
+    patches = layer_patches(seen, node, graph.types[node.inputs[1]].sizes[0])
+    layer = LayerData(patches, layer_outputs(patches, node, graph))
+    on_arrays = None
+    if target.analog is not None and any(map(digits_of, formats)):
+        on_arrays = analog_layer(layer, seen, node, graph, target.analog[1])
+    return ProductFormats(node, graph, target, seen, layer, on_arrays)
+
+
+def digits_of(form: str) -> int:
+    """The digits of an analog format, 0 of any other."""
+    return int(form.removeprefix("analog/")) if form.startswith("analog/") else 0
+
+
+def _on_arrays(single: Graph, steps: Integers) -> Array:
+    """The outputs of a graph of one AnalogProduct, a few samples at a time.
+
+    Not by the interpreter: written in ONNX it has several nodes for every slice, digit and tile.
+    """
+    (node,) = single.nodes
+    constants = [single.constants[name] for name in node.inputs[1:]]
+    groups, rows, columns = constants[0].shape[1:]
+    pixels = prod(single.types["y"].sizes) // (groups * columns)
+    together = max(1, ARRAY_ELEMENTS // (pixels * groups * (rows + columns)))
+    parts = [
+        analog_output(node, single.types, steps[start : start + together], constants)
+        for start in range(0, len(steps), together)
+    ]
+    return np.concatenate(parts)
+
+
+def _single(
+    node: Node, constants: Named, data: TensorType, given: Quant, output: TensorType, quant: Quant
+) -> Graph:
+    """A graph of one product, from a quantized value `x` to a quantized value `y`."""
+    types = {
+        "x": TensorType(given.storage, data.shape, given),
+        "y": TensorType(quant.storage, output.shape, quant),
+    }
+    for label, values, weights in constants:
+        types[label] = TensorType(values.dtype.name, values.shape, weights)
+    held = {label: values for label, values, _ in constants}
+    return Graph("product", ("x",), ("y",), (node,), types, held)

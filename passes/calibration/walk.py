@@ -1,0 +1,112 @@
+"""Walks samples through a graph node by node, holding only the values that are still to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compiler.execute.interpreter import Interpreter, RunError, stacked
+from compiler.ir.graph import Array, Graph, Node
+from compiler.storage.mapped import let_go
+
+AHEAD_NODES = 256
+AHEAD_BYTES = 64 << 20  # of the values of the nodes that are run together
+
+
+class Walk:
+    """Samples on their way through a graph: `values` are those alive, [samples, *shape] by name.
+
+    A node that cannot run on these samples (made-up inputs may be out of its range) leaves its outputs unknown, and so does
+    every node that reads them: `name in walk.values` tells.
+    """
+
+    def __init__(self, graph: Graph, samples: Mapping[str, Array]) -> None:
+        self.graph = graph
+        self.values: dict[str, Array] = dict(samples)
+        self._last = last_reads(graph)
+        self._ends: dict[int, list[str]] = {}
+        for name, last in self._last.items():
+            self._ends.setdefault(last, []).append(name)
+        self._samples = len(next(iter(samples.values()), ()))
+        self._ahead: dict[str, Array] = {}  # made by nodes that are still to be stepped over
+        self._ahead_until = 0  # nodes before this position have been run, alone or together
+
+    def step(self, position: int) -> None:
+        """Runs the node at a position; every node before it must have been run."""
+        if position >= self._ahead_until:
+            self._run_ahead(position)
+        node = self.graph.nodes[position]
+        if all(name in self._ahead for name in node.outputs if name):
+            made = {name: self._ahead.pop(name) for name in node.outputs if name}
+        else:
+            made = run_nodes(self.graph, (node,), self.values) or {}
+        self.values.update(made)
+
+    def _run_ahead(self, position: int) -> None:
+        """Runs a few nodes as one model (a model of its own for each node takes most of the time); one that fails leaves all to run alone."""
+        nodes, room = [], AHEAD_BYTES
+        for node in self.graph.nodes[position : position + AHEAD_NODES]:
+            kinds = [self.graph.types[name] for name in node.outputs if name]
+            if not all(kind.is_static for kind in kinds):
+                break
+            room -= self._samples * sum(kind.size_bytes for kind in kinds)
+            if room < 0:
+                break
+            nodes.append(node)
+        self._ahead_until = position + max(1, len(nodes))
+        if len(nodes) > 1:
+            self._ahead = run_nodes(self.graph, nodes, self.values) or {}
+
+    def drop(self, position: int) -> None:
+        """Forgets the values that no node after a position reads; weights that lie in files take no memory from then on."""
+        for name in self._ends.get(position, ()):
+            self.values.pop(name, None)
+            if name in self.graph.constants:
+                let_go(self.graph.constants[name])
+
+    def alive_after(self, position: int) -> list[str]:
+        """The known values that nodes after a position (or the outputs) read, among those made so far."""
+        return sorted(name for name in self.values if self._last.get(name, -1) > position)
+
+
+def last_reads(graph: Graph) -> dict[str, int]:
+    """For each value the position of the last node that reads it (or makes it); an output is read behind all nodes."""
+    last: dict[str, int] = {}
+    for position, node in enumerate(graph.nodes):
+        for name in (*node.inputs, *node.outputs):
+            last[name] = position
+    for name in graph.outputs:
+        last[name] = len(graph.nodes)
+    return last
+
+
+def run_nodes(
+    graph: Graph,
+    nodes: Sequence[Node],
+    values: Mapping[str, Array],
+    outputs: Sequence[str] | None = None,
+) -> dict[str, Array] | None:
+    """What a few nodes make of samples (`outputs` of it, None: all), or None when an input is unknown or they cannot run on them."""
+    made = dict.fromkeys(name for node in nodes for name in node.outputs if name)
+    read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
+    inputs = [n for n in read if n not in made and n not in graph.constants]
+    wanted = tuple(made) if outputs is None else tuple(outputs)
+    if any(name not in values for name in inputs) or not values:
+        return None
+    count = len(next(iter(values.values())))
+    part = Graph(
+        "part",
+        tuple(inputs),
+        wanted,
+        tuple(nodes),
+        graph.types,
+        graph.constants,
+        graph.domains,
+    )
+    try:
+        runner = Interpreter(part)
+        if not inputs:
+            single = runner.run({})
+            return {name: stacked([single[name]] * count) for name in wanted}
+        return runner.run_all({name: values[name] for name in inputs})
+    except RunError:
+        return None

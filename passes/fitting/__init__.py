@@ -1,0 +1,1 @@
+"""Weights fitted to what an engine can hold; no pass among it."""

@@ -1,0 +1,278 @@
+"""Finds the ways each node could run, with their costs, and what couples the nodes."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from compiler.choices import Place, Weights
+from compiler.cost.memory import weight_homes
+from compiler.cost.node import (
+    conversion_cost,
+    node_cost,
+    requantize_cost,
+    requantizing_engine,
+    value_bytes,
+    weight_load_cost,
+)
+from compiler.engines.legality import why_not
+from compiler.engines.mapping import (
+    analog_layout,
+    digital_layout,
+    line_of,
+    patch_reuse,
+    pixel_choices,
+    unroll_of,
+)
+from compiler.errors import UsageError, nearest, one_line
+from compiler.ir.graph import Graph, Node
+from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS, product_shape
+from compiler.target.chip import Analog, Host, Target
+from compiler.target.digital import Digital
+from passes.calibration.rounded_inputs import readers_of_rounded, rounding_divergence
+from passes.partitioning.problem import Candidate, Crossing, Problem
+
+
+def build_problem(
+    graph: Graph,
+    target: Target,
+    weights: Weights,
+    max_divergence: float,
+    place: Place = (),
+) -> Problem:
+    """The candidates of every node and what couples them.
+
+    Raises CapacityError when the weights fit no memory, UsageError when `place` names an engine that the chip has not.
+    """
+    for pattern, engine in place:
+        if engine not in target.chip.engines:
+            names = ", ".join(target.chip.engines)
+            raise UsageError(
+                f"--place {one_line(pattern)}={one_line(engine)}: {target.name} has no such engine; it has {names}",
+                hint=nearest(engine, list(target.chip.engines)),
+            )
+    homes = _weight_homes(graph, target)
+    candidates, refusals = [], []
+    for index, node in enumerate(graph.nodes):
+        found, refused = _node_candidates(node, graph, target, weights, homes[index])
+        found, refused = _as_placed(node, found, refused, place)
+        candidates.append(tuple(found))
+        refusals.append(tuple(refused))
+    return Problem(
+        tuple(candidates),
+        tuple(refusals),
+        tuple(_crossings(graph, target)),
+        target.analog[1].total_columns if target.analog else 0,
+        target.digital[1].weight_memory_bytes if target.digital else 0,
+        max_divergence,
+        tuple(homes),
+    )
+
+
+def _weight_homes(graph: Graph, target: Target) -> list[str]:
+    """The memory that keeps each node's weights, laid down in node order (int8 for products, as stored for the rest)."""
+    sizes_bytes = []
+    for node in graph:
+        shape = product_shape(node, graph)
+        stored = [graph.types[name].size_bytes for name in node.inputs if name in graph.constants]
+        sizes_bytes.append(shape.weights if shape is not None else sum(stored))
+    return weight_homes(sizes_bytes, target)
+
+
+def _node_candidates(
+    node: Node, graph: Graph, target: Target, weights: Weights, home: str
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    found: list[Candidate] = []
+    refused: list[tuple[str, str]] = []
+    for name, engine in target.chip.engines.items():
+        reason = why_not(name, node, graph, target) or _why_not_calibrated(node, graph, engine)
+        if reason:
+            refused.append((name, reason))
+        elif isinstance(engine, Analog):
+            found += _analog_candidates(node, graph, name, engine, target, weights, home)
+        elif isinstance(engine, Digital):
+            found += _digital_candidates(node, graph, name, engine, target, weights, home)
+        else:
+            homes = {value: home for value in node.inputs if value in graph.constants}
+            cost = node_cost(node, graph, name, target, homes=homes)
+            found.append(Candidate(name, "", 1, True, False, 0, 0, False, 0.0, cost))
+    return found, refused
+
+
+def _as_placed(
+    node: Node, found: list[Candidate], refused: list[tuple[str, str]], place: Place
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    """The candidates on the engine that the user wants a node on; all where nobody said, or where that engine has none."""
+    names = (node.name, *node.origin)
+    wanted = next(
+        (
+            (pattern, engine)
+            for pattern, engine in place
+            if any(fnmatchcase(name, pattern) for name in names)
+        ),
+        None,
+    )
+    if wanted is None or not any(one.engine == wanted[1] for one in found):
+        return found, refused
+    reason = f"--place {wanted[0]}={wanted[1]}"
+    others = [name for name in dict.fromkeys(one.engine for one in found) if name != wanted[1]]
+    kept = [one for one in found if one.engine == wanted[1]]
+    return kept, [*refused, *((name, reason) for name in others)]
+
+
+def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Host) -> str:
+    """Why a node's numbers cannot be given an integer format (calibration did not reach it), or an empty string."""
+    if isinstance(engine, Host) or graph.calibration is None:
+        return ""
+    values = (
+        [*node.inputs[:2], *node.outputs]
+        if node.op != "Product"
+        else [node.inputs[0], *node.outputs]
+    )
+    for value in values:
+        kind = graph.types.get(value)
+        if not value or kind is None or value in graph.constants or kind.quant is not None:
+            continue
+        if kind.dtype in ("float16", "float64", "bfloat16"):
+            return f"{value!r} is {kind.dtype}, and the engine's formats are fitted to float32"
+        if kind.dtype == "float32" and value not in graph.calibration.ranges:
+            return f"calibration found no range for {value!r}"
+    if node.op not in (*VIEWS, *MOVEMENT, *FORMATS, "MaxPool"):
+        known = graph.calibration.divergence.get(node.name)
+        native = graph.types[node.outputs[0]].quant is not None
+        if known is None and not (native and isinstance(engine, Digital)):
+            return "calibration could not measure its divergence"
+    return ""
+
+
+def _divergence(node: Node, graph: Graph, form: str) -> float:
+    if graph.calibration is None:
+        return 0.0
+    return graph.calibration.divergence.get(node.name, {}).get(form, 0.0)
+
+
+def _analog_candidates(
+    node: Node,
+    graph: Graph,
+    name: str,
+    engine: Analog,
+    target: Target,
+    weights: Weights,
+    home: str,
+) -> list[Candidate]:
+    shape = product_shape(node, graph)
+    assert shape is not None
+    known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
+    elements = graph.types[node.inputs[0]].elements
+    requantize = requantize_cost(elements, requantizing_engine(target), target)
+    whole = engine.columns.value
+    found = []
+    ways = [
+        (digits, pixels)
+        for digits in range(1, engine.max_digits.value + 1)
+        if f"analog/{digits}" in known
+        for pixels in pixel_choices(node, graph, engine, digits)
+    ]
+    for digits, pixels in ways:
+        unroll = unroll_of(node, graph, pixels)
+        layout = analog_layout(shape, digits, engine, patch_reuse(node), unroll=unroll)
+        load = weight_load_cost(shape, name, home, target, digits, unroll)
+        for resident in _modes(weights, layout.tiles <= engine.arrays.value):
+            cost = node_cost(
+                node, graph, name, target, digits=digits, resident=resident, pixels=pixels
+            )
+            cost = cost + requantize
+            found.append(
+                Candidate(
+                    name,
+                    layout.describe(),
+                    digits,
+                    resident,
+                    True,
+                    layout.columns_kept if resident else min(layout.columns_kept, whole),
+                    0,
+                    True,
+                    known[f"analog/{digits}"],
+                    cost if resident else cost + load,
+                    pixels,
+                )
+            )
+    return [one for one in found if not any(_is_better(other, one) for other in found)]
+
+
+def _is_better(one: Candidate, other: Candidate) -> bool:
+    """Whether a way of the same format beats another in energy, time and room, so that the other need not be looked at."""
+    if (one.digits, one.resident) != (other.digits, other.resident):
+        return False
+    mine = (one.cost.energy_pj.value, one.cost.latency_ns, one.columns, one.pixels)
+    its = (other.cost.energy_pj.value, other.cost.latency_ns, other.columns, other.pixels)
+    return mine < its and all(a <= b for a, b in zip(mine[:3], its[:3], strict=True))
+
+
+def _digital_candidates(
+    node: Node,
+    graph: Graph,
+    name: str,
+    engine: Digital,
+    target: Target,
+    weights: Weights,
+    home: str,
+) -> list[Candidate]:
+    cost = node_cost(node, graph, name, target)
+    divergence = _divergence(node, graph, "int8")
+    shape = product_shape(node, graph)
+    if shape is None:
+        return [Candidate(name, "", 1, True, False, 0, 0, True, divergence, cost)]
+    assert engine.array is not None
+    layout = digital_layout(shape, line_of(node, graph), engine.array, patch_reuse(node))
+    load = weight_load_cost(shape, name, home, target)
+    capacity = engine.weight_memory_bytes
+    kept = layout.weight_bytes_kept
+    block = min(kept, layout.row_steps * engine.array.array_bytes, capacity)
+    return [
+        Candidate(
+            name,
+            layout.describe(engine.array),
+            1,
+            resident,
+            True,
+            0,
+            kept if resident else block,
+            True,
+            divergence,
+            cost if resident else cost + load,
+        )
+        for resident in _modes(weights, kept <= capacity)
+    ]
+
+
+def _modes(weights: Weights, fits: bool) -> list[bool]:
+    """The weight modes to consider: resident only where it fits; where it must be and cannot, the layer reloads."""
+    if weights == "reload" or not fits:
+        return [False]
+    return [True] if weights == "resident" else [True, False]
+
+
+def _crossings(graph: Graph, target: Target) -> list[Crossing]:
+    """The float values that some engine may want as integers. Quantized and non-float values have one form only."""
+    position = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs if name}
+    index = {node.name: i for i, node in enumerate(graph.nodes)}
+    found = []
+    for value in [*graph.inputs, *position]:
+        kind = graph.types[value]
+        if kind.quant is not None or kind.dtype != "float32" or not kind.is_static:
+            continue
+        readers = tuple(index[node.name] for node in graph.consumers.get(value, ()))
+        size = value_bytes(kind, on_host=True)
+        found.append(
+            Crossing(
+                value,
+                position.get(value),
+                readers,
+                value in graph.outputs,
+                conversion_cost(kind.elements, size, False, target),
+                conversion_cost(kind.elements, size, True, target),
+                rounding_divergence(value, graph),
+                tuple(index[node.name] for node in readers_of_rounded(value, graph)),
+            )
+        )
+    return found

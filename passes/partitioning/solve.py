@@ -1,0 +1,293 @@
+"""Solves the partition problem to a proven optimum: an integer program for HiGHS, its total recomputed from the candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.choices import Objective
+from compiler.ir.graph import PartitionSummary
+from passes.partitioning.assignment import Assignment
+from passes.partitioning.problem import Crossing, Problem
+
+if TYPE_CHECKING:
+    import highspy
+
+Values: TypeAlias = npt.NDArray[np.float64]
+MOST_NODES = 20_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
+MANY_NODES = 1000  # beyond which the program is first tried without whole numbers
+MOST_WEIGHTINGS = 40  # solves for the energy-delay product
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The chosen candidate of every node, with the totals they give and the bound that was proven on the objective."""
+
+    chosen: tuple[int, ...]
+    energy_pj: float
+    latency_ns: float
+    divergence: float
+    bound: float
+    gap: float
+
+    def summary(self, objective: Objective, max_divergence: float, kind: str) -> PartitionSummary:
+        """The solution as the graph carries it."""
+        return PartitionSummary(
+            objective,
+            self.energy_pj,
+            self.latency_ns,
+            self.divergence,
+            max_divergence,
+            kind,
+            self.gap,
+        )
+
+
+class NoAssignmentError(Exception):
+    """No choice of candidates keeps the budgets. Where every node may run on the host there always is one."""
+
+
+def solve(problem: Problem, objective: Objective) -> Solution:
+    """The assignment with the least objective. For `edp` a supported point of energy and latency (weighted solves).
+
+    Raises NoAssignmentError where none keeps the budgets.
+    """
+    if not problem.candidates:
+        return Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
+    if objective == "energy":
+        return _weighted(problem, 1.0, 0.0)
+    if objective == "latency":
+        return _weighted(problem, 0.0, 1.0)
+    return _least_product(problem)
+
+
+def _least_product(problem: Problem) -> Solution:
+    """Walks the lower hull of (energy, latency) between its two ends and keeps the least product.
+
+    A product of two positive sums is quasi-concave, so over all assignments it is least at a point that some weighting finds.
+    """
+    best_energy, best_latency = _weighted(problem, 1.0, 0.0), _weighted(problem, 0.0, 1.0)
+    found = [best_energy, best_latency]
+    intervals = [(best_energy, best_latency)]
+    while intervals and len(found) < MOST_WEIGHTINGS:
+        left, right = intervals.pop(0)
+        energy_step, latency_step = (
+            right.energy_pj - left.energy_pj,
+            left.latency_ns - right.latency_ns,
+        )
+        if energy_step <= 0 or latency_step <= 0:
+            continue
+        middle = _weighted(problem, latency_step, energy_step)
+        level = latency_step * left.energy_pj + energy_step * left.latency_ns
+        value = latency_step * middle.energy_pj + energy_step * middle.latency_ns
+        if value < level * (1 - 1e-9):
+            found.append(middle)
+            intervals += [(left, middle), (middle, right)]
+    best = min(found, key=lambda s: s.energy_pj * s.latency_ns)
+    product = best.energy_pj * best.latency_ns
+    gap = 0.0 if not intervals else best.gap
+    return Solution(
+        best.chosen, best.energy_pj, best.latency_ns, best.divergence, product * (1 - gap), gap
+    )
+
+
+def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> Solution:
+    """The assignment with the least weighted sum, by HiGHS: one thread, fixed seed, gap 0, costs scaled to about one."""
+    program = _Program(problem, energy_weight, latency_weight)
+    found = _relaxed(program) if len(problem.candidates) > MANY_NODES else None
+    values, lower = found or _searched(program)
+    chosen = program.choices(values)
+    energy, latency, divergence = Assignment(problem, chosen).totals()
+    objective = energy_weight * energy + latency_weight * latency
+    bound = lower * program.scale
+    gap = max(0.0, (objective - bound) / objective) if objective > 0 else 0.0
+    return Solution(chosen, energy, latency, divergence, bound, gap if gap > 1e-9 else 0.0)
+
+
+def _relaxed(program: _Program) -> tuple[Values, float] | None:
+    """The solution without whole numbers, and its objective, where it happens to be whole: then it is the least of all.
+
+    Where no budget is scarce the program is a minimum cut, whose solutions are whole. An interior-point method and a crossover find one
+    in time proportional to its size, where the simplex method takes its square.
+    """
+    import highspy
+
+    solver = _run(program.lp(whole=False), solver="ipm", run_crossover="on")
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    values = np.asarray(solver.getSolution().col_value)
+    whole = values[: program.integer_count]
+    if np.abs(whole - np.rint(whole)).max(initial=0.0) > 1e-6:
+        return None
+    return values, solver.getInfo().objective_function_value
+
+
+def _searched(program: _Program) -> tuple[Values, float]:
+    """The least whole solution that branch and bound finds, and the bound it proves."""
+    import highspy
+
+    solver = _run(
+        program.lp(),
+        mip_rel_gap=0.0,
+        mip_abs_gap=1e-9,
+        mip_max_nodes=MOST_NODES,
+        mip_feasibility_tolerance=1e-9,
+    )
+    info = solver.getInfo()
+    values = np.asarray(solver.getSolution().col_value)
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        raise NoAssignmentError(f"the partition program: {solver.getModelStatus()}")
+    return values, info.mip_dual_bound
+
+
+def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
+    """HiGHS after its run on a program, the same for the same program: one thread, a fixed seed, and `options` beside them."""
+    import highspy
+
+    solver = highspy.Highs()
+    for option, value in (
+        # HiGHS 1.14's presolve can call a worse point optimal (ERGO-Code/HiGHS issues 3043, 3073, 3094).
+        ("presolve", "off"),
+        ("output_flag", False),
+        ("threads", 1),
+        ("random_seed", 0),
+        ("primal_feasibility_tolerance", 1e-9),
+        *options.items(),
+    ):
+        solver.setOptionValue(option, value)
+    solver.passModel(lp)
+    solver.run()
+    return solver
+
+
+class _Program:
+    """The integer program: x[node, candidate] in {0, 1}, and for each crossing whether its form changes.
+
+    toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer candidates' x. The divergence of a
+    change to integers has a column of its own, since not all readers add it.
+    """
+
+    def __init__(self, problem: Problem, energy_weight: float, latency_weight: float) -> None:
+        self.problem = problem
+        self.costs: list[float] = []
+        self.rows: list[tuple[float, float, list[int], list[float]]] = []
+        self.first: list[int] = []
+        for options in problem.candidates:
+            self.first.append(len(self.costs))
+            self.costs += [
+                energy_weight * c.cost.energy_pj.value + latency_weight * c.cost.latency_ns
+                for c in options
+            ]
+            columns = list(range(self.first[-1], len(self.costs)))
+            self.rows.append((1.0, 1.0, columns, [1.0] * len(columns)))
+        self.integer_count = len(self.costs)
+        self.roundings: dict[
+            int, float
+        ] = {}  # the column of a value's change to integers: what that adds to the divergences
+        for crossing in problem.crossings:
+            self._add_crossing(crossing, energy_weight, latency_weight)
+            self._add_rounding(crossing)
+        self._add_budgets()
+        self.scale = max(max(self.costs, default=0.0), 1e-30)
+
+    def _integer_columns(self, node: int) -> list[int]:
+        options = self.problem.candidates[node]
+        return [self.first[node] + i for i, c in enumerate(options) if c.takes_integers]
+
+    def _add_crossing(self, crossing: Crossing, energy: float, latency: float) -> None:
+        maker = [] if crossing.maker is None else self._integer_columns(crossing.maker)
+        for to_floats, cost in ((False, crossing.to_integers), (True, crossing.to_floats)):
+            if to_floats and not maker:
+                continue
+            change = len(self.costs)
+            self.costs.append(energy * cost.energy_pj.value + latency * cost.latency_ns)
+            readers = [self._integer_columns(reader) for reader in crossing.readers]
+            if to_floats and crossing.is_output:
+                readers = [[]]
+            for reader in readers:
+                plus, minus = (maker, reader) if to_floats else (reader, maker)
+                if plus:
+                    columns = [*plus, *minus, change]
+                    values = [1.0] * len(plus) + [-1.0] * len(minus) + [-1.0]
+                    self._add_row(-inf, 0.0, columns, values)
+
+    def _add_rounding(self, crossing: Crossing) -> None:
+        """Its divergence's column >= I(reader) - I(maker), for the readers that do not count what the change to integers does."""
+        if not crossing.divergence:
+            return
+        maker = [] if crossing.maker is None else self._integer_columns(crossing.maker)
+        change = len(self.costs)
+        self.costs.append(0.0)
+        self.roundings[change] = crossing.divergence
+        for node in crossing.rounded_for:
+            reader = self._integer_columns(node)
+            values = [1.0] * len(reader) + [-1.0] * len(maker) + [-1.0]
+            self._add_row(-inf, 0.0, [*reader, *maker, change], values)
+
+    def _add_row(self, low: float, high: float, columns: list[int], values: list[float]) -> None:
+        """A row whose columns may repeat (a node that reads its own kind twice): their values are added."""
+        summed: dict[int, float] = {}
+        for column, value in zip(columns, values, strict=True):
+            summed[column] = summed.get(column, 0.0) + value
+        self.rows.append((low, high, list(summed), list(summed.values())))
+
+    def _add_budgets(self) -> None:
+        problem = self.problem
+        flat = [c for options in problem.candidates for c in options]
+        budget = problem.max_divergence
+        divergences = {i: c.divergence for i, c in enumerate(flat) if c.divergence > 0}
+        divergences |= self.roundings
+        self.excluded = [i for i, divergence in divergences.items() if divergence > budget]
+        used = [i for i, divergence in divergences.items() if divergence <= budget]
+        if used and budget < inf:
+            self.rows.append((-inf, 1.0, used, [divergences[i] / budget for i in used]))
+        for room, capacity in problem.capacities.items():
+            self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
+            kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
+            sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]
+            # `work` is what the neediest of the others takes, one after the other, beside what is kept.
+            work = len(self.costs)
+            self.costs.append(0.0)
+            if kept:
+                self._add_row(-inf, 1.0, [*kept, work], [*sizes, 1.0])
+            for options, start in zip(problem.candidates, self.first, strict=True):
+                working = [
+                    start + i for i, c in enumerate(options) if not c.resident and getattr(c, room)
+                ]
+                if working and kept:
+                    needs = [getattr(flat[i], room) / max(capacity, 1) for i in working]
+                    self._add_row(-inf, 0.0, [*working, work], [*needs, -1.0])
+
+    def lp(self, *, whole: bool = True) -> highspy.HighsLp:
+        """The program as HiGHS takes it, with or without the demand that the choices are whole."""
+        import highspy
+
+        lp = highspy.HighsLp()
+        count = len(self.costs)
+        lp.num_col_, lp.num_row_ = count, len(self.rows)
+        lp.col_cost_ = np.asarray(self.costs) / self.scale
+        upper = np.ones(count)
+        upper[self.excluded] = 0.0  # a candidate that alone breaks a budget (and may be huge)
+        lp.col_lower_, lp.col_upper_ = np.zeros(count), upper
+        lp.row_lower_ = np.asarray([row[0] for row in self.rows])
+        lp.row_upper_ = np.asarray([row[1] for row in self.rows])
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_ = np.cumsum([0] + [len(row[2]) for row in self.rows]).astype(np.int32)
+        lp.a_matrix_.index_ = np.asarray([c for row in self.rows for c in row[2]], np.int32)
+        lp.a_matrix_.value_ = np.asarray([v for row in self.rows for v in row[3]], np.float64)
+        kinds = [highspy.HighsVarType.kInteger] * self.integer_count
+        kinds += [highspy.HighsVarType.kContinuous] * (count - self.integer_count)
+        if whole:
+            lp.integrality_ = kinds
+        return lp
+
+    def choices(self, values: Values) -> tuple[int, ...]:
+        """The candidate of every node: the largest x, the first of equals."""
+        return tuple(
+            int(np.argmax(values[start : start + len(options)]))
+            for options, start in zip(self.problem.candidates, self.first, strict=True)
+        )

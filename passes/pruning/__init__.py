@@ -1,0 +1,1 @@
+"""Which channels go, and how the rest is fitted; no pass among it."""

@@ -1,0 +1,216 @@
+"""A layer with constant weights as matrices over float64, whichever operation it is: read its rows, its weights and its bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.engines.numerics import Window, dequantize, patches, product_multiplier
+from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
+from passes.patterns.products import MATRIX_PRODUCTS
+
+Reals: TypeAlias = npt.NDArray[np.float64]
+
+CHUNK_ELEMENTS = 1 << 20  # of rows held at a time
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """`groups` matrices of `columns` x `rows` weights; a row is a (channel, tap) pair, `taps` to a channel.
+
+    `window` has no kernel for a dense layer. `bias_node` and `bias_input` say where a bias is or could be; `bias_node` is empty where
+    there can be none.
+    """
+
+    node: Node
+    groups: int
+    rows: int
+    columns: int
+    taps: int
+    window: Window
+    bias_node: str
+    bias_input: int
+
+    def weights(self, graph: Graph) -> Reals:
+        """[groups, columns, rows], real numbers also where integers stand for them."""
+        name = self.node.inputs[1]
+        data = graph.constants[name].astype(np.float64)
+        if self.node.op == "Conv":
+            return data.reshape(self.groups, self.columns, self.rows)
+        if self.node.op == "Product":
+            return data.transpose(0, 2, 1) * self._steps(graph.types[name].quant)
+        transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
+        return (data if transposed else data.T)[None]
+
+    def format_for(self, weights: Reals, graph: Graph) -> Quant | None:
+        """The node's own weight format; a column that would not fit its integers gets a scale as much wider as it needs."""
+        quant = graph.types[self.node.inputs[1]].quant
+        if quant is None:
+            return None
+        reach = np.abs(weights).max(axis=2, initial=0) / quant.highest
+        needed = reach.reshape(-1) if len(quant.scale) > 1 else reach.max(keepdims=True).reshape(-1)
+        scale = np.maximum(np.asarray(quant.scale), needed).astype(np.float32)
+        return replace(quant, scale=tuple(float(item) for item in scale))
+
+    def stored(self, weights: Reals, graph: Graph, quant: Quant | None) -> Array:
+        """[groups, columns, rows] in the layout and type of the node's constant, as integers of a format where that is one."""
+        old = graph.constants[self.node.inputs[1]]
+        if self.node.op == "Conv":
+            data = weights.reshape(old.shape)
+        elif self.node.op == "Product":
+            data = (weights / self._steps(quant)).transpose(0, 2, 1)
+        else:
+            transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
+            data = weights[0] if transposed else weights[0].T
+        if quant is not None:
+            data = np.clip(np.rint(data), quant.lowest, quant.highest)
+        return np.asarray(data.astype(old.dtype))
+
+    def _steps(self, quant: Quant | None) -> Reals:
+        """What one integer step of a weight is worth, to multiply [groups, columns, rows]; ones for floats."""
+        scale = np.array((1.0,) if quant is None else quant.scale)
+        return scale.reshape(self.groups, self.columns, 1) if scale.size > 1 else scale.reshape(1, 1, 1)  # fmt: skip
+
+    def bias_steps(self, graph: Graph, weights: Quant | None) -> Reals:
+        """What one step of each column's bias is worth when the weights have a format; ones when the bias is a float."""
+        data = graph.types[self.node.inputs[0]].quant
+        if data is None or weights is None:
+            return np.ones(self.groups * self.columns)
+        steps = product_multiplier(data, weights, None).astype(np.float64)
+        return np.broadcast_to(steps, (self.groups * self.columns,))
+
+    def rows_of(self, data: Array) -> Iterator[tuple[slice, Reals]]:
+        """What the matrices multiply, a few samples at a time: the samples, and [parts, groups, rows, places]."""
+        sizes = data.shape[1:]
+        spread = prod(sizes) * max(1, self.taps // max(1, prod(self.window.strides)))
+        step = max(1, CHUNK_ELEMENTS // spread)
+        for start in range(0, len(data), step):
+            part = slice(start, min(start + step, len(data)))
+            chunk = data[part].astype(np.float64)
+            if not self.window.kernel:
+                yield part, chunk.reshape(-1, self.rows).T[None, None]
+                continue
+            flat = patches(chunk.reshape(-1, *sizes[1:]), self.window)
+            rows = flat.reshape(len(flat), self.groups, self.rows, -1)
+            yield part, rows.astype(np.float64, copy=False)
+
+    def columns_of(self, data: Array) -> Reals:
+        """What the matrices give, as [parts, groups, columns, places]."""
+        chunk = data.astype(np.float64, copy=False)
+        if not self.window.kernel:
+            return chunk.reshape(-1, self.columns).T[None, None]
+        places = prod(data.shape[3:])
+        return chunk.reshape(-1, self.groups, self.columns, places)
+
+
+def real(data: Array, quant: Quant | None) -> Array:
+    """The real numbers that a value stands for."""
+    return data if quant is None else dequantize(data.astype(np.int64), quant)
+
+
+def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
+    """A product without the clip and the format of its output (and a graph in which that is its type): what weights are fitted to."""
+    name = node.outputs[0]
+    plain = TensorType("float32", graph.types[name].shape)
+    bounds = {"minimum", "maximum"} & set(node.attrs)
+    if node.op != "Product" or (not bounds and graph.types[name].quant is None):
+        return node, graph
+    attrs = {key: value for key, value in node.attrs.items() if key not in bounds}
+    changed = replace(node, attrs=attrs)
+    return changed, replace(graph, nodes=(changed,), types={**graph.types, name: plain})
+
+
+def matrix_of(node: Node, graph: Graph) -> Matrix | None:
+    """The node as matrices, or None: not a product, or not one whose constant weights belong to it alone."""
+    if node.op not in (*MATRIX_PRODUCTS, "Product") or len(node.inputs) < 2:
+        return None
+    weight = graph.constants.get(node.inputs[1])
+    kinds = [graph.types[name] for name in (node.inputs[0], *node.outputs)]
+    if weight is None or not all(kind.is_static for kind in kinds):
+        return None
+    both = (graph.types[name].quant for name in node.inputs[:2])
+    integers = node.op == "Product" and all(quant is not None for quant in both)
+    if weight.dtype.kind != "f" and not integers:
+        return None
+    if len(graph.consumers[node.inputs[1]]) > 1 or node.inputs[0] in graph.constants:
+        return None
+    if node.op in ("Conv", "Product"):
+        return _convolution(node, graph, weight)
+    if weight.ndim != 2:
+        return None
+    rows, columns = weight.shape
+    if node.op == "Gemm":
+        plain = not node.integer("transA", 0) and all(
+            node.number(name, 1.0) == 1.0 for name in ("alpha", "beta")
+        )
+        if not plain:
+            return None
+        if node.integer("transB", 0):
+            rows, columns = columns, rows
+        return _with_bias(node, graph, 1, rows, columns, 1, Window((), (), (), ()))
+    adder = _bias_after(node, graph, columns)
+    window = Window((), (), (), ())
+    return Matrix(node, 1, rows, columns, 1, window, *adder)
+
+
+def _convolution(node: Node, graph: Graph, weight: Array) -> Matrix | None:
+    if node.op == "Product":
+        groups, rows, columns = weight.shape
+        window = Window.of(node)
+        taps = prod(window.kernel)
+    else:
+        groups = node.integer("group", 1)
+        outputs, *patch = weight.shape
+        rows, columns, taps = prod(patch), outputs // groups, prod(patch[1:])
+        window = convolution_window(node, graph)
+    return _with_bias(node, graph, groups, rows, columns, taps, window)
+
+
+def _with_bias(
+    node: Node, graph: Graph, groups: int, rows: int, columns: int, taps: int, window: Window
+) -> Matrix | None:
+    """The matrix of a node that takes its bias as third input; None when that is computed or shared."""
+    name = node.input(2)
+    if name:
+        bias = graph.constants.get(name)
+        if bias is None or bias.size not in (1, groups * columns):
+            return None
+    return Matrix(node, groups, rows, columns, taps, window, node.name, 2)
+
+
+def _bias_after(node: Node, graph: Graph, columns: int) -> tuple[str, int]:
+    """The Add of a constant vector that alone reads a MatMul, and which of its inputs that is."""
+    reader = graph.only_consumer(node.outputs[0])
+    if reader is None or reader.op != "Add":
+        return "", 0
+    for index, name in enumerate(reader.inputs):
+        bias = graph.constants.get(name)
+        if bias is not None and bias.size == columns == bias.shape[-1]:
+            return reader.name, index
+    return "", 0
+
+
+def convolution_window(node: Node, graph: Graph) -> Window:
+    """The geometry of an ONNX Conv, automatic padding worked out."""
+    data, weight = graph.types[node.inputs[0]].sizes, graph.types[node.inputs[1]].sizes
+    out = graph.types[node.outputs[0]].sizes
+    kernel = weight[2:]
+    rank = len(kernel)
+    strides = node.ints("strides", (1,) * rank)
+    dilations = node.ints("dilations", (1,) * rank)
+    automatic = node.text("auto_pad", "NOTSET")
+    if automatic in ("NOTSET", "VALID"):
+        pads = node.ints("pads", (0,) * 2 * rank) if automatic == "NOTSET" else (0,) * 2 * rank
+        return Window(kernel, strides, pads, dilations)
+    totals = [
+        max((out[2 + i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - data[2 + i], 0)
+        for i in range(rank)
+    ]
+    less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+    pads = (*less, *more) if automatic == "SAME_UPPER" else (*more, *less)
+    return Window(kernel, strides, pads, dilations)

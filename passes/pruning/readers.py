@@ -1,0 +1,82 @@
+"""The layers that read prunable channels, with what is needed to say how much each channel matters to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from compiler.ir.graph import Array, Graph
+from passes.pruning.matrix import Matrix, Reals, matrix_of, real
+from passes.pruning.moments import moments_of
+from passes.pruning.refit import MAX_ROWS
+from passes.pruning.saliency import Reader
+from passes.pruning.structure import Layer, Structure
+from passes.pruning.walk import Walk
+
+DAMPING = 0.01  # added to the diagonal of the second moments, as a share of it
+FLOOR = 1e-6  # added as a share of the mean diagonal, so that there is an inverse
+
+
+def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ...]:
+    """Every input row counts alike: no calibration."""
+    readers = []
+    for layer in structure.layers:
+        matrix = _read_matrix(layer, graph)
+        if matrix is not None:
+            weights = matrix.weights(graph)[0]
+            size, flat = float((weights**2).sum()), np.ones(matrix.rows)
+            readers.append(Reader(layer, weights, flat, size))
+    return tuple(readers)
+
+
+def readers_by_second_order(
+    graph: Graph, structure: Structure, samples: Mapping[str, Array]
+) -> tuple[Reader, ...]:
+    """Runs the graph on the samples and keeps the moments of each layer's input."""
+    layers = {layer.node: layer for layer in structure.layers}
+    readers = []
+    walk = Walk(graph, samples)
+    for node in graph.nodes:
+        walk.run(node, graph)
+        layer = layers.get(node.name)
+        known = layer is not None and walk.knows(node.inputs[0])
+        matrix = _read_matrix(layer, graph) if layer is not None and known else None
+        if layer is not None and matrix is not None:
+            weights = matrix.weights(graph)[0]
+            data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+            square = _second_moments(matrix, data)
+            whole = square if square.ndim == 2 else np.diag(square)
+            power = float((weights @ whole * weights).sum())
+            if np.isfinite(power):
+                readers.append(Reader(layer, weights, _damped(square), power))
+        walk.forget(node)
+    return tuple(readers)
+
+
+def _read_matrix(layer: Layer, graph: Graph) -> Matrix | None:
+    """The layer as a matrix that mixes its inputs; None for a depthwise convolution."""
+    if layer.rows is None:
+        return None
+    return matrix_of(next(node for node in graph if node.name == layer.node), graph)
+
+
+def _second_moments(matrix: Matrix, data: Array) -> Reals:
+    """[R, R] (the diagonal [R] of a very wide layer), about the mean where a bias can take the mean up."""
+    whole = matrix.rows <= MAX_ROWS
+    moments = moments_of(matrix, data, None, whole)
+    square, mean = moments.rows_rows[0], moments.rows[0] / moments.count
+    if not matrix.bias_node:
+        return np.asarray(square)
+    outer = np.outer(mean, mean) if whole else mean**2
+    return np.asarray(square - outer * moments.count)
+
+
+def _damped(square: Reals) -> Reals:
+    """Each row by its own size: a row that is always zero costs nothing, however few the samples are."""
+    if square.ndim == 1:
+        return square
+    size = np.diag(square)
+    mean = float(size.mean())
+    floor = FLOOR * mean if mean > 0 else 1.0
+    return np.asarray(square + np.diag(DAMPING * size + floor))

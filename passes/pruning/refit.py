@@ -1,0 +1,143 @@
+"""Refits the layers of a smaller network, one after the other, so that each gives again what it gave in the whole network.
+
+For each layer, with X what it now receives, Y = V X + b what it gives and T what it gave before (both on the calibration inputs), the error
+T - Y is regressed on X: dV = cov(T - Y, X) (cov(X, X) + lambda I)^-1, and the means are matched by the bias. Errors of earlier layers are thereby
+corrected, not added up ("sequential refit"). There are no labels, no gradients and no retraining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler.ir.graph import Array, Graph, Node, Quant
+from compiler.ir.rewriter import Rewriter
+from passes.pruning.matrix import Matrix, Reals, linear, matrix_of, real
+from passes.pruning.moments import moments_of
+from passes.pruning.regression import regression
+from passes.pruning.walk import Walk
+
+NOISE = 1e-10  # an error below this share of the output's power is rounding
+MAX_ROWS = 2560  # wider layers get their bias matched and keep their weights
+
+
+Kept: TypeAlias = Mapping[str, tuple[int, npt.NDArray[np.bool_]]]
+
+
+def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array]) -> Graph:
+    """`pruned` with new weights and biases; `kept` says which indices of a value's axis are left of those in `dense`.
+
+    `samples` are [samples, *shape] by input name; layers are refitted in execution order, each on what those before it now give.
+    """
+    before, after = Walk(dense, samples), Walk(pruned, samples)
+    graph = pruned
+    untouched = set(dense.inputs)
+    for position, old in enumerate(dense.nodes):
+        new = graph.nodes[position]
+        before.run(old, dense)
+        known = [name for name in old.outputs if before.knows(name)]
+        if old == new and all(_is_same(name, dense, pruned, untouched) for name in old.inputs):
+            untouched.update(old.outputs)
+            after.values.update({name: before.values[name] for name in known})
+        else:
+            matrix = matrix_of(new, graph) if known else None
+            if matrix is not None:
+                target = _linear_output(old, dense, before)
+                graph = _refitted(matrix, graph, after, _what_is_left(old.outputs[0], target, kept))
+            after.run(graph.nodes[position], graph)
+            if not after.knows(*known):
+                raise ValueError(
+                    f"{new.op} {new.name!r} ran before it was pruned and does not run after"
+                )
+        before.forget(old)
+        after.forget(graph.nodes[position])
+    return graph
+
+
+def _is_same(name: str, dense: Graph, pruned: Graph, untouched: set[str]) -> bool:
+    """Whether a value is the same in both graphs."""
+    if name in dense.constants:
+        return dense.constants[name] is pruned.constants[name]
+    return not name or name in untouched
+
+
+def _what_is_left(name: str, data: Array, kept: Kept) -> Array:
+    if name not in kept:
+        return data
+    axis, stays = kept[name]
+    return np.compress(stays, data, axis=axis + 1)
+
+
+def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
+    """What a product gives before any clip and output format."""
+    name = node.outputs[0]
+    plain, part = linear(node, graph)
+    return (
+        walk.values[name] if plain is node and walk.knows(name) else walk.outputs(plain, part)[name]
+    )
+
+
+def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
+    """The graph with one layer fitted to what it should give; the same graph when it already gives that."""
+    node = matrix.node
+    given = _linear_output(node, graph, walk)
+    error = target.astype(np.float64) - given.astype(np.float64)
+    power = float(np.square(target, dtype=np.float64).sum())
+    lost = float(np.square(error).sum())
+    if not np.isfinite(lost) or lost <= NOISE * power:
+        return graph
+    data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+    moments = moments_of(matrix, data, error, matrix.rows <= MAX_ROWS)
+    weights = matrix.weights(graph)
+    change = np.zeros_like(weights)
+    if matrix.rows <= MAX_ROWS:
+        change = regression(moments.about_mean() if matrix.bias_node else moments)
+    shift = moments.error - (change @ moments.rows[:, :, None])[:, :, 0]
+    return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / moments.count)
+
+
+def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:
+    """The graph with a layer's new weights, and `shift` added to its bias (a bias is made where there was none)."""
+    rewriter = Rewriter(graph)
+    weight = matrix.node.inputs[1]
+    quant = matrix.format_for(weights, graph)
+    rewriter.set_constant(weight, matrix.stored(weights, graph, quant), quant)
+    for node in graph.nodes:
+        if node.name == matrix.bias_node:
+            node = _with_bias(node, matrix, graph, shift, quant, rewriter)
+        rewriter.keep(node)
+    return rewriter.finish()
+
+
+def _with_bias(
+    node: Node,
+    matrix: Matrix,
+    graph: Graph,
+    shift: Reals,
+    quant: Quant | None,
+    rewriter: Rewriter,
+) -> Node:
+    """The node that holds a layer's bias with `shift` added to it, in steps of the new weight format where it is an integer."""
+    index = matrix.bias_input
+    name = node.input(index)
+    weight = matrix.node.inputs[1]
+    dtype = graph.constants[weight].dtype if quant is None else np.dtype(np.int32)
+    bias, shape = shift, shift.shape
+    if name:
+        old = graph.constants[name]
+        dtype, shape = old.dtype, old.shape if old.size == shift.size else shift.shape
+        steps = matrix.bias_steps(graph, graph.types[weight].quant)
+        bias = bias + old.reshape(-1).astype(np.float64) * steps
+    if quant is not None:
+        bias = np.rint(bias / matrix.bias_steps(graph, quant))
+    data = bias.reshape(shape).astype(dtype)
+    if name and len(graph.consumers[name]) == 1 and name not in graph.outputs:
+        rewriter.set_constant(name, data)
+        return node
+    made = rewriter.constant(name or f"{node.name}.bias", data)
+    inputs = (*node.inputs, "", "")[: max(index + 1, len(node.inputs))]
+    return replace(node, inputs=(*inputs[:index], made, *inputs[index + 1 :]))

@@ -1,0 +1,342 @@
+"""The report adds up, in all of its forms, and what it is made of: explanations, comparisons, accuracy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import joulec
+from backends.evaluate import accuracy, predictions
+from backends.lowering.assumptions import ENERGY_KEYS, without_assumptions
+from backends.report import FORMS, Form, render_report
+from backends.reports.compare import comparison, comparison_text, parse_condition
+from backends.reports.data import COLUMNS, report_table
+from backends.reports.explain import explain, explanation_text
+from backends.reports.facts import fates, hungriest, mapping_of, matrix_of, verdict
+from backends.reports.figures import aligned, clipped, digits, energy, energy_scale, share, time
+from backends.reports.text import text
+from compiler.errors import UsageError
+from compiler.plan.schema import Plan
+from compiler.target.chip import built_in, load_target
+
+MODELS = Path(__file__).parents[2] / "models"
+PRUNE = 0.3
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Plan:
+    options = joulec.Options(data=MODELS / "digits_calibration.npz", calibration_samples=32)
+    return joulec.compile(MODELS / "digits_resnet.onnx", "diana", options=options).plan
+
+
+@pytest.fixture(scope="module")
+def dim20() -> Plan:
+    options = joulec.Options(data=MODELS / "dim20_calibration.npz", prune=PRUNE)
+    return joulec.compile(MODELS / "dim20.onnx", "tile16", options=options).plan
+
+
+@pytest.fixture(params=["resnet", "dim20"])
+def plan(request: pytest.FixtureRequest) -> Plan:
+    found: Plan = request.getfixturevalue(request.param)
+    return found
+
+
+def numbers(line: str) -> list[float]:
+    return [float(word.replace(",", "")) for word in re.findall(r"\d[\d,]*\.\d{3}", line)]
+
+
+def test_the_verdict_comes_first_and_everything_is_ascii(plan: Plan) -> None:
+    report = render_report(plan)
+    assert report.splitlines()[0] == verdict(plan)
+    assert report.isascii()
+    assert all(line == line.rstrip() for line in report.splitlines())
+    assert len(report.splitlines()) <= 62
+
+
+def test_the_rows_add_up_to_the_sums_that_are_printed(plan: Plan) -> None:
+    lines = render_report(plan, "text", everything=True).splitlines()
+    start = next(index for index, line in enumerate(lines) if "why here" in line) + 1
+    stop = next(i for i, line in enumerate(lines) if i > start and line.split()[:1] == ["sum"])
+    assert stop - start == len(plan.steps)
+    rows = [numbers(line.split("  why")[0])[:2] for line in lines[start:stop]]
+    total = numbers(lines[stop])[:2]
+    for column in (0, 1):  # every row is rounded to half a unit of the last place
+        assert sum(row[column] for row in rows) == pytest.approx(
+            total[column], abs=0.0005 * len(rows) + 1e-9
+        )
+
+
+def test_the_energy_table_adds_up(plan: Plan) -> None:
+    lines = render_report(plan).splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("energy by part")) + 1
+    rows = [numbers(line) for line in lines[start : start + 6]]
+    total = numbers(lines[start + 6])
+    for column in range(3):
+        assert sum(row[column] for row in rows) == pytest.approx(total[column], abs=0.004)
+        engines = [row[3 + column] for row in rows if len(row) > 3]
+        assert sum(engines) == pytest.approx(total[3 + column], abs=0.004)
+
+
+def test_every_node_of_the_file_is_counted_once(plan: Plan) -> None:
+    assert sum(fates(plan).values()) == len(plan.placements)
+    line = next(line for line in render_report(plan).splitlines() if line.startswith("nodes"))
+    whole, *parts = [int(number) for number in re.findall(r"\d+", line)][:5]
+    assert whole == sum(parts) == len(plan.placements)
+
+
+def test_a_long_model_shows_its_hungriest_steps_and_the_rest_as_a_sum(resnet: Plan) -> None:
+    shown, rest = hungriest(resnet, 3)
+    assert [step.index for step in shown] == sorted(step.index for step in shown)
+    assert len(shown) == 3
+    least = min(step.energy_pj.total.value for step in shown)
+    assert all(step.energy_pj.total.value <= least for step in rest)
+    steps = tuple(
+        step.model_copy(update={"index": index, "name": f"step{index}"})
+        for index, step in enumerate(resnet.steps * 3)
+    )
+    long = text(resnet.model_copy(update={"steps": steps}))
+    more = f"{len(steps) - 25} steps more"
+    assert more in long
+    assert "all steps: --all" in long
+    assert more not in text(resnet.model_copy(update={"steps": steps}), everything=True)
+
+
+def test_matrices_and_macs_agree(plan: Plan) -> None:
+    for step in plan.steps:
+        matrix = matrix_of(step)
+        if matrix is not None:
+            assert matrix.groups * matrix.rows * matrix.columns * matrix.positions == step.macs
+            assert mapping_of(step).startswith(f"{matrix}: ") or "digits" in mapping_of(step)
+
+
+def test_pruning_of_dim20_shows_tiles_and_cost(dim20: Plan) -> None:
+    hidden = next(layer for layer in dim20.pruning if layer.node == "hidden2.dense")
+    assert hidden.before.mapping == "20x20: 4 tiles of 16x16, 39 % used"
+    assert hidden.before.tiles == 4
+    assert hidden.after.tiles == 1
+    step = next(step for step in dim20.steps if step.name == "hidden2.dense")
+    assert hidden.after.energy_pj == pytest.approx(step.energy_pj.total.value)
+    assert hidden.after.mapping == step.mapping
+    report = render_report(dim20)
+    assert "20x20: 4 tiles of 16x16, 39 % used" in report
+    assert "pruned layer" in report
+    assert sum(layer.before.macs for layer in dim20.pruning) == dim20.macs.before
+    assert sum(layer.after.macs for layer in dim20.pruning) == dim20.macs.after
+
+
+def test_without_pruning_nothing_is_said_of_it(resnet: Plan) -> None:
+    assert resnet.pruning == ()
+    assert "pruned layer" not in render_report(resnet)
+
+
+def test_assumptions_are_part_of_the_energy(plan: Plan) -> None:
+    assert plan.assumed_energy_pj is not None
+    assert 0 < plan.assumed_energy_pj < plan.energy_pj.total.value
+    assert f"{share(plan.assumed_energy_pj, plan.energy_pj.total.value)} of the energy" in text(
+        plan
+    )
+
+
+def test_only_assumed_energies_are_taken_away() -> None:
+    chip = load_target("diana")
+    bare = without_assumptions(chip)
+    assert bare.host[1].cycle_pj.value == 0
+    assert bare.host[1].cycles_per_mac == chip.host[1].cycles_per_mac
+    assert bare.memories["off_chip"].read_pj_per_byte.value == 0
+    assert bare.memories["off_chip"].bytes_per_cycle == chip.memories["off_chip"].bytes_per_cycle
+    assert bare.memories["l1"] == chip.memories["l1"]
+    assert bare.chip.static_mw == chip.chip.static_mw
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_no_assumed_energy_is_left_however_deep_it_stands(name: str) -> None:
+    def assumed(table: object, key: str = "") -> float:
+        if not isinstance(table, dict):
+            return 0.0
+        told = str(table.get("source", "")).startswith("assumption")
+        own = table["value"] if told and key.endswith(ENERGY_KEYS) else 0.0
+        return own + sum(assumed(inside, name) for name, inside in table.items())
+
+    assert assumed(without_assumptions(load_target(name)).chip.model_dump()) == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_plan_gives_the_same_report(plan: Plan, form: Form) -> None:
+    assert render_report(plan, form) == render_report(plan, form)
+
+
+def test_the_keys_of_the_json_are_a_promise(plan: Plan) -> None:
+    table = json.loads(render_report(plan, "json"))
+    assert sorted(table) == [
+        "bound", "divergence", "energy_pj", "engines", "inputs", "latency_ns", "layers", "macs",
+        "memories", "model", "nodes", "not_modelled", "notes", "one_time_load", "outputs", "partition",
+        "plan_hash", "pruning", "resident", "schema", "serial_latency_ns", "spills", "steps", "target",
+        "tops_per_watt", "utilization", "verdict",
+    ]  # fmt: skip
+    assert sorted(table["steps"][0]) == [
+        "digits", "divergence", "end_ns", "energy_pj", "engine", "index", "latency_ns", "macs",
+        "mapping", "matrix", "name", "nodes", "not_modelled", "op", "reason", "source", "start_ns",
+        "utilization", "weights",
+    ]  # fmt: skip
+    assert table == json.loads(json.dumps(report_table(plan)))
+    energies = [step["energy_pj"]["total"]["value"] for step in table["steps"]]
+    assert sum(energies) == pytest.approx(table["energy_pj"]["total"]["value"])
+
+
+def test_csv_has_a_line_for_each_step(plan: Plan) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_report(plan, "csv"))))
+    assert len(rows) == len(plan.steps)
+    assert list(rows[0]) == list(COLUMNS)
+    total = sum(float(row["energy_pj"]) for row in rows)
+    assert total == pytest.approx(plan.energy_pj.total.value)
+    assert [row["name"] for row in rows] == [step.name for step in plan.steps]
+
+
+def test_a_strange_name_stays_a_name(resnet: Plan) -> None:
+    name = "=HYPERLINK(1)|<b>\n\x1b[31m`x`" + "y" * 60
+    steps = (resnet.steps[0].model_copy(update={"name": name}), *resnet.steps[1:])
+    strange = resnet.model_copy(update={"steps": steps})
+    assert "\x1b" not in render_report(strange)
+    row = next(csv.DictReader(io.StringIO(render_report(strange, "csv"))))
+    assert row["name"].startswith("'=")
+    markdown = render_report(strange, "markdown")
+    assert "<b>" not in markdown
+    assert "\\|&lt;b>\\\\n" in markdown
+
+
+def test_markdown_tables_are_whole(plan: Plan) -> None:
+    lines = render_report(plan, "markdown").splitlines()
+    tables = [line for line in lines if line.startswith("|")]
+    assert lines[0].startswith("# ")
+    assert len(tables) > len(plan.steps)
+    for line in lines[lines.index("## Steps") + 2 :]:
+        if not line:
+            break
+        assert len(re.findall(r"(?<!\\)\|", line)) == 12
+
+
+def test_explain_a_node_with_alternatives(resnet: Plan) -> None:
+    analog = next(step for step in resnet.steps if step.engine == "analog")
+    found = explain(resnet, analog.name)
+    assert found["fate"] == "placed"
+    digital = [other for other in found["alternatives"] if other["engine"] == "digital"]
+    assert all(other["energy_pj_margin"] > 0 for other in digital)
+    shown = explanation_text(found)
+    assert shown.splitlines()[0].endswith("on analog, its formats changed on digital")
+    assert "other ways" in shown
+    assert found["reason"] in shown
+    ways = [(other["engine"], other["mapping"]) for other in found["alternatives"]]
+    assert len(set(ways)) == len(ways), "two ways are told in the same words"
+
+
+def test_explain_a_fused_node_and_a_step(resnet: Plan) -> None:
+    fused = explanation_text(explain(resnet, "stem.norm"))
+    assert "fused into stem.conv" in fused
+    assert "engines meet here" in explanation_text(explain(resnet, "image.int8.convert"))
+
+
+def test_explain_tells_the_source(resnet: Plan) -> None:
+    steps = tuple(
+        step.model_copy(update={"source": "net.py:12"}) if step.name == "stem.conv" else step
+        for step in resnet.steps
+    )
+    shown = explanation_text(explain(resnet.model_copy(update={"steps": steps}), "stem.conv"))
+    assert "source   net.py:12" in shown
+
+
+def test_explain_suggests_the_nearest_name(resnet: Plan) -> None:
+    with pytest.raises(UsageError) as caught:
+        explain(resnet, "stem.cnv")
+    assert caught.value.code == "U006"
+    assert "did you mean 'stem.conv'?" in caught.value.line()
+
+
+@pytest.mark.parametrize(
+    ("condition", "met"),
+    [
+        ("energy>+3%", True),
+        ("energy > +12%", False),
+        ("energy<+3%", False),
+        ("latency>-5%", True),
+        ("latency<-5%", False),
+        ("energy>0.01", True),
+        ("energy>100", False),
+        ("macs>+0", False),
+        ("macs<1e9", True),
+        ("peak_bytes>+1024", False),
+    ],
+)
+def test_conditions(resnet: Plan, condition: str, met: bool) -> None:
+    rows = [
+        replace(row, after=row.before * 1.1) if row.metric == "energy" else row
+        for row in comparison(resnet, resnet)
+    ]
+    assert parse_condition(condition).is_met(rows) is met
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("enregy>+3%", "did you mean 'energy'"),
+        ("energy", "wanted METRIC"),
+        ("energy>3%", "a percentage is a change"),
+        ("energy>=3", "wanted METRIC"),
+        ("", "wanted METRIC"),
+    ],
+)
+def test_conditions_that_are_none(condition: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_condition(condition)
+    assert caught.value.code == "U004"
+    assert words in caught.value.line()
+
+
+def test_comparison_of_a_plan_with_itself(resnet: Plan) -> None:
+    shown = comparison_text(comparison(resnet, resnet), resnet, resnet)
+    assert shown.count("+0.00") == 5
+    assert "changed engine" not in shown
+
+
+def test_accuracy_of_scores_and_one_hot_labels() -> None:
+    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
+    assert accuracy(scores, np.array([1, 0, 0])).right == 2
+    assert accuracy(scores, np.array([[1], [0], [1]])).share == 1.0
+    assert accuracy(scores, np.array([[0, 1], [0, 1], [0, 1]])).right == 2
+    assert str(accuracy(scores, np.array([1, 0, 0]))) == "66.7 % (2 of 3)"
+
+
+@pytest.mark.parametrize(
+    "scores", [np.zeros((3, 1)), np.zeros(()), [np.zeros(2)], np.array(["a", "b"])]
+)
+def test_what_are_no_class_scores(scores: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        predictions(scores)
+    assert caught.value.code == "U005"
+
+
+def test_labels_must_fit() -> None:
+    with pytest.raises(UsageError, match="4 labels and 3 predictions"):
+        accuracy(np.eye(3), np.arange(4))
+    with pytest.raises(UsageError, match="are not all class numbers"):
+        accuracy(np.eye(3), np.array(["a", "b", "c"]))
+
+
+def test_numbers_for_people() -> None:
+    assert energy(563_586) == "564 nJ"
+    assert energy(0) == "0 pJ"
+    assert energy(12.3) == "12.3 pJ"
+    assert time(33_989) == "34.0 us"
+    assert digits(0.0000123) == "1.23e-5"
+    assert digits(1234567) == "1,234,567"
+    assert energy_scale(563_586).unit == "nJ"
+    assert energy_scale(5_635).unit == "pJ"
+    assert share(1, 0) == "0.0 %"
+    assert clipped("a" * 50 + "tail", 20) == "aaaaaa..aaaaaaaatail"
+    assert aligned([["a", "1"], ["bbb", "22"]], right=(1,)) == ["a     1", "bbb  22"]

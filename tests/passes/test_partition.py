@@ -1,0 +1,495 @@
+"""The partition: brute force is the judge of the optimum, the candidates are the judge of every total."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from itertools import product
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.bound.lower_bound import lower_bound
+from compiler.choices import Objective
+from compiler.cost.step import StepCost
+from compiler.errors import CapacityError, UsageError
+from compiler.frontend.import_onnx import import_onnx
+from compiler.ir.graph import Graph
+from compiler.ir.text import from_text
+from compiler.target.chip import load_target, parse_target
+from compiler.units import Estimate
+from passes.base import run_passes
+from passes.calibrate import Calibrate
+from passes.calibration.inputs import synthetic_inputs
+from passes.calibration.rounded_inputs import rounding_divergence
+from passes.fuse_activations import FuseActivations
+from passes.lower_convolution import LowerConvolution
+from passes.partition import Partition
+from passes.partitioning.assignment import Assignment
+from passes.partitioning.candidates import build_problem
+from passes.partitioning.problem import Candidate, Crossing, Problem
+from passes.partitioning.solve import Solution, solve
+from passes.pipeline import clean_passes
+from passes.quantize import Quantize
+from tests.support.chips import on_chips
+
+OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
+DIANA = load_target("diana")
+
+
+# -- small problems, made at random
+
+
+def step(energy_pj: float, latency_ns: float) -> StepCost:
+    return StepCost(latency_ns, {"compute": Estimate.exact(energy_pj)})
+
+
+def random_problem(seed: int) -> Problem:
+    """Up to 5 nodes with up to 4 candidates each, tight capacities and budgets; the last candidate of each (the host) is always allowed."""
+    random = np.random.default_rng(seed)
+
+    def number(low: float, high: float) -> float:
+        return float(np.round(random.uniform(low, high), 3))
+
+    nodes = int(random.integers(1, 6))
+    scale = 10.0 ** random.integers(0, 7)
+    candidates = []
+    for _ in range(nodes):
+        options = [
+            Candidate(
+                engine="analog" if analog else "digital",
+                mapping="",
+                digits=1,
+                resident=bool(random.integers(2)),
+                loads=True,
+                columns=int(random.integers(1, 4)) if analog else 0,
+                weight_bytes=0 if analog else int(random.integers(1, 60)),
+                takes_integers=True,
+                divergence=number(0, 0.02),
+                cost=step(scale * number(0, 10), scale * number(0, 10)),
+            )
+            for analog in random.integers(0, 2, random.integers(0, 4))
+        ]
+        host = step(scale * number(2, 20), scale * number(2, 20))
+        options.append(Candidate("host", "", 1, True, False, 0, 0, False, 0.0, host))
+        candidates.append(tuple(options))
+    crossings = []
+    for maker in range(-1, nodes):
+        readers = tuple(i for i in range(maker + 1, nodes) if random.random() < 0.6)
+        crossing = Crossing(
+            f"v{maker}",
+            None if maker < 0 else maker,
+            readers,
+            bool(random.integers(2)),
+            step(scale * number(0, 3), scale * number(0, 3)),
+            step(scale * number(0, 3), scale * number(0, 3)),
+            float(random.choice([0.0, number(0, 0.02)])),
+            tuple(i for i in readers if random.random() < 0.5),
+        )
+        crossings.append(crossing)
+    budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
+    capacities = int(random.integers(0, 5)), int(random.integers(0, 100))
+    empty = tuple(() for _ in candidates)
+    return Problem(tuple(candidates), empty, tuple(crossings), *capacities, budget, ("l2",) * nodes)
+
+
+def value_of(objective: Objective, energy_pj: float, latency_ns: float) -> float:
+    """What an objective makes of the two sums."""
+    return {"energy": energy_pj, "latency": latency_ns, "edp": energy_pj * latency_ns}[objective]
+
+
+def least(problem: Problem, objective: Objective) -> float:
+    """The least value over every allowed assignment."""
+    choices = product(*(range(len(options)) for options in problem.candidates))
+    return min(
+        value_of(objective, *Assignment(problem, chosen).totals()[:2])
+        for chosen in choices
+        if not Assignment(problem, chosen).why_infeasible()
+    )
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(100))
+def test_solve_finds_what_brute_force_finds(seed: int, objective: Objective) -> None:
+    problem = random_problem(seed)
+    solution = solve(problem, objective)
+    assert Assignment(problem, solution.chosen).why_infeasible() == ""
+    found = value_of(objective, solution.energy_pj, solution.latency_ns)
+    assert found == pytest.approx(least(problem, objective), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_solution_says_what_its_candidates_say(seed: int) -> None:
+    problem = random_problem(seed)
+    for objective in OBJECTIVES:
+        solution = solve(problem, objective)
+        sums = (solution.energy_pj, solution.latency_ns, solution.divergence)
+        assert sums == Assignment(problem, solution.chosen).totals()
+        assert solution.gap == 0
+        value = value_of(objective, solution.energy_pj, solution.latency_ns)
+        assert solution.bound <= value * (1 + 1e-9)
+        assert solve(problem, objective) == solution
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_node_s_change_is_judged_as_the_whole_would_be(seed: int) -> None:
+    problem = random_problem(seed)
+    random = np.random.default_rng(seed)
+    chosen = [int(random.integers(len(options))) for options in problem.candidates]
+    assignment = Assignment(problem, chosen)
+    energy, latency, _ = assignment.totals()
+    for index, options in enumerate(problem.candidates):
+        for other, option in enumerate(options):
+            changed = Assignment(problem, [*chosen[:index], other, *chosen[index + 1 :]])
+            assert assignment.why_infeasible(index, option) == changed.why_infeasible()
+            more = np.subtract(changed.totals()[:2], (energy, latency))
+            scale = max(energy, latency)
+            assert assignment.switch(index, option) == pytest.approx(
+                more, rel=1e-9, abs=1e-9 * scale
+            )
+
+
+def test_nothing_to_place() -> None:
+    problem = Problem((), (), (), 0, 0, 0.02, ())
+    assert solve(problem, "energy") == Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+# -- each rule, on a problem of two nodes
+
+
+def pair(divergence: float = 0.01, **kept: int) -> tuple[Candidate, Candidate]:
+    """An analog candidate that costs nothing, resident or not, and the host at 10."""
+    room = {"columns": 0, "weight_bytes": 0, "resident": 1} | kept
+    analog = Candidate(
+        "analog", "", 1, bool(room["resident"]), True, room["columns"], room["weight_bytes"], True, divergence, step(0, 0),
+    )  # fmt: skip
+    return analog, Candidate("host", "", 1, True, False, 0, 0, False, 0.0, step(10, 10))
+
+
+def problem_of(
+    *options: tuple[Candidate, ...], columns: int = 9, weights: int = 9, budget: float = inf
+) -> Problem:
+    refusals = tuple(() for _ in options)
+    return Problem(options, refusals, (), columns, weights, budget, ("l2",) * len(options))
+
+
+def test_the_divergences_add_up_to_the_budget_and_no_further() -> None:
+    for budget, chosen in ((0.02, (0, 0)), (0.019, None), (0.0, (1, 1)), (inf, (0, 0))):
+        solution = solve(problem_of(pair(), pair(), budget=budget), "energy")
+        assert solution.divergence <= budget
+        assert solution.chosen == chosen if chosen else sorted(solution.chosen) == [0, 1]
+    free = problem_of(pair(divergence=0.0), pair(divergence=0.0), budget=0.0)
+    assert solve(free, "energy").chosen == (0, 0), "what changes nothing needs no budget"
+
+
+def test_resident_layers_share_the_arrays() -> None:
+    two = problem_of(pair(columns=2), pair(columns=2), columns=3)
+    assert sorted(solve(two, "energy").chosen) == [0, 1]
+    reason = "4 columns of the analog arrays are wanted, and there are 3"
+    assert Assignment(two, (0, 0)).why_infeasible() == reason
+    roomy = problem_of(pair(columns=2), pair(columns=2), columns=4)
+    assert solve(roomy, "energy").chosen == (0, 0)
+
+
+def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
+    turns = problem_of(pair(columns=2, resident=0), pair(columns=2, resident=0), columns=2)
+    assert solve(turns, "energy").chosen == (0, 0)
+    beside = problem_of(pair(weight_bytes=8), pair(weight_bytes=2, resident=0), weights=9)
+    assert sorted(solve(beside, "energy").chosen) == [0, 1]
+    reason = "10 bytes of digital weight memory are wanted, and there are 9"
+    assert Assignment(beside, (0, 0)).why_infeasible() == reason
+
+
+def test_a_change_of_form_is_paid_once_for_each_value() -> None:
+    """A graph input that two analog nodes read is turned into integers once: 3 pJ, not 6; an output of one becomes floats: 1 pJ."""
+    read_twice = Crossing("x", None, (0, 1), False, step(3, 3), step(99, 99))
+    output = Crossing("y", 1, (), True, step(99, 99), step(1, 1))
+    problem = problem_of(pair(), pair())
+    problem = Problem(
+        problem.candidates, problem.refusals, (read_twice, output), 9, 9, inf, problem.weight_homes
+    )
+    assert Assignment(problem, (0, 0)).totals()[0] == 3 + 1
+    assert Assignment(problem, (1, 0)).totals()[0] == 10 + 3 + 1
+    assert Assignment(problem, (1, 1)).totals()[0] == 10 + 10
+    assert solve(problem, "energy").chosen == (0, 0)
+
+
+def test_a_change_to_integers_diverges_once_for_those_who_do_not_count_it() -> None:
+    """Of the two readers of a graph input, the first counts what int8 does to it, the second does not."""
+    change = Crossing("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
+    problem = problem_of(pair(divergence=0.0), pair(divergence=0.0))
+    problem = Problem(
+        problem.candidates, problem.refusals, (change,), 9, 9, 0.005, problem.weight_homes
+    )
+    assert Assignment(problem, (0, 0)).totals()[2] == 0.01
+    assert Assignment(problem, (0, 1)).totals()[2] == 0.0
+    reason = "the divergences add up to 0.01, beyond the 0.005 allowed"
+    assert Assignment(problem, (0, 0)).why_infeasible() == reason
+    both = Assignment(problem, (0, 1))
+    assert both.why_infeasible(1, problem.candidates[1][0]) == reason
+    assert solve(problem, "energy").chosen == (0, 1)
+
+
+# -- whole graphs
+
+NETWORK = """\
+graph net(x: float32[1, 8, 6, 6]) -> (y)
+w: float32[1, 72, 16] = const random(1, -0.2, 0.2)
+v: float32[1, 16, 10] = const random(2, -0.5, 0.5)
+shape: int64[2] = const [1, 16]
+a: float32[1, 16, 6, 6] = Product(x, w) kernel=[3, 3] minimum=0.0 pads=[1, 1, 1, 1]
+b: float32[1, 16, 1, 1] = GlobalAveragePool(a)
+c: float32[1, 16] = Reshape(b, shape)
+d: float32[1, 10] = Product(c, v)
+y: float32[1, 10] = Softmax(d)
+"""
+
+
+def calibrated(graph: Graph, target_name: str = "diana") -> Graph:
+    return Calibrate(synthetic_inputs(graph, 4))(graph, load_target(target_name))
+
+
+@pytest.fixture(scope="module")
+def network() -> Graph:
+    return calibrated(from_text(NETWORK))
+
+
+def test_every_node_has_a_place_a_reason_and_the_ways_not_taken(network: Graph) -> None:
+    placed = Partition()(network, DIANA)
+    assert placed.partition is not None
+    for node in placed:
+        assert node.placement is not None
+        reason = node.placement.reason
+        assert reason
+        if node.op == "Product":
+            assert any(letter.isdigit() for letter in reason)
+        for other in node.placement.alternatives:
+            assert (other.energy_pj is None) == (other.latency_ns is None)
+            untold = other.energy_pj is not None and other.energy_pj >= node.placement.energy_pj
+            assert bool(other.reason) != untold
+        engines = {node.engine, *(other.engine for other in node.placement.alternatives)}
+        assert engines == {"digital", "analog", "host"}
+
+
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_a_way_that_is_better_by_itself_says_why_it_was_not_taken(
+    network: Graph, objective: Objective
+) -> None:
+    """Under a tight budget: taking it breaks the budget or the room, or (as the plan is the optimum) makes the whole cost more."""
+    placed = Partition(objective, max_divergence=1e-4)(network, DIANA)
+    reasons = [
+        other.reason
+        for node in placed
+        if node.placement is not None
+        for other in node.placement.alternatives
+        if other.reason and other.energy_pj is not None
+    ]
+    assert any("beyond the 0.0001 allowed" in reason for reason in reasons)
+    for reason in reasons:
+        whole = re.search(r"the whole would take .* nJ (more|less) and .* us (more|less)", reason)
+        if whole and objective == "energy":
+            assert whole[1] == "more", reason
+        assert whole or "allowed" in reason or "are wanted" in reason
+
+
+def test_a_refusal_says_why_with_the_numbers() -> None:
+    grouped = from_text("""\
+graph net(x: float32[1, 4, 3]) -> (y)
+w: float32[2, 2, 2] = const [1, 2, 3, 4, 5, 6, 7, 8]
+y: float32[1, 4, 3] = Product(x, w) kernel=[1]
+""")
+    placed = Partition()(calibrated(grouped), DIANA)
+    assert placed.nodes[0].placement is not None
+    refused = [o.reason for o in placed.nodes[0].placement.alternatives if o.engine == "analog"]
+    assert refused == ["the arrays take no grouped convolution, and this one has 2 groups"]
+
+
+def test_the_summary_is_the_sum_of_the_placements_and_the_changes_of_form(network: Graph) -> None:
+    for objective in OBJECTIVES:
+        placed = Partition(objective, inf)(network, DIANA)
+        problem = build_problem(network, DIANA, "auto", inf)
+        solution = solve(problem, objective)
+        assert placed.partition is not None
+        energy = sum(n.placement.energy_pj for n in placed if n.placement)
+        latency = sum(n.placement.latency_ns for n in placed if n.placement)
+        divergence = sum(n.placement.divergence for n in placed if n.placement)
+        assert placed.partition.divergence == pytest.approx(divergence)
+        assert energy <= placed.partition.energy_pj * (1 + 1e-12)
+        assert latency <= placed.partition.latency_ns * (1 + 1e-12)
+        changes = Assignment(problem, solution.chosen).totals()[0] - energy
+        assert placed.partition.energy_pj == pytest.approx(energy + changes)
+        assert placed.partition.gap == 0
+
+
+def test_each_objective_is_best_at_what_it_asks_for(network: Graph) -> None:
+    found = {o: Partition(o, inf)(network, DIANA).partition for o in OBJECTIVES}
+    for objective in OBJECTIVES:
+        best = {
+            name: value_of(objective, summary.energy_pj, summary.latency_ns)
+            for name, summary in found.items()
+            if summary is not None
+        }
+        assert best[objective] <= min(best.values()) * (1 + 1e-12)
+
+
+def test_a_larger_budget_never_costs_more(network: Graph) -> None:
+    energies = []
+    for budget in (0.0, 1e-5, 1e-3, 0.02, 1.0, inf):
+        summary = Partition("energy", budget)(network, DIANA).partition
+        assert summary is not None
+        assert summary.divergence <= budget
+        energies.append(summary.energy_pj)
+    assert energies == sorted(energies, reverse=True)
+
+
+def test_with_no_budget_floats_stay_on_the_host(network: Graph) -> None:
+    placed = Partition(max_divergence=0.0)(network, DIANA)
+    assert {n.engine for n in placed if n.op == "Product"} == {"host"}
+
+
+def test_modes_of_the_weights(network: Graph) -> None:
+    """reload pays for every load; resident may not fit; auto is never worse than either."""
+    energy = {}
+    for mode in ("auto", "resident", "reload"):
+        placed = Partition("energy", inf, mode)(network, DIANA)
+        assert placed.partition is not None
+        energy[mode] = placed.partition.energy_pj
+        kept = {n.placement.resident for n in placed if n.placement and n.op == "Product"}
+        assert kept == {mode != "reload"}
+    assert energy["auto"] <= min(energy.values()) * (1 + 1e-12)
+    assert energy["resident"] < energy["reload"]
+
+
+def test_weights_that_must_stay_and_find_no_room_are_refused(network: Graph) -> None:
+    """Without that, layers would go to the host, at hundreds of times the energy."""
+    chip = resources.files("compiler") / "targets" / "diana_digital.toml"
+    text = chip.read_text(encoding="utf-8").replace("value = 65536", "value = 600")
+    small = parse_target(text.encode(), "small")
+    with pytest.raises(
+        CapacityError,
+        match=r"with weights that stay, .* not fit the engines: .* bytes of digital weight memory",
+    ):
+        Partition("energy", inf, "resident")(network, small)
+    Partition("energy", inf, "auto")(network, small)
+
+
+def test_what_calibration_could_not_measure_stays_on_the_host() -> None:
+    """Calibration fails on a Gather whose indices come to lie out of range; what follows it has no range."""
+    graph = from_text("""\
+graph net(i: int64[2]) -> (y)
+far: int64[2] = const [100, 100]
+table: float32[2, 2] = const [1.0, 2.0, 3.0, 4.0]
+k: int64[2] = Add(i, far)
+e: float32[2, 2] = Gather(table, k)
+y: float32[2, 2] = Relu(e)
+""")
+    placed = Partition(max_divergence=inf)(calibrated(graph), DIANA)
+    relu = placed.producer["y"].placement
+    assert relu is not None
+    assert relu.engine == "host"
+    reasons = {o.engine: o.reason for o in relu.alternatives}
+    assert reasons["digital"] == "calibration found no range for 'e'"
+
+
+def test_a_chip_without_digital_and_analog_runs_all_on_the_host(network: Graph) -> None:
+    engines = {"host": DIANA.chip.engines["host"]}
+    chip = DIANA.chip.model_copy(update={"engines": engines})
+    bare = type(DIANA)(chip, "")
+    placed = Partition()(network, bare)
+    assert {n.engine for n in placed} == {"host"}
+    assert placed.nodes[0].placement is not None
+    assert placed.nodes[0].placement.reason == "the only engine there is"
+
+
+# -- real models
+
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.mark.parametrize(
+    ("name", "target_name"), on_chips(["digits_resnet", "digits_dscnn", "dim20"])
+)
+def test_no_partition_beats_the_lower_bound(name: str, target_name: str) -> None:
+    target = load_target(target_name)
+    passes = (*clean_passes(), LowerConvolution(), FuseActivations())
+    graph = run_passes(import_onnx(MODELS / f"{name}.onnx").graph, passes, target)
+    graph = Calibrate(synthetic_inputs(graph, 1))(graph, target)
+    bound = lower_bound(graph, target)
+    for objective in OBJECTIVES:
+        for budget in (0.02, inf):
+            summary = Partition(objective, budget)(graph, target).partition
+            assert summary is not None
+            assert bound["energy_pj"] <= summary.energy_pj * (1 + 1e-12)
+            assert bound["latency_ns"] <= summary.latency_ns * (1 + 1e-12)
+            assert summary.gap == 0
+    reloaded = Partition("energy", inf, "reload")(graph, target).partition
+    assert reloaded is not None
+    assert bound["energy_with_load_pj"] <= reloaded.energy_pj
+
+
+# -- what the user places
+
+
+def test_nodes_run_where_the_user_places_them(network: Graph) -> None:
+    placed = Partition("energy", inf, place=(("*", "digital"),))(network, DIANA)
+    assert "analog" not in {node.engine for node in placed}
+    products = [node for node in placed if node.op == "Product"]
+    assert {node.engine for node in products} == {"digital"}
+    refusals = {other.reason for other in products[0].placement.alternatives}  # type: ignore[union-attr]
+    assert "--place *=digital" in refusals
+
+
+def test_the_first_pattern_that_matches_counts_and_what_an_engine_cannot_take_goes_elsewhere(
+    network: Graph,
+) -> None:
+    name = next(node.name for node in network if node.op == "Product")
+    placed = Partition("energy", inf, place=((name, "host"), ("*", "analog")))(network, DIANA)
+    found = {node.name: node.engine for node in placed}
+    assert found[name] == "host"
+    others = {node.engine for node in placed if node.op == "Product" and node.name != name}
+    assert "analog" in others
+    assert {node.engine for node in placed if node.op != "Product"} & {"digital", "host"}
+
+
+def test_an_engine_that_the_chip_has_not_is_refused(network: Graph) -> None:
+    with pytest.raises(UsageError) as caught:
+        Partition(place=(("conv*", "analogue"),))(network, DIANA)
+    assert caught.value.line() == (
+        "error[U004]: --place conv*=analogue: diana has no such engine; it has digital, analog, host; did you mean 'analog'?"
+    )
+
+
+SLICED = """\
+graph net(x: float32[1, 64]) -> (y)
+from: int64[1] = const [0]
+to: int64[1] = const [32]
+axis: int64[1] = const [1]
+y: float32[1, 32] = Slice(x, from, to, axis)
+"""
+
+
+def test_what_moves_integers_of_the_host_is_charged_for_their_rounding() -> None:
+    """A Slice loses nothing itself: the plan shows what is lost at the change of form before it."""
+    graph = calibrated(from_text(SLICED), "diana_digital")
+    target = load_target("diana_digital")
+    placed = Partition(place=(("y", "digital"),))(graph, target)
+    assert placed.partition is not None
+    assert placed.partition.divergence == rounding_divergence("x", graph) > 0
+    steps = Quantize(synthetic_inputs(graph, 4))(placed, target).nodes
+    assert [(node.op, node.placement.divergence) for node in steps if node.placement] == [
+        ("QuantizeLinear", placed.partition.divergence),
+        ("Slice", 0.0),
+        ("DequantizeLinear", 0.0),
+    ]
+    on_host = Partition(max_divergence=0.0)(graph, target)
+    assert {node.engine for node in on_host} == {"host"}
+
+
+def test_places_beyond_the_divergence_allowed_are_refused() -> None:
+    graph = calibrated(from_text(SLICED), "diana_digital")
+    refused = Partition(max_divergence=0.0, place=(("y", "digital"),))
+    with pytest.raises(UsageError, match="add up to more than the 0 allowed"):
+        refused(graph, load_target("diana_digital"))
