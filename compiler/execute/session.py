@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import os
+from compiler.execute.saturation import has_products, saturates, with_unsigned_weights
 
+if TYPE_CHECKING:
     import onnxruntime
 
 
 def open_session(model: bytes | str | os.PathLike[str]) -> onnxruntime.InferenceSession:
-    """A model, its bytes or its file, in ONNX Runtime: no optimization, one thread, nothing printed. Raises ONNX Runtime's errors."""
+    """A model, its bytes or its file, in ONNX Runtime: no optimization, one thread, nothing printed.
+
+    Raises ONNX Runtime's errors.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -20,4 +25,12 @@ def open_session(model: bytes | str | os.PathLike[str]) -> onnxruntime.Inference
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    if has_products(data) and saturates():
+        exact = with_unsigned_weights(data)
+        if exact is not data and not isinstance(model, bytes):
+            folder = str(Path(model).parent.resolve())
+            key = "session.model_external_initializers_file_folder_path"
+            options.add_session_config_entry(key, folder)
+        model = model if exact is data else exact
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
