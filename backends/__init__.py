@@ -1,1 +1,4 @@
-"""What is made of a placed graph: a Plan, and what is made of a Plan. They never know a pass. Internal."""
+"""What is made of a placed graph: a Plan, and what is made of a Plan.
+
+They never know a pass. Internal.
+"""

@@ -55,7 +55,10 @@ def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
 
 
 def predictions(output: Any, name: str = "the output") -> Array:
-    """The class with the largest score of every sample. Raises UsageError (U005) for what are no class scores."""
+    """The class with the largest score of every sample.
+
+    Raises UsageError (U005) for what are no class scores.
+    """
     scores = None if isinstance(output, list) else np.asarray(output)
     if scores is None or scores.ndim < 1 or scores.shape[-1] < 2 or scores.dtype.kind not in "iufV":
         found = "a list" if scores is None else f"{scores.dtype}{list(scores.shape)}"

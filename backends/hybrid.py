@@ -51,8 +51,9 @@ def lower(
 ) -> Package:
     """The plan of a placed graph, with its payloads.
 
-    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition`, `bound`, `pruning` and `built_from` are passed
-    through. Raises CapacityError when the model does not fit the memories of the target.
+    `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition`,
+    `bound`, `pruning` and `built_from` are passed through. Raises CapacityError when the model does
+    not fit the memories of the target.
     """
     works = cut(graph, target)
     layout = settle(works, graph, target)

@@ -11,7 +11,10 @@ FORMS: Final[tuple[Form, ...]] = ("text", "markdown", "json", "csv")
 
 
 def render_report(plan: Plan, form: Form = "text", everything: bool = False) -> str:
-    """The report in one form, ending in a newline; text and markdown show all steps only when `everything` is asked for."""
+    """The report in one form, ending in a newline.
+
+    Text and markdown show all steps only when `everything` is asked for.
+    """
     from backends.reports import data, markdown, text
 
     if form == "json":

@@ -18,7 +18,8 @@ from compiler.plan.package import Package
 from compiler.plan.schema import Buffer, Constant, Quantization, Step
 from compiler.storage.payload import Payload
 
-# Values of a tensor have a leading sample axis; what has no fixed size, or is no tensor, is a list of samples.
+# Values of a tensor have a leading sample axis; what has no fixed size, or is no tensor, is a list
+# of samples.
 Value: TypeAlias = "Array | list[Any]"
 
 CHUNK_BYTES = 256 << 20
@@ -27,9 +28,12 @@ OURS_IF_UNCHANGED = "if the package is as joulec wrote it, this is a bug of joul
 
 
 class Simulator:
-    """A package ready to run. With a `noise_seed` the converters of analog engines add the chip's noise, repeatably.
+    """A package ready to run.
 
-    `progress` is told how many samples are done, as they run in groups. Raises PackageError when a payload is not what the plan says.
+    With a `noise_seed` the converters of analog engines add the chip's noise, repeatably.
+
+    `progress` is told how many samples are done, as they run in groups. Raises PackageError when a
+    payload is not what the plan says.
     """
 
     def __init__(
@@ -60,8 +64,8 @@ class Simulator:
     def run(self, inputs: Mapping[str, Any]) -> list[Any]:
         """The outputs in the model's order, samples stacked as they were in the inputs.
 
-        Inputs bear the model's names. An array of exactly the plan's shape is one sample; N samples are stacked on the batch axis.
-        Raises UsageError (U005) for inputs that do not fit.
+        Inputs bear the model's names. An array of exactly the plan's shape is one sample; N samples
+        are stacked on the batch axis. Raises UsageError (U005) for inputs that do not fit.
         """
         values = self.run_values(inputs, [port.name for port in self.plan.outputs])
         return [join_outputs(port, values[port.name]) for port in self.plan.outputs]
@@ -182,7 +186,10 @@ class Simulator:
         return drops
 
     def _chunk(self, count: int) -> int:
-        """How many samples run at once: as many as fit a fixed amount of memory; one when noise is on, so that each has its own."""
+        """How many samples run at once: as many as fit a fixed amount of memory.
+
+        One when noise is on, so that each has its own.
+        """
         if self.noise_seed is not None and any(s.op == "AnalogProduct" for s in self.plan.steps):
             return 1
         largest = max((self._step_bytes(step) for step in self.plan.steps), default=1)

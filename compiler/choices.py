@@ -8,7 +8,8 @@ Objective: TypeAlias = Literal["energy", "latency", "edp"]  # edp: energy times 
 Weights: TypeAlias = Literal["auto", "resident", "reload"]
 PruneMethod: TypeAlias = Literal["second-order", "magnitude"]
 Precision: TypeAlias = Literal["integer", "float"]
-# A pattern of node names and the engine for what matches it; of several the first that matches counts.
+# A pattern of node names and the engine for what matches it; of several the first that matches
+# counts.
 Place: TypeAlias = tuple[tuple[str, str], ...]
 
 MAX_NODES = 1_000_000

@@ -35,7 +35,10 @@ def compile_model(
     observers: tuple[Observer, ...] = (),
     progress: Progress = lambda _: None,
 ) -> Compiled:
-    """Compiles a model for a chip. Raises CompileError for what the user can mend, PassError for a bug of a pass."""
+    """Compiles a model for a chip.
+
+    Raises CompileError for what the user can mend, PassError for a bug of a pass.
+    """
     from backends.hybrid import lower
     from backends.lowering.host_models import with_checked_host
     from compiler.bound.lower_bound import lower_bound
@@ -108,7 +111,10 @@ def compile_model(
 
 
 def kept(folder: Path, model: Path, target: Target, options: Options) -> Compiled | None:
-    """What `compile_model` would give, when the package in a folder is that already; else None, in well under a second."""
+    """What `compile_model` would give, when the package in a folder is that already.
+
+    Else None, in well under a second.
+    """
     from compiler.flow.up_to_date import external_files, kept_package
 
     package = kept_package(folder, model, target, vars(options))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# Every diagnostic code the compiler can print, with what it means; the documentation prints this table.
+# Every diagnostic code the compiler can print, with what it means; the documentation prints this
+# table.
 CODES: dict[str, str] = {
     "U001": "a file or folder is missing or cannot be read",
     "U002": "no chip of that name, or the chip file is faulty",
@@ -85,7 +86,10 @@ class ModelError(CompileError):
 
 
 class UnsupportedError(ModelError):
-    """The model is legal and the compiler cannot take it; the message names the operation and why."""
+    """The model is legal and the compiler cannot take it.
+
+    The message names the operation and why.
+    """
 
     default_code = "M010"
 

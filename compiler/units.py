@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Estimate:
     """A value with the interval it lies in; the unit is in the name of whatever holds it.
 
-    Intervals add end to end (parts are taken as fully correlated), which never understates the spread.
+    Intervals add end to end (parts are taken as fully correlated), which never understates the
+    spread.
     """
 
     value: float

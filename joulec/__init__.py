@@ -109,7 +109,9 @@ def load(folder: str | Path) -> Compiled:
 
 
 def run(package: str | Path | Compiled, inputs: Mapping[str, Any]) -> list[Any]:
-    """Runs a package alone: arrays by input name, samples stacked on the batch axis; outputs in the model's order.
+    """Runs a package alone: arrays by input name, samples stacked on the batch axis.
+
+    Outputs in the model's order.
 
     Raises CompileError when the package is damaged or the inputs do not fit it.
     """
@@ -120,7 +122,10 @@ def run(package: str | Path | Compiled, inputs: Mapping[str, Any]) -> list[Any]:
 
 
 def load_target(name_or_file: str | Path) -> Target:
-    """A chip: a shipped one by name, or a chip file by path. Raises TargetError, which names every fault of the file."""
+    """A chip: a shipped one by name, or a chip file by path.
+
+    Raises TargetError, which names every fault of the file.
+    """
     from compiler.storage.files import path_of
     from compiler.target.chip import load_target as load_chip
 
@@ -131,11 +136,14 @@ def load_target(name_or_file: str | Path) -> Target:
 def limited(
     *, memory_bytes: int | None = None, seconds: float | None = None
 ) -> AbstractContextManager[None]:
-    """Limits what is done inside: `with joulec.limited(seconds=60): joulec.compile(...)`. Within them results are what they always are.
+    """Limits what is done inside: `with joulec.limited(seconds=60): joulec.compile(...)`.
 
-    CompileError M008 when it takes more memory (None: than the machine has) or more time (None: no limit). They hold for the whole process;
-    time can only be kept on the main thread, with the signal SIGALRM, and a library that does not come back to Python within 10 s more ends
-    the process with status 3.
+    Within them results are what they always are.
+
+    CompileError M008 when it takes more memory (None: than the machine has) or more time (None: no
+    limit). They hold for the whole process; time can only be kept on the main thread, with the
+    signal SIGALRM, and a library that does not come back to Python within 10 s more ends the
+    process with status 3.
     """
     from compiler.flow.limits import limited as kept_within
 

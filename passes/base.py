@@ -17,9 +17,9 @@ from compiler.target.chip import Target
 class Pass:
     """One transformation; its fields are its options and its `repr` is its full specification.
 
-    `name` is its file's name. An "exact" pass keeps the numbers (as ONNX Runtime computes them, to float rounding); a
-    "lossy" one says in its docstring what it gives up. Called with a graph and the chip it gives a graph:
-    the same object when there was nothing to do.
+    `name` is its file's name. An "exact" pass keeps the numbers (as ONNX Runtime computes them, to
+    float rounding); a "lossy" one says in its docstring what it gives up. Called with a graph and
+    the chip it gives a graph: the same object when there was nothing to do.
     """
 
     name: ClassVar[str]
@@ -47,7 +47,10 @@ Observer = Callable[[int, Pass, Graph, Graph], None]
 
 
 class PassError(Exception):
-    """A pass failed: a bug of ours. Holds the pass's position, the pass and the graph it was given."""
+    """A pass failed: a bug of ours.
+
+    Holds the pass's position, the pass and the graph it was given.
+    """
 
     def __init__(self, position: int, failed: Pass, before: Graph, cause: Exception) -> None:
         super().__init__(f"pass {position} {failed!r}: {type(cause).__name__}: {cause}")
@@ -65,8 +68,9 @@ def run_passes(
 ) -> Graph:
     """Runs passes in order, verifies after each, and tells observers (position, pass, before, after).
 
-    `progress` is told the name of each pass as it starts, and "NAME: PART" where the pass tells how far it is.
-    Errors the user can cause (CompileError) pass through; anything else becomes a PassError.
+    `progress` is told the name of each pass as it starts, and "NAME: PART" where the pass tells how
+    far it is. Errors the user can cause (CompileError) pass through; anything else becomes a
+    PassError.
     """
     from compiler.errors import CompileError
 

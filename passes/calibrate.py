@@ -38,13 +38,15 @@ from passes.calibration.walk import Walk
 class Calibrate(Pass):
     """Adds `Graph.calibration`; the nodes stay as they are.
 
-    The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler divergence in nats where an output is the
-    result of a Softmax, else the squared error relative to the output's variance; the largest over the outputs, the mean over the samples.
-    A format of a node is that of its output, and of the input of a product; what other nodes lose by reading int8 where the host or a graph
-    input holds floats is measured for the value (`Calibration.rounding`).
+    The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler
+    divergence in nats where an output is the result of a Softmax, else the squared error relative
+    to the output's variance; the largest over the outputs, the mean over the samples. A format of a
+    node is that of its output, and of the input of a product; what other nodes lose by reading int8
+    where the host or a graph input holds floats is measured for the value (`Calibration.rounding`).
 
-    Where following every error to the outputs would take more than `passes/effort.py` allows, that is done for evenly spread ones. The
-    others' divergence is their own relative squared error times what the rest of the network made of the last one that was followed.
+    Where following every error to the outputs would take more than `passes/effort.py` allows, that
+    is done for evenly spread ones. The others' divergence is their own relative squared error times
+    what the rest of the network made of the last one that was followed.
     """
 
     inputs: CalibrationInputs
@@ -248,7 +250,10 @@ class _Calibrator:
         return results
 
     def _followed_divergence(self, position: int, output: str, values: Array, walk: Walk) -> float:
-        """How far the network's outputs move when a value is something else; without bound where the rest then cannot run."""
+        """How far the network's outputs move when a value is something else.
+
+        Without bound where the rest then cannot run.
+        """
         alive = {name: walk.values[name][: self.samples] for name in walk.alive_after(position)}
         try:
             found = self.follower.outputs(position, {**alive, output: values})
@@ -277,7 +282,8 @@ class _Calibrator:
     def _rounded_output(self, node: Node, walk: Walk, follow: bool) -> Array | None:
         """The output in int8 of a node that is no product, on the samples."""
         values = walk.values[node.outputs[0]][: self.samples]
-        # An estimate leaves constants as they are: of a long chain that adds one in each node, every node would run once more.
+        # An estimate leaves constants as they are: of a long chain that adds one in each node,
+        # every node would run once more.
         if follow and rounded_constants(node, self.graph):
             few = {n: walk.values[n][: self.samples] for n in node.inputs if n in walk.values}
             values = on_rounded_constants(node, self.graph, few)

@@ -22,7 +22,8 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 class FoldBatchnorm(Pass):
     """W' = s W and b' = s b + t for y = s (W x + b) + t, worked out in float64 and rounded once.
 
-    BatchNormalization: s = scale / sqrt(variance + epsilon), t = shift - s mean (ONNX, inference mode).
+    BatchNormalization: s = scale / sqrt(variance + epsilon), t = shift - s mean (ONNX, inference
+    mode).
     """
 
     name: ClassVar[str] = "fold_batchnorm"
@@ -109,7 +110,10 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
 def _matmul_bias(
     rewriter: Rewriter, graph: Graph, node: Node, follower: Node, scaled: Doubles, shift: Doubles
 ) -> Node | None:
-    """A MatMul on a matrix with a bias becomes a Gemm; on more axes the Add stays (lowering takes it)."""
+    """A MatMul on a matrix with a bias becomes a Gemm.
+
+    On more axes the Add stays (lowering takes it).
+    """
     if len(graph.types[node.inputs[0]].sizes) != 2:
         return None
     dtype = graph.constants[node.inputs[1]].dtype

@@ -70,7 +70,8 @@ class FoldConstants(Pass):
         single = Graph("fold", (), outputs, (node,), graph.types, known, graph.domains)
         try:
             runner = Interpreter(single)
-            # The reference is lenient where a kernel refuses, such as an integer divided by 0; it is asked for integers of 4 bits too.
+            # The reference is lenient where a kernel refuses, such as an integer divided by 0; it
+            # is asked for integers of 4 bits too.
             if runner.on_reference and node.op != "QuantizeLinear":
                 return None
             results = runner.run({})

@@ -24,8 +24,8 @@ SMALL = 1 << 16  # elements
 class FoldDequantized(Pass):
     """A DequantizeLinear of constants is worked out where a matrix product or batch norm reads it, or where it is small.
 
-    So they can be fitted to an engine's format, and paddings, bounds and factors are numbers. Large tables that only the host reads keep their
-    few bits.
+    So they can be fitted to an engine's format, and paddings, bounds and factors are numbers. Large
+    tables that only the host reads keep their few bits.
     """
 
     name: ClassVar[str] = "fold_dequantized"

@@ -15,7 +15,10 @@ from passes.base import Pass
 
 @dataclass(frozen=True)
 class FuseActivations(Pass):
-    """`Product` takes over a following constant Add (its bias), Relu or Clip; Add with Relu or Clip becomes `ClippedAdd`."""
+    """`Product` takes over a following constant Add (its bias), Relu or Clip.
+
+    Add with Relu or Clip becomes `ClippedAdd`.
+    """
 
     name: ClassVar[str] = "fuse_activations"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"

@@ -22,12 +22,15 @@ from passes.patterns.products import matrices, why_not_product
 class LowerConvolution(Pass):
     """Conv, ConvTranspose, Gemm and MatMul become `Product`: weights [groups, rows, columns], rows the flattened patch.
 
-    So does a BatchNormalization that no product could take over: a depthwise product of one weight a channel.
+    So does a BatchNormalization that no product could take over: a depthwise product of one weight
+    a channel.
 
-    A transposed convolution becomes a convolution of its input with zeros between the values (Dumoulin and Visin, arXiv 1603.07285,
-    section 4); the products with those zeros are counted as MACs, as a dense array would execute them.
+    A transposed convolution becomes a convolution of its input with zeros between the values
+    (Dumoulin and Visin, arXiv 1603.07285, section 4); the products with those zeros are counted as
+    MACs, as a dense array would execute them.
 
-    With `in_float` only where an array computes in floats: the host runs products as the model has them.
+    With `in_float` only where an array computes in floats: the host runs products as the model has
+    them.
     """
 
     in_float: bool = False
@@ -88,7 +91,10 @@ def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
 
 
 def _lower_scaling(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
-    """A scale and shift of each channel as a depthwise product; False for one that is computed, or has no axis behind the channels."""
+    """A scale and shift of each channel as a depthwise product.
+
+    False for one that is computed, or has no axis behind the channels.
+    """
     kind = graph.types[node.inputs[0]]
     if kind.dtype != "float32" or not kind.is_static or len(kind.sizes) < 3 or not kind.elements:
         return False

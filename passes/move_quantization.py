@@ -14,7 +14,8 @@ from compiler.target.chip import Target
 from passes.base import Pass
 from passes.eliminate_dead import eliminate
 
-# What moves the integers of ONNX Runtime's 8-bit types as it moves floats. (It has no DepthToSpace of int8.)
+# What moves the integers of ONNX Runtime's 8-bit types as it moves floats. (It has no DepthToSpace
+# of int8.)
 RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 MOVING = (*RESHAPING, "Slice", "Concat", "Split", "Pad", "MaxPool")
 BEFORE_QUANTIZE = (*RESHAPING, "MaxPool")
@@ -25,7 +26,8 @@ INT8 = ("int8", "uint8")
 class MoveQuantization(Pass):
     """A DequantizeLinear moves behind views, moves and MaxPool, on weights together with their scales; a QuantizeLinear before them.
 
-    Rounding and scaling are the same for every value of a tensor, and they keep the order of values, so nothing changes.
+    Rounding and scaling are the same for every value of a tensor, and they keep the order of
+    values, so nothing changes.
     """
 
     name: ClassVar[str] = "move_quantization"
@@ -75,7 +77,10 @@ def per_tensor(node: Node, rewriter: Rewriter) -> bool:
 def _behind(
     rewriter: Rewriter, producers: Mapping[str, Node], graph: Graph, node: Node
 ) -> list[Node]:
-    """DequantizeLinear, move -> move, DequantizeLinear: the latter; nothing where that is not the same."""
+    """DequantizeLinear, move -> move, DequantizeLinear: the latter.
+
+    Nothing where that is not the same.
+    """
     floats = [n for n in node.inputs if n and graph.types[n].dtype.startswith("float")]
     floats = floats[:1] if node.op != "Concat" else floats
     makers = [producers.get(name) for name in floats]
@@ -124,7 +129,10 @@ def _alike(one: Node, other: Node, rewriter: Rewriter) -> bool:
 
 
 def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -> str | None:
-    """The integer that stands for a Pad's zero; "" where it pads with values of the tensor, None where it pads with something else."""
+    """The integer that stands for a Pad's zero.
+
+    "" where it pads with values of the tensor, None where it pads with something else.
+    """
     if node.text("mode", "constant") != "constant":
         return ""
     if node.input(2):
@@ -138,7 +146,10 @@ def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -
 
 
 def _before(rewriter: Rewriter, makers: Mapping[str, Node], graph: Graph, node: Node) -> bool:
-    """Moves, QuantizeLinear -> QuantizeLinear, moves; False where there are none that this leaves as they are."""
+    """Moves, QuantizeLinear -> QuantizeLinear, moves.
+
+    False where there are none that this leaves as they are.
+    """
     moves: list[Node] = []
     reader, value = node, node.inputs[0]
     while (made := makers.get(value)) is not None and made.op in BEFORE_QUANTIZE:

@@ -18,11 +18,14 @@ from passes.patterns.products import MATRIX_PRODUCTS, weight_axis
 
 @dataclass(frozen=True)
 class NarrowFormats(Pass):
-    """QuantizeLinear and DequantizeLinear of 16 bits become a Clip to their range; weights that fit no int8 per column are rounded to it.
+    """QuantizeLinear and DequantizeLinear of 16 bits become a Clip to their range.
 
-    Lossy. Of an activation half a step of 16 bits is lost here; the 8-bit format that calibration gives it is measured like that of any float.
-    Of weights (9 bits after their zero point, 16 bits, blocks or rows with scales of their own) at most half a step of their column, 1/254
-    of its largest weight.
+    Weights that fit no int8 per column are rounded to it.
+
+    Lossy. Of an activation half a step of 16 bits is lost here; the 8-bit format that calibration
+    gives it is measured like that of any float. Of weights (9 bits after their zero point, 16 bits,
+    blocks or rows with scales of their own) at most half a step of their column, 1/254 of its
+    largest weight.
     """
 
     name: ClassVar[str] = "narrow_formats"

@@ -26,8 +26,9 @@ INT8 = ("int8", "uint8")
 class NormalizeQuantization(Pass):
     """QDQ becomes the normal form: integers whose TensorType says their scale and zero point.
 
-    Products, moves and tables give the integers the cluster gives; sums, products of activations and pools are within one step of it
-    (they round once, where the cluster rounds in float). What has no integer form stays between its DequantizeLinear and QuantizeLinear.
+    Products, moves and tables give the integers the cluster gives; sums, products of activations
+    and pools are within one step of it (they round once, where the cluster rounds in float). What
+    has no integer form stays between its DequantizeLinear and QuantizeLinear.
     """
 
     name: ClassVar[str] = "normalize_quantization"
@@ -114,7 +115,10 @@ class _Normalizer:
         return self.rewriter.finish()
 
     def _replace(self, last: Node) -> bool:
-        """Writes the integer form of what ends in a QuantizeLinear and is no product; False when there is none."""
+        """Writes the integer form of what ends in a QuantizeLinear and is no product.
+
+        False when there is none.
+        """
         out = self._tensor_quant(last.outputs[0])
         core = self.graph.producer.get(last.inputs[0])
         if out is None or core is None:
@@ -303,7 +307,10 @@ class _Normalizer:
         )
 
     def _move(self, core: Node, out: Quant, fused: list[Node]) -> bool:
-        """An operation that only moves values is done on the integers; another scale needs a Requantize."""
+        """An operation that only moves values is done on the integers.
+
+        Another scale needs a Requantize.
+        """
         floats = [v for v in core.inputs if v and self.graph.types[v].dtype == "float32"]
         if core.op == "Pad":
             floats = floats[:1]

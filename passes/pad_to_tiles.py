@@ -22,8 +22,8 @@ from passes.base import Pass
 class PadToTiles(Pass):
     """AnalogProduct's weights [D,G,R,K] become [G,row tiles,column tiles,array rows,array columns], as they are written to the arrays.
 
-    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0. A layer of one tile has the columns that one
-    copy of it keeps of its array, not those of its neighbours.
+    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0. A layer
+    of one tile has the columns that one copy of it keeps of its array, not those of its neighbours.
     """
 
     name: ClassVar[str] = "pad_to_tiles"
@@ -49,7 +49,10 @@ class PadToTiles(Pass):
 
 
 def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:
-    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns]; the inverse is compiler.engines.bit_slicing.digits_of_tiles."""
+    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns].
+
+    The inverse is compiler.engines.bit_slicing.digits_of_tiles.
+    """
     count, groups, rows, columns = digits.shape
     row_tiles, column_tiles = (
         ceil(rows / array_rows),

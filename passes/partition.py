@@ -24,11 +24,13 @@ MAX_DIVERGENCE = 0.02
 class Partition(Pass):
     """Gives every node its `placement`.
 
-    The objective is `energy` (pJ), `latency` (ns, serial) or `edp` (their product). The divergences of the chosen formats, which add
-    up, stay within `max_divergence`; with `allow_int8` the budget is never below what int8 on the digital engine causes (made-up
-    calibration inputs cannot justify the host's price). `weights` says whether a layer's weights may stay in an engine between
-    inferences ("resident"), are loaded in each ("reload"), or whichever is cheaper and fits ("auto"). `place` puts nodes whose name
-    matches a pattern on an engine, where that can take them; of several patterns the first that matches counts.
+    The objective is `energy` (pJ), `latency` (ns, serial) or `edp` (their product). The divergences
+    of the chosen formats, which add up, stay within `max_divergence`; with `allow_int8` the budget
+    is never below what int8 on the digital engine causes (made-up calibration inputs cannot justify
+    the host's price). `weights` says whether a layer's weights may stay in an engine between
+    inferences ("resident"), are loaded in each ("reload"), or whichever is cheaper and fits
+    ("auto"). `place` puts nodes whose name matches a pattern on an engine, where that can take
+    them; of several patterns the first that matches counts.
     """
 
     objective: Objective = "energy"
@@ -41,7 +43,11 @@ class Partition(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph, placed. Raises CapacityError and UsageError where what the user wants (`weights`, `place`) cannot be had."""
+        """The graph, placed.
+
+        Raises CapacityError and UsageError where what the user wants (`weights`, `place`) cannot be
+        had.
+        """
         budget = self.max_divergence
         if self.allow_int8:
             budget = max(budget, int8_divergence(graph))

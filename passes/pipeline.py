@@ -27,7 +27,10 @@ from passes.widen_half import WidenHalf
 
 
 def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
-    """What needs no data: fewer and plainer nodes to decide on. `calibrated` says whether real data will fix ranges that a model leaves open."""
+    """What needs no data: fewer and plainer nodes to decide on.
+
+    `calibrated` says whether real data will fix ranges that a model leaves open.
+    """
     dynamic = (UndoDynamicQuantization(),) if calibrated else ()
     return (
         EliminateDead(),  # first: nothing is spent on what nobody reads
@@ -79,7 +82,10 @@ def compile_passes(
 
 
 def float_passes() -> tuple[Pass, ...]:
-    """Everything that a compilation runs in which nothing is quantized; the result is the model's own, so no sum is rewritten."""
+    """Everything that a compilation runs in which nothing is quantized.
+
+    The result is the model's own, so no sum is rewritten.
+    """
     return (
         EliminateDead(),  # first: nothing is spent on what nobody reads
         LowerConvolution(in_float=True),  # one form meets an array that computes in floats, if any

@@ -32,11 +32,15 @@ OVERSHOOT = 0.1  # of the MACs: a step that frees whole arrays may take so much 
 
 @dataclass(frozen=True)
 class Prune(Pass):
-    """Removes at least `share` of the MACs where the widths allow it; matrices become physically smaller.
+    """Removes at least `share` of the MACs where the widths allow it.
 
-    Lossy: the error is not bounded in advance, it is what `evaluate` or `verify` measure afterwards. `inputs` are the calibration inputs
-    of saliency and refit (None: made up, 64 of them); `group` forces the widths to its multiples (None: what frees arrays of the target
-    first, then single channels); `method` chooses the channels; without `refit` the weights stay as they are.
+    Matrices become physically smaller.
+
+    Lossy: the error is not bounded in advance, it is what `evaluate` or `verify` measure
+    afterwards. `inputs` are the calibration inputs of saliency and refit (None: made up, 64 of
+    them); `group` forces the widths to its multiples (None: what frees arrays of the target first,
+    then single channels); `method` chooses the channels; without `refit` the weights stay as they
+    are.
     """
 
     name: ClassVar[str] = "prune"

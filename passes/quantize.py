@@ -33,11 +33,14 @@ FLOATS = ("float32",)
 
 @dataclass(frozen=True)
 class Quantize(Pass):
-    """Floats on digital and analog engines become integers; the products' weights are fitted to their engine in execution order.
+    """Floats on digital and analog engines become integers.
 
-    Each layer is fitted to give, from the inputs that the already quantized network really has, the outputs of the network before
-    (so errors are corrected, not added up). Lossy: the sum of the divergences that `calibrate` measured estimates what it gives up. What was
-    quantized by the model itself is left as it is on digital engines.
+    The products' weights are fitted to their engine in execution order.
+
+    Each layer is fitted to give, from the inputs that the already quantized network really has, the
+    outputs of the network before (so errors are corrected, not added up). Lossy: the sum of the
+    divergences that `calibrate` measured estimates what it gives up. What was quantized by the
+    model itself is left as it is on digital engines.
     """
 
     inputs: CalibrationInputs
@@ -66,7 +69,8 @@ class _Quantizer:
         # The layers are fitted to what the samples are there; behind the last nobody looks at them.
         layers = (i for i, node in enumerate(graph.nodes) if node.op == "Product")
         self.last_layer = max(layers, default=-1)
-        # For each value of the old graph: the name of its integers in the new one, and whether it is there under its own name.
+        # For each value of the old graph: the name of its integers in the new one, and whether it
+        # is there under its own name.
         self.integers = {name: name for name, kind in graph.types.items() if kind.quant is not None}
         self.present = set(graph.inputs) | set(graph.constants) | set(self.integers)
 
@@ -120,7 +124,10 @@ class _Quantizer:
         return numerics.asymmetric(8, *self.graph.calibration.ranges[value])
 
     def _integer_of(self, value: str) -> str:
-        """The name of a value's integers; a QuantizeLinear on the host makes them once where only floats are there."""
+        """The name of a value's integers.
+
+        A QuantizeLinear on the host makes them once where only floats are there.
+        """
         if value in self.integers:
             return self.integers[value]
         if value in self.graph.constants:
@@ -147,7 +154,10 @@ class _Quantizer:
         return name
 
     def _float_of(self, value: str) -> str:
-        """A value under its own name; a DequantizeLinear on the host makes its floats once where only integers are there."""
+        """A value under its own name.
+
+        A DequantizeLinear on the host makes its floats once where only integers are there.
+        """
         if value in self.present:
             return value
         quant = self._quant_of(value)

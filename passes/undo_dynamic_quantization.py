@@ -22,8 +22,8 @@ FLOAT_FORM = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 class UndoDynamicQuantization(Pass):
     """DynamicQuantizeLinear, MatMulInteger or ConvInteger, Cast and Mul become one MatMul or Conv on floats.
 
-    Lossy: the inputs are no longer rounded to 8 bits here; the engine's format, which calibration fits, rounds them instead. A layer
-    whose weights are computed stays as it is.
+    Lossy: the inputs are no longer rounded to 8 bits here; the engine's format, which calibration
+    fits, rounds them instead. A layer whose weights are computed stays as it is.
     """
 
     name: ClassVar[str] = "undo_dynamic_quantization"
@@ -53,7 +53,8 @@ class UndoDynamicQuantization(Pass):
 def _float_layer(node: Node, graph: Graph) -> tuple[Node, Node, npt.NDArray[np.float32]] | None:
     """Where the integer product's cluster ends, the float product that stands for it, and its weights; None for another pattern.
 
-    y = (sum of (q - z) (w - w_z)) * s * factors, where q, s, z are the input's and every other factor is constant.
+    y = (sum of (q - z) (w - w_z)) * s * factors, where q, s, z are the input's and every other
+    factor is constant.
     """
     quantize = graph.producer.get(node.inputs[0])
     weights = graph.constant(node.inputs[1])
@@ -88,7 +89,10 @@ def _float_layer(node: Node, graph: Graph) -> tuple[Node, Node, npt.NDArray[np.f
 
 
 def _factor(value: str, scale: str, graph: Graph) -> tuple[Doubles, bool] | None:
-    """What a value multiplies by beside the input's scale, and whether that scale is in it; None when something else is."""
+    """What a value multiplies by beside the input's scale, and whether that scale is in it.
+
+    None when something else is.
+    """
     if value == scale:
         return np.ones(()), True
     data = graph.constant(value)

@@ -21,9 +21,12 @@ HALF = ("float16", "bfloat16")
 
 @dataclass(frozen=True)
 class WidenHalf(Pass):
-    """float16 and bfloat16 values become float32; a Cast stands at every input and output of such a type, and around nodes kept whole.
+    """float16 and bfloat16 values become float32.
 
-    Not exact: float32 rounds less than the half types did. A model that makes values of a type that an attribute names stays.
+    A Cast stands at every input and output of such a type, and around nodes kept whole.
+
+    Not exact: float32 rounds less than the half types did. A model that makes values of a type that
+    an attribute names stays.
     """
 
     name: ClassVar[str] = "widen_half"

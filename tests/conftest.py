@@ -10,7 +10,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def models_folder() -> Path:
-    """The folder of real models (JOULEC_MODELS, or ../shared/models-ext); tests that want it are skipped where it is absent."""
+    """The folder of real models (JOULEC_MODELS, or ../shared/models-ext); tests that want it are
+    skipped where it is absent.
+    """
     here = Path(__file__).resolve().parents[1]
     folder = Path(os.environ.get("JOULEC_MODELS", here.parent / "shared" / "models-ext"))
     if not folder.is_dir():

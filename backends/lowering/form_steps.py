@@ -28,10 +28,12 @@ HOST_SEGMENT = "HostSegment"
 
 @dataclass(frozen=True)
 class Work:
-    """What becomes a step. `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
+    """What becomes a step.
 
-    `scratch` are values that only this work makes and reads. A model (of ONNX; `weights` are its external data)
-    takes `inputs` and gives `outputs` by position.
+    `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
+
+    `scratch` are values that only this work makes and reads. A model (of ONNX; `weights` are its
+    external data) takes `inputs` and gives `outputs` by position.
     """
 
     name: str
@@ -137,7 +139,10 @@ def _engine(node: Node) -> str:
 
 
 def _reads(graph: Graph) -> dict[str, list[str]]:
-    """The names of the nodes that read each value; the graph's outputs are read by the outside ("")."""
+    """The names of the nodes that read each value.
+
+    The graph's outputs are read by the outside ("").
+    """
     readers = {name: [node.name for node in nodes] for name, nodes in graph.consumers.items()}
     for name in graph.outputs:
         readers.setdefault(name, []).append("")
@@ -244,7 +249,10 @@ def _host_model(
 
 
 def _bytes(model: object) -> bytes:
-    """A model written the same way every time; ModelError when it is beyond what the format holds."""
+    """A model written the same way every time.
+
+    ModelError when it is beyond what the format holds.
+    """
     import onnx
     from google.protobuf.message import EncodeError
 

@@ -17,7 +17,10 @@ from compiler.plan.schema import Step
 
 
 def load_host_model(package: Package, step: Step) -> Model:
-    """The model of a step, ready to run; PackageError when it is none or would read files that are not its own."""
+    """The model of a step, ready to run.
+
+    PackageError when it is none or would read files that are not its own.
+    """
     name = step.payload
     data = package.payload(name)
     if data.size_bytes > LARGEST_MESSAGE:
@@ -58,7 +61,10 @@ def _weights(
 
 
 def with_checked_host(package: Package) -> Package:
-    """The package, with a note on each host model that ONNX Runtime does not run. Raises UnsupportedError for one that nothing runs."""
+    """The package, with a note on each host model that ONNX Runtime does not run.
+
+    Raises UnsupportedError for one that nothing runs.
+    """
     notes: dict[str, str] = {}
     for step in package.plan.steps:
         if not step.payload or step.payload in notes:

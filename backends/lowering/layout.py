@@ -21,8 +21,9 @@ from compiler.target.chip import Analog, Host, Target
 class Layout:
     """Where and when: costs and times of the works, places of values and constants, the bytes weights take of each memory.
 
-    `lives` are the values that have bytes of their own, `roots` tells for every value whose bytes it has (its own, or those it is a view of);
-    scratch memory goes by its work's `scratch_buffer`. `homes` is the memory each value's size asked for.
+    `lives` are the values that have bytes of their own, `roots` tells for every value whose bytes
+    it has (its own, or those it is a view of); scratch memory goes by its work's `scratch_buffer`.
+    `homes` is the memory each value's size asked for.
     """
 
     costs: tuple[StepCost, ...]
@@ -215,7 +216,10 @@ def _roots(works: Sequence[Work], graph: Graph) -> dict[str, str]:
 
 
 def _sizes(works: Sequence[Work], graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
-    """The bytes of every value that has bytes of its own and a size that is known; scratch memory too."""
+    """The bytes of every value that has bytes of its own and a size that is known.
+
+    Scratch memory too.
+    """
     sizes = {
         name: graph.types[name].size_bytes
         for name, root in roots.items()

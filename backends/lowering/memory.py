@@ -47,7 +47,8 @@ def place_weights(
 ) -> tuple[dict[str, Place], dict[str, int]]:
     """Constants (name, bytes, wanted memory) one after the other from the front of their memory, or of the next one outward that has room.
 
-    Gives the places and the bytes they take of each memory. Raises CapacityError when the outermost memory is full.
+    Gives the places and the bytes they take of each memory. Raises CapacityError when the outermost
+    memory is full.
     """
     order = list(target.memories)
     used = dict.fromkeys(order, 0)
@@ -68,9 +69,12 @@ def place_weights(
 def allocate(
     values: Sequence[Live], weight_bytes: Mapping[str, int], target: Target
 ) -> dict[str, Place]:
-    """A place for each value, behind the weights; large values first, each into the tightest gap that is free while it lives.
+    """A place for each value, behind the weights.
 
-    What does not fit its memory goes to the next one outward. Raises CapacityError when the outermost is full too.
+    Large values first, each into the tightest gap that is free while it lives.
+
+    What does not fit its memory goes to the next one outward. Raises CapacityError when the
+    outermost is full too.
     """
     places: dict[str, Place] = {}
     overflow: list[Live] = []
@@ -125,7 +129,10 @@ def _gap(
     size_bytes: int,
     floor: int,
 ) -> int:
-    """The start of the tightest gap between occupied ranges that holds the size; else the end of the last range."""
+    """The start of the tightest gap between occupied ranges that holds the size.
+
+    Else the end of the last range.
+    """
     order = np.argsort(low, kind="stable")
     best, best_room = -1, 0
     top = floor

@@ -1,7 +1,8 @@
 """What a step carries of a node: everything its arithmetic needs beside the values, told in plain numbers.
 
-Arguments that ONNX passes as constant tensors (the bounds of a Slice, the amounts of a Pad) become attributes here, with
-ONNX's defaults and negative axes resolved, so that whoever runs a plan needs no knowledge of ONNX.
+Arguments that ONNX passes as constant tensors (the bounds of a Slice, the amounts of a Pad) become
+attributes here, with ONNX's defaults and negative axes resolved, so that whoever runs a plan needs
+no knowledge of ONNX.
 """
 
 from __future__ import annotations
@@ -140,7 +141,10 @@ def _slice(node: Node, graph: Graph) -> Form | None:
 
 
 def _constants(node: Node, graph: Graph) -> list[tuple[int, ...] | None] | None:
-    """The integer tensors after the first input; None for one left out, None in all when one is computed."""
+    """The integer tensors after the first input.
+
+    None for one left out, None in all when one is computed.
+    """
     found: list[tuple[int, ...] | None] = []
     for name in node.inputs[1:]:
         data = graph.constant(name) if name else None

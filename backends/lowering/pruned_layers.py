@@ -23,8 +23,9 @@ def pruned_layers(
 ) -> tuple[PrunedLayer, ...]:
     """The layers whose matrices changed, in order.
 
-    `before` and `after` are the graph without and with pruning, both with convolutions lowered and not yet quantized; where their nodes run
-    is taken from `placed`. A layer is known by the ONNX node it came from.
+    `before` and `after` are the graph without and with pruning, both with convolutions lowered and
+    not yet quantized; where their nodes run is taken from `placed`. A layer is known by the ONNX
+    node it came from.
     """
     older = {_origin(node): node for node in before if product_shape(node, before) is not None}
     settled = {node.name: node.placement for node in placed}

@@ -31,7 +31,8 @@ class Schedule:
 def schedule(tasks: Sequence[Task]) -> Schedule:
     """List scheduling in the order given: a task starts when its data are there and its engine is free.
 
-    An engine takes its tasks in the order given, so running them one by one in that order is a legal run too.
+    An engine takes its tasks in the order given, so running them one by one in that order is a
+    legal run too.
     """
     engine_free: dict[str, float] = {}
     starts: list[float] = []

@@ -17,10 +17,13 @@ SCHEMA = "joulec.report/1"
 
 
 def report_table(plan: Plan) -> dict[str, Any]:
-    """The report as a table of plain values. Keys are added, never changed; energies are {value, low, high} in pJ.
+    """The report as a table of plain values.
 
-    `nodes` counts the ONNX file's nodes by fate, `layers` the steps with MACs by engine. `steps` has a row for each step, whose energies add up
-    to `energy_pj.total`. `bound.ratio` and `bound.ratio_with_load` are the plan's energy over the bound.
+    Keys are added, never changed; energies are {value, low, high} in pJ.
+
+    `nodes` counts the ONNX file's nodes by fate, `layers` the steps with MACs by engine. `steps`
+    has a row for each step, whose energies add up to `energy_pj.total`. `bound.ratio` and
+    `bound.ratio_with_load` are the plan's energy over the bound.
     """
     bound = facts.bound_of(plan)
     dumped = plan.model_dump(by_alias=True)

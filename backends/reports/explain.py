@@ -15,10 +15,13 @@ SCHEMA = "joulec.explanation/1"
 
 
 def explain(plan: Plan, name: str) -> dict[str, Any]:
-    """What became of a node of the ONNX file, or of a step, by name. UsageError (U006) with the nearest name when there is none.
+    """What became of a node of the ONNX file, or of a step, by name.
 
-    `steps` do its work; `chosen` is what the whole node takes, `alternatives` the ways it did not take, each with its margin over the chosen
-    one (energy, latency, divergence) or the reason why it is none.
+    UsageError (U006) with the nearest name when there is none.
+
+    `steps` do its work; `chosen` is what the whole node takes, `alternatives` the ways it did not
+    take, each with its margin over the chosen one (energy, latency, divergence) or the reason why
+    it is none.
     """
     row = next((row for row in plan.placements if row.node == name), None)
     if row is not None:
@@ -62,7 +65,10 @@ def _own_row(plan: Plan, step: Step) -> Placement | None:
 
 
 def _chosen(row: Placement | None, steps: list[Step]) -> dict[str, Any]:
-    """What the steps take together. A host segment stands for several nodes, so its cost is not one node's."""
+    """What the steps take together.
+
+    A host segment stands for several nodes, so its cost is not one node's.
+    """
     shared = any(len(step.operations) > 1 for step in steps)
     return {
         "engines": list(dict.fromkeys(step.engine for step in steps)),

@@ -59,7 +59,10 @@ def mapping_of(step: Step) -> str:
 
 
 def weights_of(step: Step) -> str:
-    """Whether a product's weights stay in the engine or are loaded for each inference; empty for any other step."""
+    """Whether a product's weights stay in the engine or are loaded for each inference.
+
+    Empty for any other step.
+    """
     if step.utilization is None:
         return ""
     return "resident" if step.resident else "reload"
@@ -107,7 +110,10 @@ def divergence_used(plan: Plan) -> str:
 
 
 def divergence_measured(plan: Plan) -> str:
-    """What the whole plan was measured to do to the outputs, and on which samples; empty where nothing was measured."""
+    """What the whole plan was measured to do to the outputs, and on which samples.
+
+    Empty where nothing was measured.
+    """
     summary = partition_of(plan)
     measured, samples = summary.get("measured_divergence"), summary.get("measured_samples")
     if not isinstance(measured, float):
@@ -127,7 +133,10 @@ def partition_of(plan: Plan) -> Mapping[str, JsonValue]:
 
 @dataclass(frozen=True)
 class Bound:
-    """The energy no plan can go below, and how many times that the plan takes; without and with loading weights."""
+    """The energy no plan can go below, and how many times that the plan takes.
+
+    Without and with loading weights.
+    """
 
     energy_pj: float
     ratio: float | None

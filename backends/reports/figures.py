@@ -11,7 +11,10 @@ from compiler.units import Estimate
 
 @dataclass(frozen=True)
 class Scale:
-    """A unit for a whole column: `per` base units (pJ, ns) are one of it; always three decimals, so that columns add up."""
+    """A unit for a whole column: `per` base units (pJ, ns) are one of it.
+
+    Always three decimals, so that columns add up.
+    """
 
     unit: str
     per: float

@@ -1,4 +1,7 @@
-"""The tables of a report as rows of words; each face lines them up, or escapes them, in its own way."""
+"""The tables of a report as rows of words.
+
+Each face lines them up, or escapes them, in its own way.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ class Table:
 
 
 def steps_table(plan: Plan, most: int | None) -> Table:
-    """The steps that take the most energy (all of them with None), in order; then what the others add up to."""
+    """The steps that take the most energy (all of them with None), in order.
+
+    Then what the others add up to.
+    """
     shown, rest = facts.hungriest(plan, most)
     joule = energy_scale(plan.energy_pj.total.value)
     second = time_scale(plan.serial_latency_ns)

@@ -1,4 +1,7 @@
-"""The arithmetic of an engine that computes in float32, on numpy; shapes as in backends.simulator.kernels."""
+"""The arithmetic of an engine that computes in float32, on numpy.
+
+Shapes as in backends.simulator.kernels.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,20 @@ def product(node: Node, values: Sequence[Array]) -> Floats:
 
 
 def elementwise(node: Node, operands: Sequence[Array]) -> Floats:
-    """An operation of ELEMENTWISE on values of float32 that broadcast against each other; ValueError for another type."""
+    """An operation of ELEMENTWISE on values of float32 that broadcast against each other.
+
+    ValueError for another type.
+    """
     with np.errstate(all="ignore"):  # infinities and NaN are answers here
         found = ELEMENTWISE[node.op](node, [_floats(value) for value in operands])
     return np.asarray(found, np.float32)
 
 
 def average_pool(node: Node, data: Array) -> Floats:
-    """The mean of each window of [N,C,*sizes], as `numerics.average_pool` counts; without a kernel that of all."""
+    """The mean of each window of [N,C,*sizes], as `numerics.average_pool` counts.
+
+    Without a kernel that of all.
+    """
     return np.asarray(numerics.average_pool(_floats(data), node), np.float32)
 
 

@@ -1,7 +1,8 @@
 """The arithmetic of each kind of step on numpy, over many samples at once.
 
-Every value has a leading sample axis, [S, *shape]; a constant has a sample axis of 1. What an engine computes stands in
-compiler.engines.numerics; here the samples are merged into the axes that it works on.
+Every value has a leading sample axis, [S, *shape]; a constant has a sample axis of 1. What an
+engine computes stands in compiler.engines.numerics; here the samples are merged into the axes that
+it works on.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ Kernel = Callable[[Call, Sequence[Array]], list[Array]]
 
 
 def run_kernel(call: Call, values: Sequence[Array]) -> list[Array]:
-    """The outputs of a step, [S, *shape], from its inputs in their order; PackageError (P002) for an operation that no engine has.
+    """The outputs of a step, [S, *shape], from its inputs in their order.
+
+    PackageError (P002) for an operation that no engine has.
 
     Raises ValueError where types or shapes are not what the operation takes.
     """

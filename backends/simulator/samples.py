@@ -17,7 +17,8 @@ def split_inputs(
 ) -> tuple[int, dict[str, Array | list[Any]]]:
     """The number of samples, and each input as [S, *shape] ([1, *shape] where it is the same for all).
 
-    An input that is no tensor (a sequence, an optional, a map) is a list of one: all samples read the same.
+    An input that is no tensor (a sequence, an optional, a map) is a list of one: all samples read
+    the same.
 
     Raises UsageError (U005) naming the input, what was found and what is wanted.
     """
@@ -50,7 +51,8 @@ def split_inputs(
 def join_outputs(port: Port, value: Array | list[Any]) -> Any:
     """A value with a sample axis as the user gets it: samples stacked on the batch axis, one sample as the model gives it.
 
-    Without a batch axis several samples are stacked on a new first axis. A value that is no tensor stays a list of samples.
+    Without a batch axis several samples are stacked on a new first axis. A value that is no tensor
+    stays a list of samples.
     """
     if isinstance(value, list):
         if len(value) == 1:
@@ -70,7 +72,10 @@ def join_outputs(port: Port, value: Array | list[Any]) -> Any:
 
 
 def _is_tensor(port: Port) -> bool:
-    """Whether the input is a tensor; the type of anything else is ONNX's text, such as `sequence_type { ... }`."""
+    """Whether the input is a tensor.
+
+    The type of anything else is ONNX's text, such as `sequence_type { ... }`.
+    """
     return "_type" not in port.dtype
 
 

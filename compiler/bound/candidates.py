@@ -18,8 +18,9 @@ from compiler.target.chip import Analog, Host, Target
 class Way:
     """A node on an engine at its least: energy (pJ) and time (ns) of its work without moving activations.
 
-    `weight_bits` are what its weights take of the engine, `load_pj` the energy of loading them from each memory that may keep them, by
-    name; 0 and empty where none are loaded. An output of the model is there `leave_ns` later; what follows does not wait for that.
+    `weight_bits` are what its weights take of the engine, `load_pj` the energy of loading them from
+    each memory that may keep them, by name; 0 and empty where none are loaded. An output of the
+    model is there `leave_ns` later; what follows does not wait for that.
     """
 
     engine: str

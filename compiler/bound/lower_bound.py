@@ -9,13 +9,15 @@ Every term is a minimum that no plan under the chip's own constants goes below:
     T >= the longest chain of nodes, each at the least over its engines of ( work, bytes through the widest port ), the change of format of
          an output at the chain's end
 
-With the weight load, every layer's term is the least over its engines with the load (one read of its weights where they are kept, one
-write into the engine), less what keeping weights in the engines can save at most: a knapsack of their capacity, filled by fractions.
+With the weight load, every layer's term is the least over its engines with the load (one read of
+its weights where they are kept, one write into the engine), less what keeping weights in the
+engines can save at most: a knapsack of their capacity, filled by fractions.
 
-An engine counts for a node if the partition found it able to, in a format that alone stays within the divergence allowed. A view moves
-nothing; what a node has taken over (a bias, a clip) is inside it. Left out: re-reads, values that do not fit together, changes of
-format inside, the waste of partly filled memories and engines, and the load in T. So a ratio of 1 is seldom within reach: it tells how
-much data movement, format changes and the choice of what stays where could save at most.
+An engine counts for a node if the partition found it able to, in a format that alone stays within
+the divergence allowed. A view moves nothing; what a node has taken over (a bias, a clip) is inside
+it. Left out: re-reads, values that do not fit together, changes of format inside, the waste of
+partly filled memories and engines, and the load in T. So a ratio of 1 is seldom within reach: it
+tells how much data movement, format changes and the choice of what stays where could save at most.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ from compiler.target.chip import Target
 def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
     """{energy_pj, energy_with_load_pj, latency_ns, and energy_pj by part}: values of the constants, not their lower ends.
 
-    `graph` is as the partition left it: placed, and before formats are written into it. Of a node that is not placed every engine
-    counts that `legality.why_not` has nothing against.
+    `graph` is as the partition left it: placed, and before formats are written into it. Of a node
+    that is not placed every engine counts that `legality.why_not` has nothing against.
     """
     free = with_free_memories(target)
     ways = [ways_of(node, graph, target, free) for node in graph]

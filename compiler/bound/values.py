@@ -95,7 +95,10 @@ class Values:
         return kind.size_bytes * cheapest(kind.size_bytes, self.target, "write")
 
     def _made(self, name: str) -> float:
-        """A value between nodes is written once and read once; of a model's output the write is the port's."""
+        """A value between nodes is written once and read once.
+
+        Of a model's output the write is the port's.
+        """
         if not name or name in self.root:
             return 0.0
         size = _least_bytes(self.graph.producer[name], name, self.graph, self.target)

@@ -26,7 +26,10 @@ STEP_UP = re.compile(r"(?<![^/\\])\.\.(?![^/\\])")
 def read_arrays(
     file: Path, wanted: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, Array]:
-    """The arrays of these names; others are left alone. Raises UsageError or ModelError, never anything else."""
+    """The arrays of these names; others are left alone.
+
+    Raises UsageError or ModelError, never anything else.
+    """
 
     def choose(present: list[str]) -> list[str]:
         for name in wanted:
@@ -42,10 +45,13 @@ def read_arrays(
 
 
 def write_arrays(file: Path, values: Mapping[str, Any], read: Iterable[Path] = ()) -> None:
-    """Writes arrays under their own names, whatever characters these hold; a step up in one, `..`, is written `%2E%2E`: the file is a zip.
+    """Writes arrays under their own names, whatever characters these hold.
 
-    Raises UsageError (U007) when the file cannot be written or is one of those that were `read`.
-    A list (samples of different shapes, or a sequence) becomes NAME[0], NAME[1], ...; element types that numpy has not become float32.
+    A step up in one, `..`, is written `%2E%2E`: the file is a zip.
+
+    Raises UsageError (U007) when the file cannot be written or is one of those that were `read`. A
+    list (samples of different shapes, or a sequence) becomes NAME[0], NAME[1], ...; element types
+    that numpy has not become float32.
     """
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:

@@ -204,7 +204,10 @@ def compile_command(
 
 
 def stages(precision: Precision) -> int:
-    """How many stages a compilation reports; it takes the import of every pass, so not where nothing is compiled."""
+    """How many stages a compilation reports.
+
+    It takes the import of every pass, so not where nothing is compiled.
+    """
     from passes.calibration.inputs import CalibrationInputs
     from passes.pipeline import clean_passes, compile_passes, float_passes
 

@@ -64,7 +64,10 @@ class ReaderGoneError(Exception):
 
 
 def say(text: str) -> None:
-    """Writes a result to standard output; UsageError (U007) where that is full or closed, ReaderGoneError where nobody reads on."""
+    """Writes a result to standard output.
+
+    UsageError (U007) where that is full or closed, ReaderGoneError where nobody reads on.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -116,7 +119,9 @@ def _has_colour() -> bool:
 
 
 class Progress:
-    """A bar on standard error while `stages` go by; silent where standard error is no terminal, or the reader a program.
+    """A bar on standard error while `stages` go by.
+
+    Silent where standard error is no terminal, or the reader a program.
 
     A stage called "NAME: PART" is the one called NAME, further on.
     """
@@ -163,7 +168,10 @@ def help_when_bare(context: typer.Context) -> None:
 
 
 def parse_places(items: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """PATTERN=ENGINE pairs, in their order; the last = divides. Raises UsageError for anything else."""
+    """PATTERN=ENGINE pairs, in their order; the last = divides.
+
+    Raises UsageError for anything else.
+    """
     places = []
     for item in items or ():
         pattern, equals, engine = item.rpartition("=")

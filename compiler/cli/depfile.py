@@ -15,9 +15,12 @@ NO_TARGET = "=%&*?[~"  # what a prerequisite may hold and an empty rule's target
 
 
 def depfile_text(output: Path, files: Iterable[Path]) -> str:
-    """The files a package depends on, as gcc writes them; an empty rule for each lets `make` live with one that is gone.
+    """The files a package depends on, as gcc writes them.
 
-    Make takes a rule whose first prerequisite holds an equals sign (`epoch=3.onnx`) for an assignment: others go before, if need be this file.
+    An empty rule for each lets `make` live with one that is gone.
+
+    Make takes a rule whose first prerequisite holds an equals sign (`epoch=3.onnx`) for an
+    assignment: others go before, if need be this file.
     """
     names = [_escaped(str(file)) for file in dict.fromkeys(files)]
     names.sort(key=lambda name: "=" in name)
@@ -29,14 +32,20 @@ def depfile_text(output: Path, files: Iterable[Path]) -> str:
 
 
 def target_of(output: Path) -> str:
-    """The name of what is made, as make reads it; UsageError for one that it would read as something else, such as a variable."""
+    """The name of what is made, as make reads it.
+
+    UsageError for one that it would read as something else, such as a variable.
+    """
     name = str(output / "plan.json")
     _demand_writable(name, UNWRITABLE_TARGET)
     return _escaped(name)
 
 
 def _escaped(name: str) -> str:
-    """A file name as make reads it; UsageError for one that it would read as something else, such as a command to run."""
+    """A file name as make reads it.
+
+    UsageError for one that it would read as something else, such as a command to run.
+    """
     _demand_writable(name, UNWRITABLE)
     escaped = ""
     for letter in name.replace("$", "$$"):

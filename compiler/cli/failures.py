@@ -56,7 +56,10 @@ def machine_error(error: BaseException | None) -> CompileError | None:
 
 
 def bug(error: BaseException, arguments: Sequence[str]) -> str:
-    """The line for a failure that is our fault; the folder it names holds what is needed to mend it."""
+    """The line for a failure that is our fault.
+
+    The folder it names holds what is needed to mend it.
+    """
     from compiler.cli.reproducer import write_reproducer
 
     what = one_line(f"{type(error).__name__}: {error}", limit=500)
@@ -70,7 +73,10 @@ def bug(error: BaseException, arguments: Sequence[str]) -> str:
 
 
 def restrain_streams() -> None:
-    """Lets standard output and error show what their encoding lacks as escapes, instead of failing; what was closed takes all and keeps nothing."""
+    """Lets standard output and error show what their encoding lacks as escapes, instead of failing.
+
+    What was closed takes all and keeps nothing.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good

@@ -35,7 +35,8 @@ class LastGraph:
 class Dump:
     """An observer that writes the graph before the first pass and after each: 00-import.txt, 01-eliminate_dead.txt, ...
 
-    Beside each text stands the same graph as ONNX, which ONNX Runtime runs, unless a node kept whole in its own opset forbids it.
+    Beside each text stands the same graph as ONNX, which ONNX Runtime runs, unless a node kept
+    whole in its own opset forbids it.
     """
 
     def __init__(self, folder: Path) -> None:

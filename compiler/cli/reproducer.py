@@ -104,7 +104,10 @@ class Copies:
 
 
 def _belonging(path: Path) -> Iterator[Path]:
-    """The files that a file or a package consists of, relative to the folder it lies in; none for anything else."""
+    """The files that a file or a package consists of, relative to the folder it lies in.
+
+    None for anything else.
+    """
     if path.is_file():
         yield Path(path.name)
         if path.suffix == ".onnx":

@@ -165,9 +165,12 @@ def sound_package(folder: Path) -> Package:
 def simulate(
     package: Package, source: Path, noise_seed: int | None, labels: str = "", form: str = "text"
 ) -> tuple[dict[str, Any], Any]:
-    """The outputs by name, samples stacked, on the inputs of a file; and the array called `labels` in it, where that is asked for.
+    """The outputs by name, samples stacked, on the inputs of a file.
 
-    Raises UsageError for a noise seed below 0 and for a file that lacks an array. Warns (W009) of NaN where integers are wanted.
+    And the array called `labels` in it, where that is asked for.
+
+    Raises UsageError for a noise seed below 0 and for a file that lacks an array. Warns (W009) of
+    NaN where integers are wanted.
     """
     import numpy as np
 

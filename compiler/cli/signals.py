@@ -23,7 +23,10 @@ WORDS = {
 
 
 class StopError(BaseException):  # no Exception: nothing on the way may take it for a failure
-    """A signal stops the command; `line` says so, and `status` is the exit status that shells expect then."""
+    """A signal stops the command.
+
+    `line` says so, and `status` is the exit status that shells expect then.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -41,8 +44,8 @@ def is_ignored(number: int) -> bool:
 def stoppable() -> Iterator[None]:
     """StopError where a signal of `STOPS` arrives while this lasts.
 
-    One that comes at once after another is passed over, so that clearing up is not stopped in turn; a later one is not, should the first have
-    been swallowed, as Python does in `__del__`.
+    One that comes at once after another is passed over, so that clearing up is not stopped in turn;
+    a later one is not, should the first have been swallowed, as Python does in `__del__`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -44,7 +44,8 @@ def run_apart(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) ->
         if not is_ignored(number):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    # What a compilation makes lives to its end: looking for cycles at every 700th object takes a tenth of the time and finds none.
+    # What a compilation makes lives to its end: looking for cycles at every 700th object takes a
+    # tenth of the time and finds none.
     gc.set_threshold(100_000)
     return work(arguments)
 
@@ -61,7 +62,10 @@ def _end_with(parent: int) -> None:
 
 
 def _watch(child: int, arguments: Sequence[str]) -> int:
-    """Waits for the child, hands on what asks for a stop, and gives its exit status; tells what ended it when it could not."""
+    """Waits for the child, hands on what asks for a stop, and gives its exit status.
+
+    Tells what ended it when it could not.
+    """
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -1,20 +1,24 @@
 """A matrix product on an analog array: drivers, cells, converters, recombination, and loading the cells.
 
-For every position and every tile of rows and columns the array is activated once, in as many steps as the inputs have slices:
+For every position and every tile of rows and columns the array is activated once, in as many steps
+as the inputs have slices:
 
-    conversion = steps * (activations * rows * column tiles * E_driver + positions * physical columns * row tiles * E_converter)
-    compute    = steps * positions * (rows * physical columns * E_cell + physical columns * row tiles * E_recombine)
+    conversion = steps * (activations * rows * column tiles * E_driver + positions * physical
+    columns * row tiles * E_converter)
+    compute    = steps * positions * (rows * physical columns * E_cell + physical columns * row
+    tiles * E_recombine)
     time       = steps * activations * tiles / parallel arrays * t_step
 
-with physical columns = columns * digits and steps = ceil(input bits / bits a step). One activation is one position, or several neighbouring
-ones where the array is unrolled: then `rows` are those of their patches together (mapping.Unroll), and cells that hold zeros for one of
-them cost what others do. Unused rows are not driven and unused columns not converted (gating); where the chip tells the bitline apart,
-the cells follow the wires instead:
+with physical columns = columns * digits and steps = ceil(input bits / bits a step). One activation
+is one position, or several neighbouring ones where the array is unrolled: then `rows` are those of
+their patches together (mapping.Unroll), and cells that hold zeros for one of them cost what others
+do. Unused rows are not driven and unused columns not converted (gating); where the chip tells the
+bitline apart, the cells follow the wires instead:
 
     cells      = drives * array columns * E_cell + conversions * array rows * E_bitline
 
-Loading a tile costs rows * t_row and the bits that are read from the weights' memory once and written to the cells, as often as there are
-copies.
+Loading a tile costs rows * t_row and the bits that are read from the weights' memory once and
+written to the cells, as often as there are copies.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What one step of a full array takes, part by part: the table an architect checks an array by.
 
-Every row is driven, every column converted, every lane at work; inputs enter with as many bits as a step takes.
+Every row is driven, every column converted, every lane at work; inputs enter with as many bits as a
+step takes.
 """
 
 from __future__ import annotations

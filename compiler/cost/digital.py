@@ -1,13 +1,15 @@
 """Work on the digital engine: matrix products on its multiply-accumulate array, and elementwise work on its vector unit.
 
-An array computes a block of `columns` output channels x `positions` neighbouring outputs at a time, `rows` of the patch in a step:
+An array computes a block of `columns` output channels x `positions` neighbouring outputs at a time,
+`rows` of the patch in a step:
 
     steps   = blocks * ceil(patch rows / rows),  blocks = groups * ceil(K / columns) * blocks of positions
     cycles  = steps of the busiest array * cycles a step + its blocks * overhead + (input + output bytes) / port width
     compute = MACs * E_mac + idle lanes * E_idle + outputs * ceil(patch rows / rows) * E_accumulate + weight bytes read * E_weight
 
-with as many weight bytes read as each block of positions needs, and none where the array holds the weights. Idle lanes are those of all
-steps that have no MAC to do; where the chip does not tell what they take, they are gated.
+with as many weight bytes read as each block of positions needs, and none where the array holds the
+weights. Idle lanes are those of all steps that have no MAC to do; where the chip does not tell what
+they take, they are gated.
 
 With one row, one array and one cycle a step the cycles are those of DIANA's model
 in ODiMO (hw_models.py).

@@ -1,6 +1,7 @@
 """How much is computed in a second and for a watt.
 
-A multiply-accumulate is two operations. Operations per ns are 1e9 a second, 1e-3 of a TOPS; operations per pJ are 1e12 a joule, a TOPS/W.
+A multiply-accumulate is two operations. Operations per ns are 1e9 a second, 1e-3 of a TOPS;
+operations per pJ are 1e12 a joule, a TOPS/W.
 """
 
 from __future__ import annotations

@@ -60,7 +60,10 @@ def work_cost(
     host: Host,
     target: Target,
 ) -> StepCost:
-    """One operation on the host; the interval is that of cycles times that of the energy per cycle."""
+    """One operation on the host.
+
+    The interval is that of cycles times that of the energy per cycle.
+    """
     per_cycle = host.cycle_pj.estimate
     mac, element, function = (
         host.cycles_per_mac.estimate,

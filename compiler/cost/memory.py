@@ -12,7 +12,10 @@ from compiler.units import Estimate
 
 
 def home_of(size_bytes: int, target: Target) -> str:
-    """The nearest memory that could hold a value of this size; raises CapacityError when none can."""
+    """The nearest memory that could hold a value of this size.
+
+    Raises CapacityError when none can.
+    """
     for name, memory in target.memories.items():
         if size_bytes <= memory.capacity_bytes.value:
             return name
@@ -38,7 +41,10 @@ def weight_home(stored_bytes_before: int, size_bytes: int, target: Target) -> st
 
 
 def weight_homes(sizes_bytes: Iterable[int], target: Target) -> list[str]:
-    """The homes of weights of these sizes, laid down in this order; those that go to the last memory take no room of the second."""
+    """The homes of weights of these sizes, laid down in this order.
+
+    Those that go to the last memory take no room of the second.
+    """
     homes, stored_bytes = [], 0
     outermost = list(target.memories)[-1]
     for size_bytes in sizes_bytes:
@@ -121,9 +127,12 @@ def product_transfers(
     output_home: str,
     target: Target,
 ) -> StepCost:
-    """What a matrix product reads and writes: its input `reads` times over, its output once; each memory's port sets its own pace.
+    """What a matrix product reads and writes: its input `reads` times over, its output once.
 
-    An input that lies farther out is brought into the nearest memory, line by line, and read again from there, where that takes less.
+    Each memory's port sets its own pace.
+
+    An input that lies farther out is brought into the nearest memory, line by line, and read again
+    from there, where that takes less.
     """
     near = next(iter(target.memories))
     energy = read_energy(input_bytes * reads, input_home, target)

@@ -33,7 +33,10 @@ from compiler.units import ZERO
 
 
 def value_bytes(kind: TensorType, on_host: bool) -> int:
-    """The bytes of a value as an engine sees it: floats are int8 beside the host; an unknown size counts 0 (see `unmodelled`)."""
+    """The bytes of a value as an engine sees it: floats are int8 beside the host.
+
+    An unknown size counts 0 (see `unmodelled`).
+    """
     if not kind.is_static:
         return 0
     if not on_host and kind.quant is None and kind.dtype in ("float32", "float16", "float64"):
@@ -54,8 +57,9 @@ def node_cost(
 ) -> StepCost:
     """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
 
-    On analog arrays weights take so many `digits`, stay (`resident`) or not, and an activation computes so many `pixels`. `homes` names the
-    memory of values and constants whose place is known; any other is taken to lie as near as its size allows.
+    On analog arrays weights take so many `digits`, stay (`resident`) or not, and an activation
+    computes so many `pixels`. `homes` names the memory of values and constants whose place is
+    known; any other is taken to lie as near as its size allows.
     """
     homes = homes or {}
     unit = target.chip.engines[engine]
@@ -180,7 +184,10 @@ def weight_load_cost(
     digits: int = 1,
     unroll: Unroll | None = None,
 ) -> StepCost:
-    """Loading a product's weights into an engine once, with static power; the host reads weights where they lie."""
+    """Loading a product's weights into an engine once, with static power.
+
+    The host reads weights where they lie.
+    """
     unit = target.chip.engines[engine]
     if isinstance(unit, Analog):
         layout = analog_layout(shape, digits, unit, unroll=unroll)

@@ -1,15 +1,19 @@
 """The cycles of DIANA as ODiMO counts them (Risso et al., hw_models.py of odimo-journal), for chips that say so in their file.
 
-With Cin and Cout the channels, kx x ky the kernel, ox x oy the output, u the output pixels of one activation:
+With Cin and Cout the channels, kx x ky the kernel, ox x oy the output, u the output pixels of one
+activation:
 
-    digital = ceil(Cout / groups / 16) * Cin * ceil(ox / 16) * oy * kx * ky + ox * oy * (Cin + Cout) / 8
+    digital = ceil(Cout / groups / 16) * Cin * ceil(ox / 16) * oy * kx * ky + ox * oy * (Cin + Cout)
+    / 8
     analog  = ceil(Cout / 512) * ceil(Cin / 128) * ox * oy / u * 70 ns,
-              u the largest of 1, 2, 4, 8 with Cout * u <= 512 and max(64, Cin) * ky * (kx + u - 1) <= 1152, else 1
+              u the largest of 1, 2, 4, 8 with Cout * u <= 512 and max(64, Cin) * ky * (kx + u - 1)
+              <= 1152, else 1
     load    = 8 cycles for each of Cin * kx * ky rows (or of all 1152)
 
-It is simpler than cost.analog and cost.digital: pixels of different lines go together, parts of an activation count as parts, strides widen
-neither the patches nor the inputs, and the columns beyond one array and the copies of the weights are loaded in no time. Nothing else is
-charged: no pooling, no additions, no host, no memory beyond the engines, no load of the digital array's weights.
+It is simpler than cost.analog and cost.digital: pixels of different lines go together, parts of an
+activation count as parts, strides widen neither the patches nor the inputs, and the columns beyond
+one array and the copies of the weights are loaded in no time. Nothing else is charged: no pooling,
+no additions, no host, no memory beyond the engines, no load of the digital array's weights.
 """
 
 from __future__ import annotations

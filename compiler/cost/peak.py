@@ -1,7 +1,8 @@
 """The peak of an engine from its chip's own constants: every array full and busy, at the bits that a figure was published for.
 
-One activation of an analog array of R x K cells, with weights of d digits (d from the bits of a weight and the levels of a cell) and
-inputs in s steps, computes M = R floor(K / d) MACs; one step of a digital array computes M = all its lanes. By scope the energy covers
+One activation of an analog array of R x K cells, with weights of d digits (d from the bits of a
+weight and the levels of a cell) and inputs in s steps, computes M = R floor(K / d) MACs; one step
+of a digital array computes M = all its lanes. By scope the energy covers
 
     array    analog: s (R E_driver + K E_converter + R K (E_cell + E_bitline));  digital: M E_mac + outputs E_accumulate
     engine   the array, and recombination s K E_recombine or the weights read for a step, the inputs read from the nearest memory, the
@@ -10,8 +11,9 @@ inputs in s steps, computes M = R floor(K / d) MACs; one step of a digital array
 
     TOPS = 2 M arrays / time,  time = s t_step or cycles a step;   TOPS/W = 2 M arrays / energy in pJ
 
-An array of one row keeps its outputs while a patch's rows go by: at the peak the patch is taken as endless, so no output is written.
-Left out: memories beyond the nearest, the host, weights on their way to the array.
+An array of one row keeps its outputs while a patch's rows go by: at the peak the patch is taken as
+endless, so no output is written. Left out: memories beyond the nearest, the host, weights on their
+way to the array.
 """
 
 from __future__ import annotations
@@ -104,7 +106,10 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
 
 
 def digits_of(weight_bits: float, levels: int) -> int:
-    """The cells that hold a weight of so many bits; a balanced cell counts as its next power of two (15 levels hold 4 bits)."""
+    """The cells that hold a weight of so many bits.
+
+    A balanced cell counts as its next power of two (15 levels hold 4 bits).
+    """
     return ceil(weight_bits / log2(levels + levels % 2) - 1e-9)
 
 

@@ -15,11 +15,14 @@ from compiler.ir.graph import Node, Quant
 def weight_digits(
     integers: npt.NDArray[np.integer], levels: int, digits: int
 ) -> npt.NDArray[np.int8]:
-    """Integers as digits of `levels` levels: [..] -> [digits, ..], lowest first; they add up with `digit_factors`.
+    """Integers as digits of `levels` levels: [..] -> [digits, ..], lowest first.
 
-    An odd number of levels makes balanced digits, -(levels-1)/2 .. (levels-1)/2. A power of two makes two's complement in that base: digits
-    0 .. levels-1, the last one signed, -levels/2 .. levels/2-1 (of two levels: 0 or 1, with a negative factor).
-    Raises ValueError when an integer needs more digits.
+    They add up with `digit_factors`.
+
+    An odd number of levels makes balanced digits, -(levels-1)/2 .. (levels-1)/2. A power of two
+    makes two's complement in that base: digits 0 .. levels-1, the last one signed, -levels/2 ..
+    levels/2-1 (of two levels: 0 or 1, with a negative factor). Raises ValueError when an integer
+    needs more digits.
     """
     rest = integers.astype(np.int64)
     half = (levels - 1) // 2 if levels % 2 else 0
@@ -37,7 +40,10 @@ def weight_digits(
 
 
 def digit_factors(levels: int, digits: int) -> tuple[int, ...]:
-    """What each digit of `weight_digits` weighs: powers of `levels`; the last of binary digits is negative."""
+    """What each digit of `weight_digits` weighs: powers of `levels`.
+
+    The last of binary digits is negative.
+    """
     factors = [levels**position for position in range(digits)]
     if levels == 2:
         factors[-1] = -factors[-1]
@@ -81,7 +87,9 @@ def digits_of_tiles(
 
 @dataclass(frozen=True)
 class Slice:
-    """Some bits of an input, `bits` from `shift` on: a number that counts `weight` times. The top slice of signed inputs is signed.
+    """Some bits of an input, `bits` from `shift` on: a number that counts `weight` times.
+
+    The top slice of signed inputs is signed.
 
     A top slice of one bit is 0 or 1 with a negative weight.
     """
@@ -103,7 +111,10 @@ class Slice:
 
 
 def input_slices(bits: int, signed: bool, bits_per_step: int) -> tuple[Slice, ...]:
-    """The slices of an input of `bits` bits, the lowest first; the last one has the bits that are left."""
+    """The slices of an input of `bits` bits, the lowest first.
+
+    The last one has the bits that are left.
+    """
     found = []
     for shift in range(0, bits, bits_per_step):
         width = min(bits_per_step, bits - shift)

@@ -69,7 +69,10 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
 def _why_not_units(
     node: Node, operation: str, vector_operations: tuple[str, ...], graph: Graph, engine: Digital
 ) -> str:
-    """Why neither the multipliers nor the vector unit can do a node; `operation` is what the vector unit would call it."""
+    """Why neither the multipliers nor the vector unit can do a node.
+
+    `operation` is what the vector unit would call it.
+    """
     if node.op == "Product":
         return "" if engine.array else "the digital engine has no multipliers for matrix products"
     if node.op in (*VIEWS, *MOVEMENT):
@@ -82,7 +85,10 @@ def _why_not_units(
 
 
 def _infinite_constant(node: Node, graph: Graph) -> str:
-    """A constant among what a node works on that holds an infinity or NaN (a mask, say); the bounds of a Clip may."""
+    """A constant among what a node works on that holds an infinity or NaN (a mask, say).
+
+    The bounds of a Clip may.
+    """
     if node.op in ("Product", "Clip"):
         return ""
     for name in node.inputs:
@@ -147,7 +153,10 @@ def _why_not_vector(node: Node, graph: Graph) -> str:
 
 
 def why_not(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
-    """Why an engine of the target cannot take a node, in the words that reports and errors print; empty when it can."""
+    """Why an engine of the target cannot take a node, in the words that reports and errors print.
+
+    Empty when it can.
+    """
     engine = target.chip.engines[engine_name]
     if isinstance(engine, Analog):
         return why_not_analog(node, graph, engine)

@@ -15,8 +15,9 @@ from compiler.target.digital import MacArray
 class Unroll:
     """Neighbouring outputs of a line that one activation computes, each on columns of its own.
 
-    Their patches overlap and together take `rows` rows; a copy of the weights lies on the rows of its own patch, with zeros on the others,
-    so the numbers are those of one output at a time. `activations` is what all positions take.
+    Their patches overlap and together take `rows` rows; a copy of the weights lies on the rows of
+    its own patch, with zeros on the others, so the numbers are those of one output at a time.
+    `activations` is what all positions take.
     """
 
     pixels: int
@@ -28,11 +29,12 @@ class Unroll:
 class AnalogLayout:
     """A layer on arrays of `array_rows` x `array_columns` cells: tiles of rows and of physical columns (columns * digits).
 
-    `steps` is how often the rows are driven for one position, a slice of the inputs' bits each. `rounds` is how many activations follow
-    one another for one position: the tiles of a resident layer lie on arrays of their own and work at once, those of a reloaded layer
-    take turns on one array. `input_reads` how often each input byte is read from memory.
-    `columns_kept` are the columns, over all rows, that no other layer can have while this one lies there. `unroll` says how many
-    neighbouring outputs one activation computes.
+    `steps` is how often the rows are driven for one position, a slice of the inputs' bits each.
+    `rounds` is how many activations follow one another for one position: the tiles of a resident
+    layer lie on arrays of their own and work at once, those of a reloaded layer take turns on one
+    array. `input_reads` how often each input byte is read from memory. `columns_kept` are the
+    columns, over all rows, that no other layer can have while this one lies there. `unroll` says
+    how many neighbouring outputs one activation computes.
     """
 
     shape: ProductShape
@@ -95,8 +97,9 @@ class AnalogLayout:
 class DigitalLayout:
     """A layer on a digital array: blocks of output channels (or of groups) x output positions, each taking `row_steps` steps.
 
-    `rounds` is how many blocks follow one another on the busiest array. `weight_bytes_kept` is what the layer takes of the weight memory
-    while its weights stay, `input_reads` how often each input byte is read from memory.
+    `rounds` is how many blocks follow one another on the busiest array. `weight_bytes_kept` is what
+    the layer takes of the weight memory while its weights stay, `input_reads` how often each input
+    byte is read from memory.
     """
 
     shape: ProductShape
@@ -127,7 +130,9 @@ def analog_layout(
     resident: bool = False,
     unroll: Unroll | None = None,
 ) -> AnalogLayout:
-    """How a layer lies on the engine's arrays; `reuse` is how many patches hold each input on the average (see `patch_reuse`).
+    """How a layer lies on the engine's arrays.
+
+    `reuse` is how many patches hold each input on the average (see `patch_reuse`).
 
     Without an `unroll` the outputs are computed one at a time.
     """
@@ -205,9 +210,10 @@ def pixel_choices(node: Node, graph: Graph, engine: Analog, digits: int) -> list
 def strip(columns: int, engine: Analog) -> int:
     """The columns that a layer of one tile keeps of an array, beside other layers.
 
-    Of a single array what it needs; of several a half, a quarter, an eighth and so on, since strips of such widths always fill whole arrays:
-    layers fit together exactly when their columns add up to no more than there are. A layer of several tiles keeps whole arrays, so that
-    its tiles work at once.
+    Of a single array what it needs; of several a half, a quarter, an eighth and so on, since strips
+    of such widths always fill whole arrays: layers fit together exactly when their columns add up
+    to no more than there are. A layer of several tiles keeps whole arrays, so that its tiles work
+    at once.
     """
     if engine.arrays.value == 1:
         return columns
@@ -220,9 +226,12 @@ def strip(columns: int, engine: Analog) -> int:
 def digital_layout(
     shape: ProductShape, line: int, array: MacArray, reuse: float = 1.0
 ) -> DigitalLayout:
-    """How a layer lies on the array; `line` is the number of neighbouring positions (the output's width).
+    """How a layer lies on the array.
 
-    Small groups lie side by side where the array sums many rows: each on rows and columns of its own, with zeros between.
+    `line` is the number of neighbouring positions (the output's width).
+
+    Small groups lie side by side where the array sums many rows: each on rows and columns of its
+    own, with zeros between.
     """
     line = max(1, min(line, shape.positions))
     lines = ceil(shape.positions / line)

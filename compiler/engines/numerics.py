@@ -1,7 +1,8 @@
 """The arithmetic of the engines on numpy: integer products, requantization, formats (analog arrays: compiler.engines.numerics_analog).
 
-Every function is what the hardware is stated to do; `compiler.execute.export_onnx` writes the same as ONNX operations, and the tests hold the two to
-equal bits. Products of integers run as floating-point products in a type wide enough to be exact, so no order of summation can change them.
+Every function is what the hardware is stated to do; `compiler.execute.export_onnx` writes the same
+as ONNX operations, and the tests hold the two to equal bits. Products of integers run as
+floating-point products in a type wide enough to be exact, so no order of summation can change them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ EXACT_IN_FLOAT32 = 1 << 24  # every integer up to here is a float32
 
 @dataclass(frozen=True)
 class Window:
-    """The geometry of a convolution (N spatial axes); no kernel means a dense product over the last axis."""
+    """The geometry of a convolution (N spatial axes).
+
+    No kernel means a dense product over the last axis.
+    """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -151,7 +155,8 @@ def _along(values: npt.NDArray[T], quant: Quant, rank: int) -> npt.NDArray[T]:
 def product_multiplier(data: Quant, weights: Quant, out: Quant | None) -> Floats:
     """The factor from the accumulator to the output's integers (or to reals when `out` is None): float32 [1], or [K] with a scale a column.
 
-    Computed as ONNX Runtime computes it: (data scale * weight scale) / output scale, each step in float32.
+    Computed as ONNX Runtime computes it: (data scale * weight scale) / output scale, each step in
+    float32.
     """
     scale = np.float32(data.scale[0]) * np.asarray(weights.scale, np.float32)
     return np.asarray(scale if out is None else scale / np.float32(out.scale[0]), np.float32)
@@ -162,7 +167,8 @@ def requantize(
 ) -> Integers:
     """clip(round_half_even(float32(accumulator) * multiplier) + zero point), within `bounds` and the format of `out`.
 
-    `multiplier` must broadcast to the accumulator. The digital engines' stated rounding, and MLAS's.
+    `multiplier` must broadcast to the accumulator. The digital engines' stated rounding, and
+    MLAS's.
     """
     scaled = np.rint(accumulator.astype(np.float32) * multiplier)
     return to_format(scaled, out, bounds)

@@ -24,8 +24,8 @@ def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
 class Converter:
     """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` bits.
 
-    Codes are signed, or unsigned (`unipolar`) where no sum can be negative. `noise_lsb` is the standard deviation added before rounding,
-    in steps of the converter, drawn from `random`.
+    Codes are signed, or unsigned (`unipolar`) where no sum can be negative. `noise_lsb` is the
+    standard deviation added before rounding, in steps of the converter, drawn from `random`.
     """
 
     bits: int
@@ -35,7 +35,10 @@ class Converter:
     def codes(
         self, sums: npt.NDArray[np.floating], gain: Floats, *, unipolar: bool = False
     ) -> Floats:
-        """Bitline sums (products of cells' levels) to codes, whole numbers in the shape of `sums`; `gain` (codes a unit of sum) broadcasts to it."""
+        """Bitline sums (products of cells' levels) to codes, whole numbers in the shape of `sums`.
+
+        `gain` (codes a unit of sum) broadcasts to it.
+        """
         scaled = sums.astype(np.float32) * gain
         if self.random is not None and self.noise_lsb > 0:
             scaled += self.random.standard_normal(scaled.shape, np.float32) * np.float32(
@@ -67,10 +70,11 @@ def analog_product(
 ) -> Floats:
     """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
 
-    `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0 (what it adds to a column is constant, and
-    part of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that order, the exact bitline sums of each
-    slice of the inputs pass the converter, the codes are added with the slices' weights, and the sum is added times `digit_weight`
-    [G,row tiles,D,K] (the digit's factor over `gain`).
+    `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0
+    (what it adds to a column is constant, and part of the layer's bias). `digits` are [D,G,R,K].
+    For each tile of rows and each digit, in that order, the exact bitline sums of each slice of the
+    inputs pass the converter, the codes are added with the slices' weights, and the sum is added
+    times `digit_weight` [G,row tiles,D,K] (the digit's factor over `gain`).
     """
     count, groups, rows, columns = digits.shape
     dense = not window.kernel
@@ -114,8 +118,9 @@ def analog_output(
 ) -> Array:
     """The product of many samples brought to reals per column, and to the output's integers where it has a format.
 
-    `data` are the inputs [S, *shape], `constants` the node's other inputs as in compiler.ir.ops; the outputs are [S, *shape]. With `random`
-    the converters have their noise. Raises ValueError where the input has no quantization.
+    `data` are the inputs [S, *shape], `constants` the node's other inputs as in compiler.ir.ops;
+    the outputs are [S, *shape]. With `random` the converters have their noise. Raises ValueError
+    where the input has no quantization.
     """
     out, given = types[node.outputs[0]], types[node.inputs[0]].quant
     if given is None:

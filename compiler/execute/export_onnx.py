@@ -25,8 +25,9 @@ IR_VERSION = 10
 def export_onnx(graph: Graph, *, annotate: bool = False) -> onnx.ModelProto:
     """The graph as one ModelProto, in opset OPSET.
 
-    With `annotate` each node's metadata tells its engine, energy and reason, for viewers. Raises UnsupportedError when the graph holds a
-    Segment (a node in an opset of its own cannot share a model); `compiler.execute.interpreter` runs those in pieces.
+    With `annotate` each node's metadata tells its engine, energy and reason, for viewers. Raises
+    UnsupportedError when the graph holds a Segment (a node in an opset of its own cannot share a
+    model); `compiler.execute.interpreter` runs those in pieces.
     """
     for node in graph:
         if node.op == "Segment":
@@ -49,9 +50,10 @@ def export_nodes(
 ) -> onnx.ModelProto:
     """Some nodes of a graph, in execution order, as a model with the given inputs and outputs.
 
-    `told` are the values in between whose types the model tells as well.
-    Where `beside` is given and the constants are large in all (compiler.execute.external_constants; `in_memory` says that the model is to run, not
-    to be written), the larger ones are put there and have a stand-in in the model.
+    `told` are the values in between whose types the model tells as well. Where `beside` is given
+    and the constants are large in all (compiler.execute.external_constants; `in_memory` says that
+    the model is to run, not to be written), the larger ones are put there and have a stand-in in
+    the model.
     """
     import onnx
     from onnx import helper

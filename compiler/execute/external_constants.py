@@ -1,6 +1,7 @@
 """Constants kept beside an ONNX model: as its inputs when it runs in memory, as external data when it lies in a package.
 
-An ONNX file holds 2 GiB at most, and each copy of large weights takes memory that the machine may not have.
+An ONNX file holds 2 GiB at most, and each copy of large weights takes memory that the machine may
+not have.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from compiler.storage.payload import Payload
 if TYPE_CHECKING:
     import onnx
 
-# All constants lie inside a model up to this size together: of one in a package, which is in memory a few times over while it is made, and
-# of one that runs in memory, which copies them.
+# All constants lie inside a model up to this size together: of one in a package, which is in memory
+# a few times over while it is made, and of one that runs in memory, which copies them.
 INSIDE_BYTES, COPIED_BYTES = 64 << 20, 4 << 20
-# Constants of up to this size lie inside in any model: shapes, scales, what a kernel wants to know beforehand.
+# Constants of up to this size lie inside in any model: shapes, scales, what a kernel wants to know
+# beforehand.
 SMALL_BYTES = 1 << 16
 ALIGNMENT = 4096  # a page, so that external data can be mapped
 
@@ -80,7 +82,10 @@ def refer(model: onnx.ModelProto, constants: Mapping[str, Array], data: Payload,
 
 
 def referred(model: onnx.ModelProto, data: Payload | None, file: str) -> dict[str, Array]:
-    """The constants of a model that lie in a file beside it; ValueError for any that lies elsewhere, or beyond the file."""
+    """The constants of a model that lie in a file beside it.
+
+    ValueError for any that lies elsewhere, or beyond the file.
+    """
     import onnx
 
     found: dict[str, Array] = {}

@@ -14,8 +14,9 @@ from compiler.ir.protos import attribute_protos, dtype_number, split_op
 def nodes_on_reference(nodes: Sequence[Node], graph: Graph, ports: Iterable[str]) -> dict[str, str]:
     """Why some of the nodes cannot run on ONNX Runtime, by their names.
 
-    `ports` are the values handed in and out. ONNX Runtime lacks a kernel for the node or gets it wrong, or the node exchanges values of a
-    type (bfloat16, ...) that ONNX Runtime hands to nobody: with a port, a node kept whole, or another node of these.
+    `ports` are the values handed in and out. ONNX Runtime lacks a kernel for the node or gets it
+    wrong, or the node exchanges values of a type (bfloat16, ...) that ONNX Runtime hands to nobody:
+    with a port, a node kept whole, or another node of these.
     """
     reasons: dict[str, str] = {}
     for node in nodes:
@@ -66,7 +67,10 @@ def _why_no_kernel(node: Node, graph: Graph) -> str:
 def _kernel_missing(
     op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], attributes: tuple[bytes, ...]
 ) -> str:
-    """What ONNX Runtime says of a model of one node, when that is that it is not implemented. Sizes play no part in its choice of a kernel."""
+    """What ONNX Runtime says of a model of one node, when that is that it is not implemented.
+
+    Sizes play no part in its choice of a kernel.
+    """
     import onnx
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 

@@ -43,8 +43,9 @@ def stacked(samples: Iterable[Array]) -> Array:
 class Model:
     """An ONNX model ready to run on the host: by ONNX Runtime, else by onnx's reference evaluator.
 
-    `weights` are inputs that are always the same, handed over without a copy (compiler.execute.external_constants).
-    `on_reference` says why ONNX Runtime does not run it, or is an empty string. Raises ONNX Runtime's error for a model that neither takes.
+    `weights` are inputs that are always the same, handed over without a copy
+    (compiler.execute.external_constants). `on_reference` says why ONNX Runtime does not run it, or
+    is an empty string. Raises ONNX Runtime's error for a model that neither takes.
     """
 
     def __init__(self, model: bytes, weights: Mapping[str, Array] | None = None) -> None:
@@ -110,7 +111,8 @@ TOGETHER_BYTES = (
 class _Piece:
     """Nodes that run as one model: what the model calls the values it reads and makes, and those that are read behind it.
 
-    `shares_weights`: the samples enter as one, the first axis of each behind that of the one before.
+    `shares_weights`: the samples enter as one, the first axis of each behind that of the one
+    before.
     """
 
     model: Model
@@ -123,9 +125,9 @@ class _Piece:
 class Interpreter:
     """A graph ready to run: from any values to any values.
 
-    `inputs` default to the graph's inputs, `outputs` to its outputs; only the nodes between them run.
-    Nodes kept whole (Segment) run as models of their own between the rest.
-    Raises RunError when it is made or run, where what runs models refuses the graph or fails on the values.
+    `inputs` default to the graph's inputs, `outputs` to its outputs; only the nodes between them
+    run. Nodes kept whole (Segment) run as models of their own between the rest. Raises RunError
+    when it is made or run, where what runs models refuses the graph or fails on the values.
     """
 
     def __init__(
@@ -155,9 +157,12 @@ class Interpreter:
         return {name: self._value(name, state) for name in self.outputs}
 
     def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
-        """Many samples: [S, *shape] in and out. RunError where there are none, or where their results differ in size.
+        """Many samples: [S, *shape] in and out.
 
-        Large weights are fetched once for many samples, not for each: fetching takes several times as long as a few products with them.
+        RunError where there are none, or where their results differ in size.
+
+        Large weights are fetched once for many samples, not for each: fetching takes several times
+        as long as a few products with them.
         """
         if not samples:
             raise RunError("there are no samples to run")

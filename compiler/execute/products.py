@@ -209,7 +209,10 @@ class _Rows:
         return _Rows(value, part, first, last - first, taps)
 
     def times(self, writer: Writer, digits: npt.NDArray[np.int8], window: numerics.Window) -> str:
-        """The tile's bitline sums of a digit [G,R,K]; rows of other tiles that share a channel count nothing."""
+        """The tile's bitline sums of a digit [G,R,K].
+
+        Rows of other tiles that share a channel count nothing.
+        """
         masked: Array = np.zeros(digits.shape, np.float32)
         masked[:, self.part] = digits[:, self.part]
         groups = len(digits)

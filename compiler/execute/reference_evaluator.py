@@ -1,6 +1,7 @@
 """What the host computes with onnx's reference evaluator: operations that ONNX Runtime has no kernel for or gets wrong.
 
-Each rule below is held by a test in tests/execute/test_reference_evaluator.py that shows ONNX Runtime's own answer.
+Each rule below is held by a test in tests/execute/test_reference_evaluator.py that shows ONNX
+Runtime's own answer.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _NOT_EXCHANGED = ("bfloat16", "float8", "float6", "float4", "int4", "int2", "com
 
 
 class ReferenceModel:
-    """An ONNX model ready to run by onnx's reference evaluator. Raises an error of its own kind for an operation it does not know."""
+    """An ONNX model ready to run by onnx's reference evaluator.
+
+    Raises an error of its own kind for an operation it does not know.
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         from onnx.reference import ReferenceEvaluator

@@ -1,9 +1,10 @@
 """Keeps ONNX Runtime's products of 8-bit integers exact on processors whose instructions for them saturate.
 
-Without VNNI, x86 multiplies unsigned by signed bytes in pairs whose sum saturates at 16 bits, so ONNX
-Runtime computes other numbers than ONNX says (onnxruntime_session_options_config_keys.h,
-`session.x64quantprecision`; that option needs the optimizations that a judge must do without). The same
-product of unsigned weights is exact: signed weights are moved up by 128, and so is their zero point.
+Without VNNI, x86 multiplies unsigned by signed bytes in pairs whose sum saturates at 16 bits, so
+ONNX Runtime computes other numbers than ONNX says (onnxruntime_session_options_config_keys.h,
+`session.x64quantprecision`; that option needs the optimizations that a judge must do without). The
+same product of unsigned weights is exact: signed weights are moved up by 128, and so is their zero
+point.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
-# Of each operation: the positions of its data's zero point (None: the operation is exact on unsigned
-# weights whatever its data are), of its weights and of their zero point.
+# Of each operation: the positions of its data's zero point (None: the operation is exact on
+# unsigned weights whatever its data are), of its weights and of their zero point.
 OPERATIONS: dict[str, tuple[int | None, int, int]] = {
     "MatMulInteger": (None, 1, 3),
     "ConvInteger": (2, 1, 3),
@@ -85,7 +86,10 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _rewrite(graph: onnx.GraphProto, known: dict[str, int]) -> bool:
-    """Puts what makes weights unsigned before each product that wants it; says whether there was one."""
+    """Puts what makes weights unsigned before each product that wants it.
+
+    Says whether there was one.
+    """
     import onnx
 
     kinds = known | _made(graph)
@@ -126,7 +130,10 @@ def _wants_unsigned(node: onnx.NodeProto, kinds: dict[str, int]) -> bool:
 
 
 def _moved_up(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes that make a product's weights and their zero point unsigned; the product reads them then."""
+    """The nodes that make a product's weights and their zero point unsigned.
+
+    The product reads them then.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     _, weights, zero_point = OPERATIONS[node.op_type]

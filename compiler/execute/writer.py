@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Writer:
     """Collects the ONNX nodes and initializers of a model, with fresh names for what lies in between.
 
-    Large constants go to `beside`, where there is one, and have a stand-in among the initializers (compiler.execute.external_constants).
+    Large constants go to `beside`, where there is one, and have a stand-in among the initializers
+    (compiler.execute.external_constants).
     """
 
     def __init__(self, graph: Graph, beside: dict[str, Array] | None = None) -> None:

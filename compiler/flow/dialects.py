@@ -11,7 +11,8 @@ _DYNAMIC = ("MatMulInteger", "ConvInteger")
 def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[str, ...]:
     """Notes on layers that are quantized while they run, and on formats and weights that 8 bits do not hold.
 
-    `given` is the graph as imported, `clean` after the first passes; `has_data` says whether there are real calibration samples.
+    `given` is the graph as imported, `clean` after the first passes; `has_data` says whether there
+    are real calibration samples.
     """
     notes = []
     before, after = (sum(_is_dynamic(node, graph) for node in graph) for graph in (given, clean))

@@ -15,8 +15,8 @@ from compiler.errors import CompileError, ModelError
 REFUSED = 3
 GRACE_S = 10.0  # how long code that is not Python may take to come back, before the process ends
 AGAIN_S = 1.0  # the reminder, should the first be swallowed where Python swallows everything
-# How numpy, C++, the operating system and its loader say that there was no memory; the last is CPython's word for C code that got none
-# and said nothing, such as protobuf's when it is imported.
+# How numpy, C++, the operating system and its loader say that there was no memory; the last is
+# CPython's word for C code that got none and said nothing, such as protobuf's when it is imported.
 NO_ROOM = (
     "Unable to allocate", "bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory",
     "Cannot allocate memory", "can't start new thread", "cannot map zero-fill pages",
@@ -78,7 +78,8 @@ def _memory(limit_bytes: int | None) -> Iterator[None]:
 def _let_libraries_take_their_room() -> None:
     """Does before what ends the process when it gets no memory.
 
-    That is OpenBLAS's first product, for which it takes what it keeps, and the making of pydantic's validators, when their modules are imported.
+    That is OpenBLAS's first product, for which it takes what it keeps, and the making of pydantic's
+    validators, when their modules are imported.
     """
     import numpy as np
 
@@ -100,7 +101,10 @@ def _lacked_room(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _time(seconds: float | None) -> Iterator[None]:
-    """Ends the work by an exception in the main thread; a thread ends the process should that not come back to Python."""
+    """Ends the work by an exception in the main thread.
+
+    A thread ends the process should that not come back to Python.
+    """
     on_main_thread = threading.current_thread() is threading.main_thread()
     if seconds is None or not hasattr(signal, "setitimer") or not on_main_thread:
         yield

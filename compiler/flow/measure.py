@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from passes.calibration.inputs import CalibrationInputs
 
 CHECKED = 64  # samples
-# Fewer samples than this show too little of the ranges: on five networks of 10 to 300 thousand weights the error on other samples was 5 to 180
-# times the error on 16 samples of calibration, and 1 to 50 times that on 32.
+# Fewer samples than this show too little of the ranges: on five networks of 10 to 300 thousand
+# weights the error on other samples was 5 to 180 times the error on 16 samples of calibration, and
+# 1 to 50 times that on 32.
 FEW = 32
 
 
@@ -24,9 +25,10 @@ def measured_divergence(
 ) -> dict[str, JsonValue]:
     """{measured_divergence, measured_samples, measured_held_out} of the placed graph against the clean one; empty without given samples.
 
-    The samples are those of the file `data` that follow the calibration samples; where none follow, the calibration samples
-    themselves, on which the plan does better than it will on others. Outputs that are no numbers of known size (a sequence, places of
-    non-zeros) are not measured. Raises UsageError (U005) for samples that the model cannot run on.
+    The samples are those of the file `data` that follow the calibration samples; where none follow,
+    the calibration samples themselves, on which the plan does better than it will on others.
+    Outputs that are no numbers of known size (a sequence, places of non-zeros) are not measured.
+    Raises UsageError (U005) for samples that the model cannot run on.
     """
     from compiler.errors import UsageError, one_line
     from compiler.execute.interpreter import Interpreter, RunError

@@ -29,12 +29,15 @@ SYNTHETIC = 16  # made-up samples tell little, so few are made
 class Options:
     """What a compilation can be asked for; the command line has a flag for each.
 
-    `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from `seed`), of which
-    `calibration_samples` are used; `place` puts nodes whose name matches a pattern on an engine, where that can take them (of several
-    patterns the first that matches); `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
-    engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for the rest.
+    `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from
+    `seed`), of which `calibration_samples` are used; `place` puts nodes whose name matches a
+    pattern on an engine, where that can take them (of several patterns the first that matches);
+    `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
+    engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for
+    the rest.
 
-    `max_nodes` and `max_tensor_bytes` say which models are refused as too large; they change nothing else.
+    `max_nodes` and `max_tensor_bytes` say which models are refused as too large; they change
+    nothing else.
     """
 
     bind: Mapping[str, int] = field(default_factory=dict)

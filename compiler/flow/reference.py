@@ -17,10 +17,12 @@ from compiler.ir.graph import Array, Graph
 
 
 class Reference:
-    """A model file beside what was compiled from it. The import refuses what is broken or hostile before ONNX Runtime sees it.
+    """A model file beside what was compiled from it.
 
-    `judge` says who computes: ONNX Runtime on the file as given, or, where it cannot (an unknown dialect, an old opset), on the graph that
-    the import made of it.
+    The import refuses what is broken or hostile before ONNX Runtime sees it.
+
+    `judge` says who computes: ONNX Runtime on the file as given, or, where it cannot (an unknown
+    dialect, an old opset), on the graph that the import made of it.
     """
 
     def __init__(self, model: str | Path, bind: Mapping[str, int] | None = None) -> None:
@@ -35,7 +37,10 @@ class Reference:
         return {name for node in self.graph for name in node.outputs if name}
 
     def run(self, samples: Mapping[str, Array], values: Iterable[str]) -> dict[str, list[Any]]:
-        """Values by name, one entry for each sample; `samples` are [S, *shape]. Raises ModelError where the model does not run on them."""
+        """Values by name, one entry for each sample; `samples` are [S, *shape].
+
+        Raises ModelError where the model does not run on them.
+        """
         names = list(dict.fromkeys(values))
         run = self._runner(names)
         found: dict[str, list[Any]] = {name: [] for name in names}
@@ -53,7 +58,10 @@ class Reference:
         return found
 
     def _runner(self, names: list[str]) -> Any:
-        """The file in ONNX Runtime with more outputs; where that does not load, the imported graph."""
+        """The file in ONNX Runtime with more outputs.
+
+        Where that does not load, the imported graph.
+        """
         with contextlib.suppress(Exception):  # there is no one error for what does not load
             model = Model(self._with_outputs(names))
             if not model.on_reference:

@@ -31,7 +31,10 @@ NOTHING = ""
 
 
 def built_from(model_files: Sequence[Path], options: Mapping[str, object]) -> BuiltFrom:
-    """What a compilation is about to be made from; `model_files` are the model's own file and those of its external data."""
+    """What a compilation is about to be made from.
+
+    `model_files` are the model's own file and those of its external data.
+    """
     external = tuple(path.relative_to(model_files[0].parent).as_posix() for path in model_files[1:])
     data = options["data"]
     return BuiltFrom(
@@ -103,7 +106,10 @@ def digest_of(path: Path) -> str:
 
 
 def _feed(digest: hashlib._Hash, path: Path, *, follow: bool) -> bool:
-    """Hashes a plain file; False when it is none or cannot be read. A pipe or a device is not waited for."""
+    """Hashes a plain file; False when it is none or cannot be read.
+
+    A pipe or a device is not waited for.
+    """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     try:

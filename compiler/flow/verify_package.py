@@ -21,8 +21,9 @@ from passes.calibration.inputs import synthetic_inputs
 class Difference:
     """How far one value of the package is from the model's, over all samples.
 
-    `absolute` is the largest difference, `relative` that over the largest magnitude in the model, `squared_error` the sum of the squared
-    differences over that of the squares. They are infinite where one is finite and the other not.
+    `absolute` is the largest difference, `relative` that over the largest magnitude in the model,
+    `squared_error` the sum of the squared differences over that of the squares. They are infinite
+    where one is finite and the other not.
     """
 
     step: str
@@ -36,7 +37,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """Differences by step and at the outputs; `agreement` there is the share of samples with the same largest class score."""
+    """Differences by step and at the outputs.
+
+    `agreement` there is the share of samples with the same largest class score.
+    """
 
     judge: str
     samples: int
@@ -54,7 +58,10 @@ class Verification:
 def verify_package(
     package: Package, reference: Reference, samples: Mapping[str, Array]
 ) -> Verification:
-    """Runs samples ([S, *shape] by input name) through the package and the model. A value `NAME` or `NAME.int8` stands for the model's NAME."""
+    """Runs samples ([S, *shape] by input name) through the package and the model.
+
+    A value `NAME` or `NAME.int8` stands for the model's NAME.
+    """
     plan = package.plan
     known = reference.computed() | set(reference.graph.outputs)
     buffers = {buffer.name: buffer for buffer in plan.buffers}
@@ -184,7 +191,10 @@ def _distances(
 
 
 def _agreement(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float | None:
-    """The share of samples whose largest score is of the same class; None where the output does not look like scores."""
+    """The share of samples whose largest score is of the same class.
+
+    None where the output does not look like scores.
+    """
     classes = one.shape[-1] if one.ndim > 1 else 0
     if classes < 2 or one[0].size != classes:
         return None

@@ -13,7 +13,9 @@ from compiler.frontend.tensors import decoded
 
 
 def taken_branch(node: onnx.NodeProto, builder: Builder) -> list[onnx.NodeProto] | None:
-    """The nodes of the branch an If takes, under names of the outer graph; None when that is not known yet.
+    """The nodes of the branch an If takes, under names of the outer graph.
+
+    None when that is not known yet.
 
     The branch's own constants are added to the builder.
     """

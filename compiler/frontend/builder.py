@@ -38,7 +38,10 @@ class Unliftable(Exception):  # noqa: N818 (an answer, not an error: the node is
 
 
 class Builder:
-    """A graph under construction. `name`, `source` and `reserved` outputs belong to the ONNX node that is being walked."""
+    """A graph under construction.
+
+    `name`, `source` and `reserved` outputs belong to the ONNX node that is being walked.
+    """
 
     def __init__(self, taken: Iterable[str], hints: Mapping[str, TensorType]) -> None:
         self.nodes: list[Node] = []
@@ -84,7 +87,10 @@ class Builder:
         outputs: tuple[str, ...] | None = None,
         attrs: Mapping[str, Attribute] | None = None,
     ) -> str:
-        """Adds a node in the graph's opset and gives its first output; `outputs` None makes one fresh value."""
+        """Adds a node in the graph's opset and gives its first output.
+
+        `outputs` None makes one fresh value.
+        """
         main = outputs is not None
         outputs = outputs or (self.fresh(op.lower()),)
         name = _unused(self.label if main else f"{self.label}.{op}", self._node_names)
@@ -96,7 +102,8 @@ class Builder:
     def add(self, node: Node) -> None:
         """Adds a node whose output types follow from its inputs.
 
-        ModelError M004 when shapes do not fit, Unliftable for a type that the graph's opset does not have.
+        ModelError M004 when shapes do not fit, Unliftable for a type that the graph's opset does
+        not have.
         """
         self.types.update(self.types_of(node))
         self._node_names.add(node.name)
@@ -105,7 +112,8 @@ class Builder:
     def types_of(self, node: Node) -> dict[str, TensorType]:
         """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares.
 
-        ModelError M004 where the inputs are not what it takes; Unliftable where ONNX's checker knows no such form of it.
+        ModelError M004 where the inputs are not what it takes; Unliftable where ONNX's checker
+        knows no such form of it.
         """
         misfit = why_sizes_misfit(node, self.types)
         if misfit:
@@ -189,7 +197,10 @@ class Builder:
 
 
 def merged(found: TensorType | None, hint: TensorType | None) -> TensorType:
-    """What inference found, completed by what the model declares; where they contradict, inference is right."""
+    """What inference found, completed by what the model declares.
+
+    Where they contradict, inference is right.
+    """
     if found is None or found.dtype == "undefined":
         return hint or found or TensorType("undefined", None)
     if hint is None or hint.dtype != found.dtype or hint.shape is None:

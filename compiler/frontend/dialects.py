@@ -156,7 +156,10 @@ def _rewrite_unary(op: str, *attributes: str) -> Rewrite:
 
 
 def rewrite_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QLinearSoftmax(x, x_scale, x_zero, y_scale, y_zero); its `opset` says which Softmax is meant."""
+    """QLinearSoftmax(x, x_scale, x_zero, y_scale, y_zero).
+
+    Its `opset` says which Softmax is meant.
+    """
     attrs = _attributes(proto, "axis", "opset")
     x, x_scale, x_zero, y_scale = proto.input[:4]
     value = _dequantize(builder, x, x_scale, x_zero)

@@ -15,10 +15,13 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
 
 
 class External:
-    """The files beside a model. `folder` is None for a model that came without one: then external data is refused.
+    """The files beside a model.
 
-    Together they may have `most_bytes` (None: any number), whatever part of them is asked for: all of them is hashed.
-    Their bytes are mapped, so they take no memory of the process's own and are read when they are looked at.
+    `folder` is None for a model that came without one: then external data is refused.
+
+    Together they may have `most_bytes` (None: any number), whatever part of them is asked for: all
+    of them is hashed. Their bytes are mapped, so they take no memory of the process's own and are
+    read when they are looked at.
     """
 
     def __init__(self, folder: Path | None, most_bytes: int | None = None) -> None:
@@ -33,7 +36,10 @@ class External:
         return [folder / location for location in self._files]
 
     def open(self, tensor: onnx.TensorProto) -> None:
-        """Opens the file that a tensor lies in, wherever in it; ModelError M006 when that is no plain file inside the folder."""
+        """Opens the file that a tensor lies in, wherever in it.
+
+        ModelError M006 when that is no plain file inside the folder.
+        """
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
             self._file(tensor, "".join(locations))
@@ -58,7 +64,10 @@ class External:
         return data[offset : offset + length]
 
     def digests(self) -> list[bytes]:
-        """The hash of each file that was opened, in order of first use. ModelError M006 for one that changed meanwhile."""
+        """The hash of each file that was opened, in order of first use.
+
+        ModelError M006 for one that changed meanwhile.
+        """
         found = [hash_of(data) for data in self._files.values()]
         for location, data in self._files.items():
             file = file_of(data)

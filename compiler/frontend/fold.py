@@ -16,7 +16,8 @@ from compiler.ir.protos import attribute_protos
 LARGEST_BYTES = 16 << 20  # of one folded output
 LARGEST_TOTAL_BYTES = 512 << 20  # of all folded outputs of a model
 
-# Kept as they stand: quantization is meaning, not arithmetic, and random numbers differ from run to run.
+# Kept as they stand: quantization is meaning, not arithmetic, and random numbers differ from run to
+# run.
 _KEPT = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "RandomNormal", "RandomNormalLike",
     "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout", "Segment",
@@ -79,7 +80,8 @@ class Folder:
     def _is_weight_of_negative_scale(self, node: Node) -> bool:
         """Whether integers stand for weights by a negative scale (NNCF gives -128 to the largest weight of either sign).
 
-        No engine's format has such scales, and -128 cannot change its sign in 8 bits, so such weights become the floats that they stand for.
+        No engine's format has such scales, and -128 cannot change its sign in 8 bits, so such
+        weights become the floats that they stand for.
         """
         constants = self.builder.constants
         return is_dequantized_constant(node, constants) and has_negative_scale(node, constants)

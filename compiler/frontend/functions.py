@@ -14,8 +14,9 @@ Key = tuple[str, str]
 def inline_functions(model: onnx.ModelProto, limits: Limits) -> None:
     """Inlines every call, after checking that calls do not run in a circle and do not grow past the limit of nodes.
 
-    ONNX Runtime runs a body in the model's opset whatever the function declares, and so do we: bodies are taken as they stand.
-    ModelError where calls run in a circle (M007) or would make too many nodes (M008).
+    ONNX Runtime runs a body in the model's opset whatever the function declares, and so do we:
+    bodies are taken as they stand. ModelError where calls run in a circle (M007) or would make too
+    many nodes (M008).
     """
     if not model.functions:
         return

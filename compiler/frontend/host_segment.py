@@ -12,14 +12,18 @@ from compiler.frontend.builder import Builder
 from compiler.ir.graph import DTYPE_BITS, TensorType
 from compiler.ir.protos import dtype_name, from_type_proto, type_proto
 
-# Of the classical learners' domain, what works on each number alone or on each row: neither ONNX nor ONNX Runtime tells its shape.
+# Of the classical learners' domain, what works on each number alone or on each row: neither ONNX
+# nor ONNX Runtime tells its shape.
 SHAPE_KEPT = tuple(
     ("ai.onnx.ml", op) for op in ("Scaler", "Normalizer", "Binarizer", "Imputer", "LabelEncoder")
 )
 
 
 def keep_whole(proto: onnx.NodeProto, model: onnx.ModelProto, builder: Builder) -> None:
-    """Adds the node to the graph as a Segment; the constants it reads lie inside, outer names that its sub-graphs capture are inputs."""
+    """Adds the node to the graph as a Segment.
+
+    The constants it reads lie inside, outer names that its sub-graphs capture are inputs.
+    """
     reads = tuple(dict.fromkeys([*(name for name in proto.input if name), *captures(proto)]))
     values = tuple(name for name in reads if name not in builder.constants)
     outputs = [name for name in proto.output if name]
@@ -84,7 +88,8 @@ def _output_types(
     trial.CopyFrom(segment)
     trial.graph.output.extend(onnx.ValueInfoProto(name=name) for name in types)
     try:
-        # No data_prop: it computes constants without limit, forty Concats in a branch take all memory.
+        # No data_prop: it computes constants without limit, forty Concats in a branch take all
+        # memory.
         inferred = onnx.shape_inference.infer_shapes(trial)
         for value in inferred.graph.output:
             if value.type.WhichOneof("value"):
@@ -99,7 +104,10 @@ def _output_types(
 def _types_by_runtime(
     trial: onnx.ModelProto, types: Mapping[str, TensorType]
 ) -> dict[str, TensorType]:
-    """What ONNX Runtime, which knows more domains, says of the outputs; nothing when it refuses the node."""
+    """What ONNX Runtime, which knows more domains, says of the outputs.
+
+    Nothing when it refuses the node.
+    """
     try:
         session = open_session(trial.SerializeToString())
     except Exception:  # ONNX Runtime's errors share no base; the type then stays unknown

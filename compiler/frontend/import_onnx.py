@@ -28,8 +28,8 @@ from compiler.ir.graph import Array, Graph, TensorType
 class Imported:
     """A model as a graph, one-line notes on what was assumed, and what was read to make it.
 
-    `name` is the file's (or the graph's) own; `sha256` is over the model's bytes and those of its external files; `files` are all files read;
-    `opset` is that of its default domain.
+    `name` is the file's (or the graph's) own; `sha256` is over the model's bytes and those of its
+    external files; `files` are all files read; `opset` is that of its default domain.
     """
 
     graph: Graph
@@ -50,8 +50,9 @@ def import_onnx(
 ) -> Imported:
     """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS.
 
-    With `keep_quantized` the quantized operations that ONNX Runtime has (QLinearConv, QGemm, ...) stay whole, so that their integers are its own.
-    Raises UsageError for a missing file or an unbound size, ModelError for a model that is broken or over a limit.
+    With `keep_quantized` the quantized operations that ONNX Runtime has (QLinearConv, QGemm, ...)
+    stay whole, so that their integers are its own. Raises UsageError for a missing file or an
+    unbound size, ModelError for a model that is broken or over a limit.
     """
     loaded = load_model(model, Limits(max_nodes, max_tensor_bytes))
     proto = loaded.model.graph

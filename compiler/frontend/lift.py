@@ -29,7 +29,10 @@ Lift = Callable[[onnx.NodeProto, Builder], None]
 
 
 def lift(proto: onnx.NodeProto, opset: int, builder: Builder) -> None:
-    """Adds to the builder what a node means, in opset OPSET; Unliftable says why it must be kept whole."""
+    """Adds to the builder what a node means, in opset OPSET.
+
+    Unliftable says why it must be kept whole.
+    """
     old = onnx.defs.get_schema(proto.op_type, opset, "")
     handwritten = LIFTS.get(proto.op_type)
     if handwritten is not None and old.since_version < handwritten[0]:
@@ -137,7 +140,10 @@ def _taken_later(proto: onnx.NodeProto, position: int, found: str) -> bool:
 
 
 def attributes(proto: onnx.NodeProto) -> dict[str, Attribute]:
-    """A node's attributes as the graph writes them; an empty list is left out, as it says what an absent one says."""
+    """A node's attributes as the graph writes them.
+
+    An empty list is left out, as it says what an absent one says.
+    """
     found = {attribute.name: _value(attribute) for attribute in proto.attribute}
     return {name: value for name, value in found.items() if value != ()}
 

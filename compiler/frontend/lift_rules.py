@@ -112,7 +112,10 @@ def lift_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
 def flattened(
     op: str, data: str, axis: int, builder: Builder, outputs: tuple[str, ...] | None
 ) -> str:
-    """An operation over the last axis, on a tensor made a matrix at an axis; the last axis needs no matrix."""
+    """An operation over the last axis, on a tensor made a matrix at an axis.
+
+    The last axis needs no matrix.
+    """
     rank = builder.rank(data)
     axis += rank if axis < 0 else 0
     if axis == rank - 1:

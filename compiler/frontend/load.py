@@ -61,9 +61,9 @@ _OTHER_FORMATS = (
 class Loaded:
     """A sound model.
 
-    `model` has its nodes named, in execution order and free of local functions; its initializers are not in it but in `weights`.
-    `order` gives the nodes' names in the order of the file; `sha256` is over all bytes read, `files` what was read; `notes` say what was
-    put right.
+    `model` has its nodes named, in execution order and free of local functions; its initializers
+    are not in it but in `weights`. `order` gives the nodes' names in the order of the file;
+    `sha256` is over all bytes read, `files` what was read; `notes` say what was put right.
     """
 
     model: onnx.ModelProto
@@ -95,7 +95,10 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> 
 
 
 def whole_message(path: Path) -> onnx.ModelProto:
-    """A model's message as it is, its external data put inside; raises as `load_model` for a file, or data, that cannot be read."""
+    """A model's message as it is, its external data put inside.
+
+    Raises as `load_model` for a file, or data, that cannot be read.
+    """
     model = _parse(_read(path), repr(str(path)))
     external = External(path.parent)
     for tensor, _ in every_tensor(model):

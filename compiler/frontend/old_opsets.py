@@ -25,7 +25,10 @@ def not_older_than_7(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _spread_slopes(model: onnx.ModelProto) -> None:
-    """Gives slopes of PRelu, one a channel, the trailing axes that opset 7 wants; the converter leaves them as they are."""
+    """Gives slopes of PRelu, one a channel, the trailing axes that opset 7 wants.
+
+    The converter leaves them as they are.
+    """
     slopes = {node.input[1]: node.input[0] for node in model.graph.node if node.op_type == "PRelu"}
     if not slopes:
         return

@@ -15,7 +15,10 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
 def why_sizes_misfit(node: Node, types: Mapping[str, TensorType]) -> str:
-    """Why what a node of the graph's opset reads does not belong together; "" when it does, or nobody knows (a size is free)."""
+    """Why what a node of the graph's opset reads does not belong together.
+
+    "" when it does, or nobody knows (a size is free).
+    """
     rule = _RULES.get(node.op)
     if rule is None:
         return ""

@@ -1,8 +1,10 @@
 """Rewrites QONNX (Brevitas, QKeras, FINN): Quant, BipolarQuant and Trunc become QuantizeLinear, Clip and DequantizeLinear.
 
-The meaning is that of the qonnx package's own executor (Pappalardo et al., "QONNX: Representing Arbitrary-Precision Quantized Neural
-Networks", 2022): y = (round(clip(x / scale + zero point)) - zero point) * scale, with bounds that follow from the bit width. QuantizeLinear
-rounds before it adds the zero point, so that an activation halfway between two steps goes to the other one where the zero point is odd.
+The meaning is that of the qonnx package's own executor (Pappalardo et al., "QONNX: Representing
+Arbitrary-Precision Quantized Neural Networks", 2022): y = (round(clip(x / scale + zero point)) -
+zero point) * scale, with bounds that follow from the bit width. QuantizeLinear rounds before it
+adds the zero point, so that an activation halfway between two steps goes to the other one where the
+zero point is odd.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ HALF_EVEN = ("ROUND", "HALF_EVEN")
 
 @dataclass(frozen=True)
 class _Format:
-    """Integers low..high; real = scale * (integer - point). Scale and point are numbers, or shaped as they meet the value."""
+    """Integers low..high; real = scale * (integer - point).
+
+    Scale and point are numbers, or shaped as they meet the value.
+    """
 
     low: int
     high: int
@@ -159,7 +164,10 @@ def _constant_integers(
 
 
 def _clipped(proto: onnx.NodeProto, builder: Builder, value: str, form: _Format) -> None:
-    """QuantizeLinear, Clip where the format is narrower than its type, DequantizeLinear; in floats where there is no such type."""
+    """QuantizeLinear, Clip where the format is narrower than its type, DequantizeLinear.
+
+    In floats where there is no such type.
+    """
     storage = _storage(form)
     rank = len(builder.types[value].shape or ())
     lined_up = _along_one_axis(form, rank, builder) if storage is not None else None
@@ -182,7 +190,10 @@ def _clipped(proto: onnx.NodeProto, builder: Builder, value: str, form: _Format)
 
 
 def _storage(form: _Format) -> str | None:
-    """The type that holds a format's integers and zero point; None where neither 8 nor 16 bits do, or the point is no integer."""
+    """The type that holds a format's integers and zero point.
+
+    None where neither 8 nor 16 bits do, or the point is no integer.
+    """
     whole = np.array_equal(form.point, np.rint(form.point))
     low = min(form.low, float(form.point.min()))
     high = max(form.high, float(form.point.max()))

@@ -19,7 +19,10 @@ OLDEST_OPSET = 7  # the oldest that ONNX Runtime, our judge, promises to run
 
 
 def label_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Gives every node a name of its own: the one it has, else its operation and position; the names, in order."""
+    """Gives every node a name of its own: the one it has, else its operation and position.
+
+    The names, in order.
+    """
     taken: set[str] = set()
     for index, node in enumerate(graph.node):
         label = name = node.name or f"{node.op_type}_{index}"
@@ -48,7 +51,10 @@ def check_texts(model: onnx.ModelProto) -> None:
 
 
 def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> bool:
-    """Puts the nodes in execution order, and says whether the file's was none; ModelError M007 when there is none."""
+    """Puts the nodes in execution order, and says whether the file's was none.
+
+    ModelError M007 when there is none.
+    """
     maker = _makers(graph, weights)
     reads = [[*(name for name in node.input if name), *captures(node)] for node in graph.node]
     for node, names in zip(graph.node, reads, strict=True):
@@ -255,7 +261,10 @@ def _makers(graph: onnx.GraphProto, weights: Iterable[str]) -> dict[str, int]:
 
 
 def _execution_order(needs: list[set[int]]) -> list[int]:
-    """Positions in an order where each comes after those it needs; those on or behind a cycle are missing."""
+    """Positions in an order where each comes after those it needs.
+
+    Those on or behind a cycle are missing.
+    """
     readers: dict[int, list[int]] = {}
     open_needs = [len(need) for need in needs]
     for index, need in enumerate(needs):

@@ -46,7 +46,8 @@ class Sizes:
 def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Sizes:
     """Gives every free size of the inputs a number: from `bind` by symbol or as INPUT:AXIS, else 1 where it is a batch.
 
-    Raises UsageError for a size that stays free (U003) and for a name in `bind` that the model has not (U004).
+    Raises UsageError for a size that stays free (U003) and for a name in `bind` that the model has
+    not (U004).
     """
     _check_names(inputs, bind)
     symbols = {

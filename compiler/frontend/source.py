@@ -16,10 +16,12 @@ _MOST_CHARACTERS = 20_000  # of metadata that are looked at
 
 
 def source_of(node: onnx.NodeProto) -> str:
-    """The line that made a node, and the module it belongs to; parts that the exporter did not write are left out.
+    """The line that made a node, and the module it belongs to.
 
-    torch.onnx writes a stack trace and the names of the modules around the operation (dynamo: as metadata; TorchScript: the stack, innermost
-    frame first, as documentation).
+    Parts that the exporter did not write are left out.
+
+    torch.onnx writes a stack trace and the names of the modules around the operation (dynamo: as
+    metadata; TorchScript: the stack, innermost frame first, as documentation).
     """
     notes = {entry.key: entry.value[:_MOST_CHARACTERS] for entry in node.metadata_props}
     frames = _FRAME.findall(notes.get("pkg.torch.onnx.stack_trace", ""))

@@ -59,8 +59,8 @@ class Limits:
 def take_weights(model: onnx.ModelProto, limits: Limits, external: External) -> dict[str, Array]:
     """Moves the initializers out of the model into arrays, and checks and fetches every other tensor in place.
 
-    ModelError: M008 beyond the limits, M004 for data that are not what type and shape ask for, M005 for NaN, M006 for external data, M007
-    for a name given twice.
+    ModelError: M008 beyond the limits, M004 for data that are not what type and shape ask for, M005
+    for NaN, M006 for external data, M007 for a name given twice.
     """
     total = 0
     for tensor, _ in every_tensor(model):
@@ -203,7 +203,10 @@ def _size_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def _mapped(tensor: onnx.TensorProto, external: External) -> Array | None:
-    """A tensor whose bytes are its elements, as they lie in its file; None for any other, such as one of 4-bit integers."""
+    """A tensor whose bytes are its elements, as they lie in its file.
+
+    None for any other, such as one of 4-bit integers.
+    """
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return None
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
@@ -219,7 +222,10 @@ def _any(test: Callable[[Array], Array], data: Array) -> bool:
 
 
 def take_inside(tensor: onnx.TensorProto, external: External) -> None:
-    """Puts the bytes that a tensor has in a file into the tensor; ModelError M006 where they are not as they should be."""
+    """Puts the bytes that a tensor has in a file into the tensor.
+
+    ModelError M006 where they are not as they should be.
+    """
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return
     if tensor.data_type == onnx.TensorProto.STRING:

@@ -130,10 +130,13 @@ class Placement:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. `op` is an ONNX operation, `domain::operation`, or one of ours (compiler.ir.ops).
+    """One operation.
 
-    An empty string among `inputs` or `outputs` is an optional one left out. `origin` names the ONNX nodes it came from, the main
-    one first; `source` is the user's own FILE:LINE in SCOPE where the exporter wrote it.
+    `op` is an ONNX operation, `domain::operation`, or one of ours (compiler.ir.ops).
+
+    An empty string among `inputs` or `outputs` is an optional one left out. `origin` names the ONNX
+    nodes it came from, the main one first; `source` is the user's own FILE:LINE in SCOPE where the
+    exporter wrote it.
     """
 
     name: str
@@ -188,9 +191,9 @@ class Graph:
     """A model: typed values, constants and nodes in execution order.
 
     `domains` holds the opset of every domain but ONNX's default, which is always OPSET.
-    `batch_axes` gives, for an input or output, the axis along which samples are stacked.
-    `ledger` lists every node of the ONNX file, in order, with its fate: "" while nodes of the graph stand for it,
-    else what became of it ("folded", "removed").
+    `batch_axes` gives, for an input or output, the axis along which samples are stacked. `ledger`
+    lists every node of the ONNX file, in order, with its fate: "" while nodes of the graph stand
+    for it, else what became of it ("folded", "removed").
     """
 
     name: str
@@ -237,10 +240,12 @@ class Graph:
 class Calibration:
     """What calibration saw: ranges of values, and the divergence that each number format would cause alone.
 
-    `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format: divergence}, where
-    a format is "int8" or "analog/<slices>". `rounding` maps a value to the divergence that it alone in int8 would cause, where an integer
-    engine could read it so from the host. `kind` says how the divergence is measured ("KL" or "relative squared error").
-    `inputs_hash` names the calibration inputs. `estimated` of the nodes were not followed to the outputs (see passes.calibrate).
+    `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format:
+    divergence}, where a format is "int8" or "analog/<slices>". `rounding` maps a value to the
+    divergence that it alone in int8 would cause, where an integer engine could read it so from the
+    host. `kind` says how the divergence is measured ("KL" or "relative squared error").
+    `inputs_hash` names the calibration inputs. `estimated` of the nodes were not followed to the
+    outputs (see passes.calibrate).
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -255,7 +260,8 @@ class Calibration:
 class PartitionSummary:
     """How good the chosen assignment is: its objective as recomputed from the candidates, and the proven bound on any other.
 
-    `gap` is (objective - bound) / objective; energy in pJ and serial latency in ns are of the nodes and the changes of format between them.
+    `gap` is (objective - bound) / objective; energy in pJ and serial latency in ns are of the nodes
+    and the changes of format between them.
     """
 
     objective: str

@@ -1,16 +1,25 @@
 """What each operation means to the compiler: our own operations, type rules, MACs, and which kinds of engine could take it.
 
-Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K columns of a group, D digits):
+Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K columns of a group, D
+digits):
 
-- `Product(x, w[G,R,K], b[G*K]?)`: a matrix product with constant weights. With a `kernel` it is a convolution whose rows are the
-  flattened (channel, kernel) patch, else it is dense over the last axis. `minimum` and `maximum` clip the result. On float32
-  tensors it is arithmetic of floats; on quantized ones (`TensorType.quant`) it is an integer product and a requantization.
-- `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog array (see compiler.engines.numerics).
-  `weights` is [D,G,R,K], or an image of the tiles [G,row tiles,column tiles,array rows,array columns];
-  `gain` and `digit_weight` are [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are as in compiler.engines.bit_slicing.Cut.
+- `Product(x, w[G,R,K], b[G*K]?)`: a matrix product with constant weights. With a `kernel` it is a
+  convolution whose rows are the
+  flattened (channel, kernel) patch, else it is dense over the last axis. `minimum` and `maximum`
+  clip the result. On float32
+  tensors it is arithmetic of floats; on quantized ones (`TensorType.quant`) it is an integer
+  product and a requantization.
+- `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog
+  array (see compiler.engines.numerics).
+  `weights` is [D,G,R,K], or an image of the tiles [G,row tiles,column tiles,array rows,array
+  columns];
+  `gain` and `digit_weight` are [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are
+  as in compiler.engines.bit_slicing.Cut.
 - `ClippedAdd(a, b)`: an Add whose result is clipped to `minimum` and `maximum`.
-- `Requantize(x)`: integers of one quantization to another. - `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`,
-  `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function of one value.
+- `Requantize(x)`: integers of one quantization to another. - `IntegerAdd(a, b)`, `IntegerMul(a,
+  b)`, `IntegerAveragePool(x)`,
+  `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function of
+  one value.
 - `Segment(...)`: ONNX nodes kept whole as a model of their own (`model` holds it), for the host.
 """
 
@@ -38,9 +47,11 @@ OWN = (
 
 # Only the view of the data changes, no element moves: free on every engine.
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
-# Elements move, none is computed: any engine with a path to the memory can do it, on any element type.
+# Elements move, none is computed: any engine with a path to the memory can do it, on any element
+# type.
 MOVEMENT = ("Transpose", "Slice", "Concat", "Pad", "Split", "DepthToSpace", "SpaceToDepth")
-# Between floats and the integers that stand for them: on an engine, which has the integers only, a view, or a change of scale.
+# Between floats and the integers that stand for them: on an engine, which has the integers only, a
+# view, or a change of scale.
 FORMATS = ("QuantizeLinear", "DequantizeLinear")
 # One float value in, one out: in integers a table of 256 entries.
 UNARY = (
@@ -157,7 +168,9 @@ def macs(node: Node, graph: Graph) -> int:
 def infer_types(
     node: Node, types: Mapping[str, TensorType], constants: Mapping[str, Array]
 ) -> dict[str, TensorType]:
-    """The types of a node's outputs; raises ValueError with the reason when its inputs are not what it takes.
+    """The types of a node's outputs.
+
+    Raises ValueError with the reason when its inputs are not what it takes.
 
     A standard operation follows its ONNX schema; its outputs carry no quantization.
     """

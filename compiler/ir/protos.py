@@ -68,7 +68,10 @@ def dtype_name(number: int) -> str:
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """Numpy's type of an element type; ml_dtypes has those that numpy lacks. TypeError for what is no number."""
+    """Numpy's type of an element type; ml_dtypes has those that numpy lacks.
+
+    TypeError for what is no number.
+    """
     import ml_dtypes
     import numpy as np
 

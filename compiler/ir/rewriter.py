@@ -101,7 +101,8 @@ class Rewriter:
     def finish(self) -> Graph:
         """The new graph: outputs forwarded, unread values dropped, the ledger brought up to date.
 
-        A graph output that was forwarded keeps its name: its producer is renamed, or an Identity is added.
+        A graph output that was forwarded keeps its name: its producer is renamed, or an Identity is
+        added.
         """
         graph = self.graph
         self._restore_outputs()

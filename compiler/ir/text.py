@@ -7,11 +7,15 @@
 
 - A node whose name is not its first origin or first output says `named NAME`.
   `from (a, b)` names the ONNX nodes it came from, `at "model.py:12"` its source.
-- Quantized types read `int8:7[1, 8]{scale=0.02, zero=-3}`: the bits where they are not the type's own, no zero point where it is 0.
-- A float is a float32 in its shortest form; `0.1d` is a double that no float32 equals. The elements of a constant are of its own type.
-- A large constant reads `random(seed, low, high)`, a long list of scales `<64 values sha 1a2b3c4d>`.
+- Quantized types read `int8:7[1, 8]{scale=0.02, zero=-3}`: the bits where they are not the type's
+  own, no zero point where it is 0.
+- A float is a float32 in its shortest form; `0.1d` is a double that no float32 equals. The elements
+  of a constant are of its own type.
+- A large constant reads `random(seed, low, high)`, a long list of scales `<64 values sha
+  1a2b3c4d>`.
   Parsed, they become random values from that seed, which print as they were read.
-- Bytes of more than 256 read `<900 bytes sha 1a2b3c4d>` and cannot be parsed. A placement keeps its engine and slices, not its reason and cost.
+- Bytes of more than 256 read `<900 bytes sha 1a2b3c4d>` and cannot be parsed. A placement keeps its
+  engine and slices, not its reason and cost.
 """
 
 from __future__ import annotations
@@ -43,9 +47,12 @@ BYTES_LIMIT = 256
 
 
 def from_text(text: str) -> Graph:
-    """The graph that a text describes; ModelError M001 with the line where it is not what `to_text` writes.
+    """The graph that a text describes.
 
-    The form is checked, not the graph: broken graphs can be written too (`compiler.ir.verify` checks them).
+    ModelError M001 with the line where it is not what `to_text` writes.
+
+    The form is checked, not the graph: broken graphs can be written too (`compiler.ir.verify`
+    checks them).
     """
     return parse(text)
 

@@ -14,7 +14,8 @@ from compiler.errors import ModelError, one_line
 
 T = TypeVar("T")
 
-# A colon belongs to a name before a digit (`x:0`) and in a domain (`com.microsoft::Gelu`), else it ends one.
+# A colon belongs to a name before a digit (`x:0`) and in a domain (`com.microsoft::Gelu`), else it
+# ends one.
 SIMPLE_NAME = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./$+-]|:(?=[0-9])|::(?=[A-Za-z_]))*")
 _TOKEN = re.compile(
     rf"""[ \t\r]*(?:(?P<text>"(?:[^"\\]|\\.)*")

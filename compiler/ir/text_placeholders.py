@@ -12,19 +12,28 @@ MAX_BYTES = 1 << 30
 
 
 class RandomArray(np.ndarray[Any, np.dtype[Any]]):
-    """What stands in for a large constant; `text` is how the constant was written (empty for what is computed from it)."""
+    """What stands in for a large constant.
+
+    `text` is how the constant was written (empty for what is computed from it).
+    """
 
     text: str = ""
 
 
 class RandomValues(tuple[float, ...]):
-    """What stands in for a long list of scales or zero points; `text` is how the list was written."""
+    """What stands in for a long list of scales or zero points.
+
+    `text` is how the list was written.
+    """
 
     text: str = ""
 
 
 def random_array(kind: TensorType, arguments: tuple[str, ...]) -> RandomArray:
-    """Data between two bounds for `random(seed, low, high)` (or `random(seed)`); ValueError with what is wrong."""
+    """Data between two bounds for `random(seed, low, high)` (or `random(seed)`).
+
+    ValueError with what is wrong.
+    """
     if len(arguments) not in (1, 3) or not arguments[0].isdigit() or len(arguments[0]) > 20:
         raise ValueError("random data is written 'random(seed)' or 'random(seed, low, high)'")
     if kind.size_bytes > MAX_BYTES:
@@ -59,7 +68,10 @@ def random_values(count: int, hashed: str, text: str, *, whole: bool) -> RandomV
 
 
 def dtype_of(kind: TensorType) -> np.dtype[Any]:
-    """The numpy type of a constant (the smallest floats and integers are extensions); ValueError when there is none."""
+    """The numpy type of a constant (the smallest floats and integers are extensions).
+
+    ValueError when there is none.
+    """
     import ml_dtypes
 
     try:

@@ -1,8 +1,9 @@
 """Fits the few constants of the macro formulas that no source gives, and measures how far silicon lies from the formulas.
 
-Gauss-Newton on the logarithms of the constants. Residuals are ln(predicted / measured) with Huber's loss, so that one odd chip does not
-pull; a chip of n rows weighs sqrt(n); each constant is held to its prior as by an observation of its width. The spread is the quantile of
-the residuals at COVERAGE, each chip counted once. The same input gives the same result to the digits that are kept.
+Gauss-Newton on the logarithms of the constants. Residuals are ln(predicted / measured) with Huber's
+loss, so that one odd chip does not pull; a chip of n rows weighs sqrt(n); each constant is held to
+its prior as by an observation of its width. The spread is the quantile of the residuals at
+COVERAGE, each chip counted once. The same input gives the same result to the digits that are kept.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ Vector = NDArray[np.float64]
 
 # What a fit may learn from; other classes are predicted with what is learnt here.
 LEARNT_CLASSES = ("AIMC-SRAM", "DIMC-SRAM")
-# The share of chips within the stated interval. Above the 80 % that are promised, because the formulas were chosen with the table in view.
+# The share of chips within the stated interval. Above the 80 % that are promised, because the
+# formulas were chosen with the table in view.
 COVERAGE = 0.9
-# The usual distance of a row from its prediction, in ln: the weight of a prior against a row, and where Huber's loss turns linear.
+# The usual distance of a row from its prediction, in ln: the weight of a prior against a row, and
+# where Huber's loss turns linear.
 NOISE = 0.35 * log(10)
 ROUNDS = 30
 DIGITS = 4
@@ -48,7 +51,10 @@ def usable(rows: Sequence[Row], components: Components) -> list[tuple[Row, Macro
 
 
 def fit(rows: Sequence[Row], components: Components) -> Components:
-    """The components with the fitted constants remade from these rows; with no usable row these are the priors."""
+    """The components with the fitted constants remade from these rows.
+
+    With no usable row these are the priors.
+    """
     known = usable(rows, components)
     names = components.fitted
     priors = [components.constants[name] for name in names]

@@ -1,7 +1,8 @@
 """What one multiplication of one input bit by one weight bit costs in an in-memory-computing macro, from its parameters alone.
 
-The unit of work is one output of one step: `rows` inputs of `input_bits` bits each, times the `weight_bits` that one conversion (or one
-adder tree) sums. It does rows * input_bits * weight_bits one-bit MACs. With k the gate pitch's ratio to 28 nm and V the supply:
+The unit of work is one output of one step: `rows` inputs of `input_bits` bits each, times the
+`weight_bits` that one conversion (or one adder tree) sums. It does rows * input_bits * weight_bits
+one-bit MACs. With k the gate pitch's ratio to 28 nm and V the supply:
 
     analog   drivers     = rows * row / outputs that share the drive
              bitlines, cells, bias: those of rows * weight_bits cells      [bias: cells that are read by a current]
@@ -12,8 +13,9 @@ adder tree) sums. It does rows * input_bits * weight_bits one-bit MACs. With k t
              accumulator = input_bits accumulators of weight_bits + log2 rows + input_bits
     both     input latches, leakage; then control and system as shares of the sum.
 
-What a row, a cell, a conversion, a tree and an accumulator take is in parts/cell_array.py, converter.py and adders.py.
-b is the resolution that the sum can have: the converter's bits, at most log2(levels of the sum).
+What a row, a cell, a conversion, a tree and an accumulator take is in parts/cell_array.py,
+converter.py and adders.py. b is the resolution that the sum can have: the converter's bits, at most
+log2(levels of the sum).
 """
 
 from __future__ import annotations
@@ -123,7 +125,8 @@ def _digital(macro: Macro, silicon: Silicon) -> dict[str, float]:
         "leakage": leakage_fj(silicon, cells_in_all, macro.step_ns) / outputs,
     }
     if macro.kind == "adder chain":
-        # A ripple through the array glitches: every adder is taken to switch, and every cell holds a register.
+        # A ripple through the array glitches: every adder is taken to switch, and every cell holds
+        # a register.
         glitching = replace(silicon, input_toggle=1.0, weight_density=1.0)
         parts["adders"] = adders_fj(glitching, macro.rows * macro.input_bits * width)
         parts["accumulator"] = registers_fj(silicon, work)

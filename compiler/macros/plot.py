@@ -1,4 +1,7 @@
-"""The scatter plot of predicted against measured efficiency, as an SVG file; the same verdicts give the same bytes."""
+"""The scatter plot of predicted against measured efficiency, as an SVG file.
+
+The same verdicts give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from compiler.macros.validation import Verdict, summary
 
 SIDE = 520
 LEFT, TOP, RIGHT, BOTTOM = 70, 54, 150, 56
-# Colours that the colour-blind can tell apart (Okabe and Ito), and shapes that survive printing in grey.
+# Colours that the colour-blind can tell apart (Okabe and Ito), and shapes that survive printing in
+# grey.
 STYLES = {
     "AIMC-SRAM": ("#0072b2", "circle"),
     "DIMC-SRAM": ("#d55e00", "square"),

@@ -1,8 +1,9 @@
 """Reads a table of published macros: each row as parameters for the formulas, or the reason why it cannot be predicted.
 
-Only the columns named in PARAMETERS reach the prediction; the measured one is read apart. How the columns are meant: `active_rows` are
-summed by one conversion, `in_bits_per_step` enter at once, `w_bits` are summed by one of the `n_adc` converters (by one column of
-`cell_bits` where their number is not given), `step_ns` is the time of one such step.
+Only the columns named in PARAMETERS reach the prediction; the measured one is read apart. How the
+columns are meant: `active_rows` are summed by one conversion, `in_bits_per_step` enter at once,
+`w_bits` are summed by one of the `n_adc` converters (by one column of `cell_bits` where their
+number is not given), `step_ns` is the time of one such step.
 """
 
 from __future__ import annotations
@@ -43,13 +44,18 @@ TEXTS = ("class", "cell", "cell_bits", "scope", "native_in_w_out_bits")
 PARAMETERS = (*RANGES, *TEXTS)
 CLASSES = ("AIMC-SRAM", "AIMC-eDRAM", "AIMC-NVM", "DIMC-SRAM", "DIGITAL")
 SYSTEMS = ("processor", "system", "soc", "whole chip", "chip sustained", "board")
-# From so many transistors on, a cell has a port of its own on which it adds charge, and its storage is left alone.
+# From so many transistors on, a cell has a port of its own on which it adds charge, and its storage
+# is left alone.
 CHARGE_TRANSISTORS = 9
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table. `native_macs` is how many one-bit MACs the measured operation has (1 where the measure is one-bit)."""
+    """A row of the table.
+
+    `native_macs` is how many one-bit MACs the measured operation has (1 where the measure is
+    one-bit).
+    """
 
     line: int
     chip: str
@@ -146,7 +152,10 @@ def _measured(cells: Mapping[str, str]) -> tuple[float | None, float, str]:
 
 
 def _native_macs(cells: Mapping[str, str]) -> float:
-    """The one-bit MACs of a native operation, from input/weight/output bits; a weight that is analog is one cell, counted as one bit."""
+    """The one-bit MACs of a native operation, from input/weight/output bits.
+
+    A weight that is analog is one cell, counted as one bit.
+    """
     pieces = [*cells.get("native_in_w_out_bits", "").split("/"), "", ""]
     factor = 1.0
     for piece in pieces[:2]:
@@ -196,7 +205,9 @@ class _Parameters:
 def macro_of(
     row: Row, components: Components, changed: Mapping[str, float] | None = None
 ) -> tuple[Macro, tuple[str, ...]]:
-    """The macro of a row, and the defaults that stand in for what the table leaves out; `changed` replaces some of their values.
+    """The macro of a row, and the defaults that stand in for what the table leaves out.
+
+    `changed` replaces some of their values.
 
     Raises UnpredictableError with the reason where the formulas do not apply.
     """

@@ -16,7 +16,10 @@ from compiler.units import Estimate
 
 @dataclass(frozen=True)
 class Verdict:
-    """A row with its prediction, at the bits of its measure; `why_not` says why there is none, and then the rest is empty."""
+    """A row with its prediction, at the bits of its measure.
+
+    `why_not` says why there is none, and then the rest is empty.
+    """
 
     row: Row
     tops_w: Estimate | None

@@ -20,7 +20,10 @@ _BLANK_HASH: Final = (
 
 
 def render_plan(plan: Plan) -> bytes:
-    """The bytes of `plan.json`: sorted keys, one list item (one step, one buffer) a line. Raises ValueError at a NaN."""
+    """The bytes of `plan.json`: sorted keys, one list item (one step, one buffer) a line.
+
+    Raises ValueError at a NaN.
+    """
     table = plan.model_dump(by_alias=True)
     lines = []
     for key in sorted(table):

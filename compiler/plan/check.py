@@ -25,7 +25,8 @@ ITEM_BITS = {
 def check_package(package: Package) -> None:
     """Raises PackageError with the first thing that does not hold: P001 for damaged files, P002 for numbers that contradict each other.
 
-    The plan's own hash is held to its bytes where these are read (compiler.plan.canonical_json.parse_plan) and nowhere else.
+    The plan's own hash is held to its bytes where these are read
+    (compiler.plan.canonical_json.parse_plan) and nowhere else.
     """
     plan = package.plan
     for name, file in plan.files.items():
@@ -169,7 +170,10 @@ def _check_macs(plan: Plan) -> None:
 
 
 def _check_buffers(plan: Plan) -> None:
-    """Sizes follow from types, lives from the steps; only a view shares the bytes of what it looks at."""
+    """Sizes follow from types, lives from the steps.
+
+    Only a view shares the bytes of what it looks at.
+    """
     owners = {buffer.name: buffer for buffer in plan.buffers}
     uses = _uses(plan)
     sources = {
@@ -209,7 +213,8 @@ def _place(buffer: Buffer) -> tuple[object, ...]:
 def _uses(plan: Plan) -> dict[str, tuple[int, int, float, float]]:
     """The first and last step that touch each value, and from when to when they run.
 
-    Step -1 is before the first, the number of steps after the last. Scratch memory is touched by the step that it says.
+    Step -1 is before the first, the number of steps after the last. Scratch memory is touched by
+    the step that it says.
     """
     steps = plan.steps
     uses: dict[str, tuple[int, int, float, float]] = {}

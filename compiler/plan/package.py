@@ -27,7 +27,10 @@ TEMPORARY_NAME = re.compile(r"\.joulec-[0-9]+-[0-9]+\.tmp")
 
 @dataclass(frozen=True)
 class Package:
-    """A plan and access to its payloads: from memory when just made, else from `folder`. `text` is its plan.json where that is at hand."""
+    """A plan and access to its payloads: from memory when just made, else from `folder`.
+
+    `text` is its plan.json where that is at hand.
+    """
 
     plan: Plan
     payloads: Mapping[str, Payload] = field(default_factory=dict, repr=False)
@@ -41,7 +44,10 @@ class Package:
         return [self.folder / name for name in (PLAN_FILE, *self.plan.files)] if self.folder else []
 
     def payload(self, name: str) -> Payload:
-        """A payload, mapped where it lies in the folder; PackageError unless its bytes are what the plan says."""
+        """A payload, mapped where it lies in the folder.
+
+        PackageError unless its bytes are what the plan says.
+        """
         if name in self._verified:
             return self._verified[name]
         stated = self.plan.files.get(name)
@@ -89,9 +95,10 @@ def write_package(
 ) -> None:
     """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names and what a killed run left.
 
-    Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError (U007) when the folder holds anything else
-    than a package, or cannot be written; what was made is then taken back. A second writer of the same folder waits for the first.
-    `progress` is told the name and the bytes of each payload as it is written.
+    Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError
+    (U007) when the folder holds anything else than a package, or cannot be written; what was made
+    is then taken back. A second writer of the same folder waits for the first. `progress` is told
+    the name and the bytes of each payload as it is written.
     """
     folder = Path(folder)
     with _told(folder):
@@ -310,7 +317,10 @@ def _mapped(folder: Path, name: str, limit: int) -> Payload:
 
 @contextlib.contextmanager
 def _opened(folder: Path, name: str, limit: int) -> Iterator[int]:
-    """A handle of a plain file of a package, of at most `limit` bytes; PackageError for links, devices and what cannot be read."""
+    """A handle of a plain file of a package, of at most `limit` bytes.
+
+    PackageError for links, devices and what cannot be read.
+    """
     if name.startswith(f"{HOST_FOLDER}/") and (folder / HOST_FOLDER).is_symlink():
         raise PackageError(f"folder {HOST_FOLDER} is a link")
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

@@ -1,7 +1,8 @@
 """The plan: everything a chip (or the simulator) needs to run a compiled model, and what that costs.
 
-The schema "joulec.plan/1" is a promise: keys are added, never changed. How it is written stands in compiler.plan.canonical_json, what a folder
-of files adds to it in compiler.plan.package, what must hold among its numbers in compiler.plan.check.
+The schema "joulec.plan/1" is a promise: keys are added, never changed. How it is written stands in
+compiler.plan.canonical_json, what a folder of files adds to it in compiler.plan.package, what must
+hold among its numbers in compiler.plan.check.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class _Record(BaseModel):
 
 
 class Quantization(_Record):
-    """How integers stand for reals: real = scale * (integer - zero_point); one entry, or one per index along `axis`."""
+    """How integers stand for reals: real = scale * (integer - zero_point).
+
+    One entry, or one per index along `axis`.
+    """
 
     bits: Annotated[int, Field(ge=1, le=32)]
     signed: bool
@@ -46,7 +50,9 @@ class Named(_Record):
 
 
 class Port(_Record):
-    """An input or output of the model. `shape` holds None where a size is unknown, and is None when the rank is.
+    """An input or output of the model.
+
+    `shape` holds None where a size is unknown, and is None when the rank is.
 
     `batch_axis` is the axis along which samples are stacked, None where the model has none.
     """
@@ -61,8 +67,9 @@ class Port(_Record):
 class Buffer(_Record):
     """A value and its place: bytes [address, address + size_bytes) of `memory`, held from `first_step` to `last_step`.
 
-    `first_step` is -1 for a model input, `last_step` the number of steps for a model output. `same_as` names the buffer that a view
-    shares its bytes with ("" for none). A value whose size is unknown before it runs has no memory ("") and size 0.
+    `first_step` is -1 for a model input, `last_step` the number of steps for a model output.
+    `same_as` names the buffer that a view shares its bytes with ("" for none). A value whose size
+    is unknown before it runs has no memory ("") and size 0.
     """
 
     name: str
@@ -82,8 +89,9 @@ class Buffer(_Record):
 class Constant(_Record):
     """Data a step reads that is known beforehand: where it lies in the weights payload, and where on the chip.
 
-    `offset` is None when the data lies inside the step's own payload. On the chip it takes `size_bytes` of `memory` at `address`;
-    cells of an analog array are packed there, and spread to an int8 image of the array tiles in the payload.
+    `offset` is None when the data lies inside the step's own payload. On the chip it takes
+    `size_bytes` of `memory` at `address`; cells of an analog array are packed there, and spread to
+    an int8 image of the array tiles in the payload.
     """
 
     name: str
@@ -125,10 +133,11 @@ class Use(_Record):
 class Step(_Record):
     """One piece of work on one engine.
 
-    `inputs` name buffers or constants ("" is an optional one left out). A step with a `payload` runs that ONNX model on its inputs, by
-    position (`payload_weights` holds its external data, "" where it has none); any other is the operation `op` of compiler.ir.ops with
-    `attributes`. `operations` are the operations inside, `nodes` the nodes of the ONNX file it came from (main one first).
-    `not_modelled` says why its energy is not all counted, or is "".
+    `inputs` name buffers or constants ("" is an optional one left out). A step with a `payload`
+    runs that ONNX model on its inputs, by position (`payload_weights` holds its external data, ""
+    where it has none); any other is the operation `op` of compiler.ir.ops with `attributes`.
+    `operations` are the operations inside, `nodes` the nodes of the ONNX file it came from (main
+    one first). `not_modelled` says why its energy is not all counted, or is "".
     """
 
     index: Whole
@@ -186,7 +195,8 @@ class Part(_Record):
 class Placement(_Record):
     """What became of one node of the ONNX file.
 
-    placed: steps stand for it. fused: a step of another node does its work. folded: computed while compiling. removed: nothing reads it.
+    placed: steps stand for it. fused: a step of another node does its work. folded: computed while
+    compiling. removed: nothing reads it.
     """
 
     node: str
@@ -216,7 +226,10 @@ class Macs(_Record):
 
 
 class Efficiency(_Record):
-    """TOPS/W at one scope (one MAC is two operations), with the bit widths it holds for; None where that scope did no work."""
+    """TOPS/W at one scope (one MAC is two operations), with the bit widths it holds for.
+
+    None where that scope did no work.
+    """
 
     value: Estimate | None
     scope: str
@@ -232,7 +245,10 @@ class MemoryUse(_Record):
 
 
 class Load(_Record):
-    """Loading the resident weights, once before the first inference; not part of an inference's energy or latency."""
+    """Loading the resident weights, once before the first inference.
+
+    Not part of an inference's energy or latency.
+    """
 
     energy_pj: Estimate = ZERO
     latency_ns: Amount = 0.0
@@ -241,8 +257,8 @@ class Load(_Record):
 class PrunedSize(_Record):
     """A layer before or after pruning: `groups` of rows x columns, how they lie on the engine's arrays, and what that costs.
 
-    The energy holds the weight load where that is paid in each inference. `tiles` and `used_share` (of their cells) are None on an engine
-    without arrays of cells.
+    The energy holds the weight load where that is paid in each inference. `tiles` and `used_share`
+    (of their cells) are None on an engine without arrays of cells.
     """
 
     groups: Whole
@@ -257,7 +273,10 @@ class PrunedSize(_Record):
 
 
 class PrunedLayer(_Record):
-    """A layer that pruning made smaller; `before` is what it was, on the engine where it now runs."""
+    """A layer that pruning made smaller.
+
+    `before` is what it was, on the engine where it now runs.
+    """
 
     node: str
     engine: str
@@ -275,8 +294,9 @@ class File(_Record):
 class BuiltFrom(_Record):
     """What a plan was made from beside its `model` and `target`: enough to see that making it again would change nothing.
 
-    `external` are the files the model keeps weights in, relative to its folder; their bytes are part of the model's hash. The others are
-    hashes: of the calibration data ("" for none), of all options, of the compiler's source and the versions it ran on.
+    `external` are the files the model keeps weights in, relative to its folder; their bytes are
+    part of the model's hash. The others are hashes: of the calibration data ("" for none), of all
+    options, of the compiler's source and the versions it ran on.
     """
 
     external: tuple[str, ...]
@@ -286,12 +306,16 @@ class BuiltFrom(_Record):
 
 
 class Plan(_Record):
-    """A compiled model. See the classes of its fields; energy and latency are of one inference of the shapes in `inputs`.
+    """A compiled model.
 
-    `latency_ns` is when the last step ends, engines overlapping; `serial_latency_ns` is the sum of all steps. `engines` maps names to kinds.
-    `resident` tells what the weights that stay take of each engine. `bound` and `partition` are what the partition pass reports.
-    `assumed_energy_pj` is the part of the energy that rests on numbers of the chip file without a source (None: not known); `built_from` is
-    None when nobody said.
+    See the classes of its fields; energy and latency are of one inference of the shapes in
+    `inputs`.
+
+    `latency_ns` is when the last step ends, engines overlapping; `serial_latency_ns` is the sum of
+    all steps. `engines` maps names to kinds. `resident` tells what the weights that stay take of
+    each engine. `bound` and `partition` are what the partition pass reports. `assumed_energy_pj` is
+    the part of the energy that rests on numbers of the chip file without a source (None: not
+    known); `built_from` is None when nobody said.
     """
 
     schema_: Literal["joulec.plan/1"] = Field(alias="schema")

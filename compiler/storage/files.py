@@ -26,7 +26,10 @@ def stem_of(path: Path) -> str:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, or a link to one, open for reading. Raises OSError, whose `strerror` says what else it is."""
+    """A regular file, or a link to one, open for reading.
+
+    Raises OSError, whose `strerror` says what else it is.
+    """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
@@ -38,10 +41,13 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def write_whole(path: Path, data: bytes, read: Iterable[Path] = ()) -> None:
-    """Puts a file in place at once: readers see all of it or what was there before. Missing folders are made, what a killed run left goes.
+    """Puts a file in place at once: readers see all of it or what was there before.
 
-    A device or a pipe (/dev/null, /dev/stdout) is written to: a file in its place would take it from everyone. Raises UsageError (U007) when
-    it cannot be written, or when it is one of the files that the data come from: whoever names one of these has mistaken it.
+    Missing folders are made, what a killed run left goes.
+
+    A device or a pipe (/dev/null, /dev/stdout) is written to: a file in its place would take it
+    from everyone. Raises UsageError (U007) when it cannot be written, or when it is one of the
+    files that the data come from: whoever names one of these has mistaken it.
     """
     if any(_is_same(path, source) for source in read):
         raise UsageError(

@@ -25,7 +25,10 @@ ZEROS = bytes(BLOCK_BYTES)
 
 
 class FileMap(mmap.mmap):
-    """A file mapped for reading. `data` are the ranges of its bytes, in order, that are no holes."""
+    """A file mapped for reading.
+
+    `data` are the ranges of its bytes, in order, that are no holes.
+    """
 
     handle: int = -1  # until it is mapped
     stamp: tuple[int, int]
@@ -41,7 +44,10 @@ class FileMap(mmap.mmap):
 
 
 def map_file(handle: int) -> Bytes:
-    """The bytes of an open file, not read before they are looked at. The handle is theirs from now on."""
+    """The bytes of an open file, not read before they are looked at.
+
+    The handle is theirs from now on.
+    """
     size_bytes, _ = stamp = _stamp(handle)
     if not size_bytes:
         os.close(handle)
@@ -123,9 +129,12 @@ def data_ranges(handle: int, size_bytes: int) -> tuple[Range, ...]:
 
 
 def blocks(array: Array) -> Iterator[tuple[int, Array | None]]:
-    """A C-contiguous array as flat pieces in order, each with its number of elements; None for a piece that is all zeros, unread.
+    """A C-contiguous array as flat pieces in order, each with its number of elements.
 
-    A piece of a mapped file leaves memory when the next one is asked for: a walk takes no more of it than a piece.
+    None for a piece that is all zeros, unread.
+
+    A piece of a mapped file leaves memory when the next one is asked for: a walk takes no more of
+    it than a piece.
     """
     flat = array.reshape(-1)
     if not flat.size:

@@ -27,7 +27,8 @@ _BROKEN = (
 def read_npz(file: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[str, Array]:
     """The arrays that `choose` picks from the names in the file; others are not looked at.
 
-    Raises UsageError (U001) for a file that cannot be read, ModelError (M009) for one that is broken or unsafe, and what `choose` raises.
+    Raises UsageError (U001) for a file that cannot be read, ModelError (M009) for one that is
+    broken or unsafe, and what `choose` raises.
     """
     shown = one_line(str(file))
     try:

@@ -17,7 +17,10 @@ from compiler.storage.mapped import Bytes, blocks, feed, file_of
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """Pieces of bytes, each at its offset, in order; what lies between them is zero. Holes of mapped files stay holes."""
+    """Pieces of bytes, each at its offset, in order; what lies between them is zero.
+
+    Holes of mapped files stay holes.
+    """
 
     pieces: tuple[tuple[int, Bytes], ...]
     size_bytes: int

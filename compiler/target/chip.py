@@ -25,7 +25,8 @@ from compiler.target.quantity import Quantity, Rate, Statement, Strict, Whole
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
 _TOO_DEEP = re.compile(rb"^[^\"'#=\n]*?(\.[^\"'#=.\n]*){64}", re.MULTILINE)
-# A signed input of one bit has no positive value; the rest keeps powers of these within what numpy computes with.
+# A signed input of one bit has no positive value; the rest keeps powers of these within what numpy
+# computes with.
 CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
 # A whole array is written out cell by cell, a byte each: 256 MiB at most.
 ANALOG_LIMITS = (
@@ -40,7 +41,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 class PixelUnroll(Strict):
     """Several neighbouring outputs of a line in one activation: 1, 2, 4 and so on up to `most`, each with a copy of the weights.
 
-    Rows are wired in blocks of channels: a convolution of fewer than `least_channels` takes the rows of so many.
+    Rows are wired in blocks of channels: a convolution of fewer than `least_channels` takes the
+    rows of so many.
     """
 
     most: Whole
@@ -57,12 +59,13 @@ class OdimoCycles(Strict):
 class Analog(Strict):
     """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
 
-    A weight is held as digits of `cell_levels` levels (odd: balanced digits; a power of two: two's complement in that base), one cell
-    column a digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step, least significant first;
-    `step_ns` and the energies of drivers, cells and converters are those of one step. `cell_pj` is that of a cell with its bitline, in
-    driven rows and converted columns; where `bitline_pj` tells the bitline apart, charges follow the wires: every cell of a driven row,
-    and the bitline of a converted column over all rows of the array. `active_mw` is power that the engine takes while it works, beside
-    those.
+    A weight is held as digits of `cell_levels` levels (odd: balanced digits; a power of two: two's
+    complement in that base), one cell column a digit. Inputs drive the rows with all their bits at
+    once, or `input_bits_per_step` in each step, least significant first; `step_ns` and the energies
+    of drivers, cells and converters are those of one step. `cell_pj` is that of a cell with its
+    bitline, in driven rows and converted columns; where `bitline_pj` tells the bitline apart,
+    charges follow the wires: every cell of a driven row, and the bitline of a converted column over
+    all rows of the array. `active_mw` is power that the engine takes while it works, beside those.
     """
 
     kind: Literal["analog"]
@@ -135,7 +138,10 @@ class Host(Strict):
 
 
 class Memory(Strict):
-    """A memory level; the first in the file is the nearest to the engines. `setup_cycles` go before each transfer (a DMA's)."""
+    """A memory level; the first in the file is the nearest to the engines.
+
+    `setup_cycles` go before each transfer (a DMA's).
+    """
 
     capacity_bytes: Whole
     read_pj_per_byte: Quantity

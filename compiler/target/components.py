@@ -39,7 +39,10 @@ class _Resolver:
     faults: list[str] = field(default_factory=list)
 
     def walk(self, table: Mapping[str, Any], path: str) -> dict[str, Any]:
-        """The table with the components in it resolved; the chip's own constants are read and left as they are."""
+        """The table with the components in it resolved.
+
+        The chip's own constants are read and left as they are.
+        """
         found: dict[str, Any] = {}
         for key, value in table.items():
             where = f"{path}.{key}" if path else key

@@ -14,12 +14,13 @@ Arithmetic = Literal["int8", "float32"]
 class MacArray(Strict):
     """Multipliers: `columns` outputs x neighbouring `positions` x `rows` of the patch, which one step sums (1 where left out).
 
-    They multiply int8 unless `arithmetic` says otherwise.
-    A step takes `cycles_per_step` cycles: more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
-    groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital in-memory computing): using a weight costs no
-    read, and a layer that stays takes whole arrays of it. Lanes without work are gated, or take `idle_lane_pj` in each step. `accumulate_pj` is
-    what a step costs for each output beside its multiplications, where `mac_pj` does not include it. With `odimo` the cycles are counted
-    as ODiMO counts them (compiler.cost.odimo).
+    They multiply int8 unless `arithmetic` says otherwise. A step takes `cycles_per_step` cycles:
+    more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
+    groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital
+    in-memory computing): using a weight costs no read, and a layer that stays takes whole arrays of
+    it. Lanes without work are gated, or take `idle_lane_pj` in each step. `accumulate_pj` is what a
+    step costs for each output beside its multiplications, where `mac_pj` does not include it. With
+    `odimo` the cycles are counted as ODiMO counts them (compiler.cost.odimo).
     """
 
     arithmetic: Arithmetic = "int8"
@@ -106,7 +107,10 @@ class VectorUnit(Strict):
 
 
 class Digital(Strict):
-    """A digital engine: an array of multipliers, a vector unit, or both. `active_mw` is power that it takes while it works, beside theirs."""
+    """A digital engine: an array of multipliers, a vector unit, or both.
+
+    `active_mw` is power that it takes while it works, beside theirs.
+    """
 
     kind: Literal["digital"]
     active_mw: Quantity | None = None

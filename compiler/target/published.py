@@ -13,10 +13,13 @@ Figure = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Published(Strict):
-    """A peak of one engine, at the bits it was stated for; an operation is a multiplication or an addition.
+    """A peak of one engine, at the bits it was stated for.
 
-    `scope` says what its energy covers (compiler.cost.peak has the parts). `derived` names the numbers of this file that were computed
-    from this very figure: there the prediction says nothing new.
+    An operation is a multiplication or an addition.
+
+    `scope` says what its energy covers (compiler.cost.peak has the parts). `derived` names the
+    numbers of this file that were computed from this very figure: there the prediction says nothing
+    new.
     """
 
     engine: str

@@ -24,7 +24,8 @@ Amount = Annotated[float, Field(ge=0, le=1e15)]
 class Quantity(Strict):
     """A physical number: value, the interval it may lie in, and where it comes from.
 
-    A source that starts with "assumption:" must give the interval; without an interval the number is taken as exact.
+    A source that starts with "assumption:" must give the interval; without an interval the number
+    is taken as exact.
     """
 
     value: Amount
@@ -72,7 +73,10 @@ class Rate(Quantity):
 
 
 class ComponentQuantity(Quantity):
-    """A number that a component of the library gave: which, and the parts that add up to it. It is made at load, never written in a file."""
+    """A number that a component of the library gave: which, and the parts that add up to it.
+
+    It is made at load, never written in a file.
+    """
 
     component: str
     parts: dict[str, Estimate]

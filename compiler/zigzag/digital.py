@@ -1,8 +1,10 @@
 """ZigZag's digital arrays as engines of a chip file: multipliers with the registers around them, or digital in-memory arrays.
 
-ZigZag leaves to the mapping file which loop runs along which dimension; here it is read off the registers: a dimension that shares one
-output register sums (rows), one that shares an input register holds outputs (columns), one that shares a weight register holds positions.
-What is left over is columns first; then rows where weights stay at the multipliers, positions where they do not; then further arrays.
+ZigZag leaves to the mapping file which loop runs along which dimension; here it is read off the
+registers: a dimension that shares one output register sums (rows), one that shares an input
+register holds outputs (columns), one that shares a weight register holds positions. What is left
+over is columns first; then rows where weights stay at the multipliers, positions where they do not;
+then further arrays.
 """
 
 from __future__ import annotations
@@ -145,7 +147,10 @@ def _weights(
 
 
 def _mac_energy(source: Source, roles: Roles, reads_registers: bool) -> Iterator[str]:
-    """The multiplier with the reads of its operands' registers; outputs' registers are told apart."""
+    """The multiplier with the reads of its operands' registers.
+
+    Outputs' registers are told apart.
+    """
     if source.array.is_imc:
         inputs, weights = source.array.input_precision
         bits = f"weight_bits = {weights}, input_bits = {inputs}"

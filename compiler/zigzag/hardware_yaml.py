@@ -1,7 +1,7 @@
 """Reads a ZigZag accelerator: a YAML file of memories and an operational array, checked before anything is made of it.
 
-Nothing in the file is run: only plain values are read, aliases are refused (a few lines of them can unfold to gigabytes), and file size,
-depth and every number have a limit.
+Nothing in the file is run: only plain values are read, aliases are refused (a few lines of them can
+unfold to gigabytes), and file size, depth and every number have a limit.
 """
 
 from __future__ import annotations
@@ -124,7 +124,10 @@ class Accelerator(_Part):
 
 
 def read_accelerator(path: Path) -> Accelerator:
-    """The accelerator of a file; raises UsageError (U001) where it cannot be read, TargetError naming every fault by key path."""
+    """The accelerator of a file.
+
+    Raises UsageError (U001) where it cannot be read, TargetError naming every fault by key path.
+    """
     shown = one_line(str(path))
     try:
         with open_regular(path) as stream:
@@ -164,7 +167,8 @@ def _plain_values(data: bytes, shown: str) -> tuple[Any, tuple[str, ...]]:
                 raise TargetError(f"{shown!r}: nested deeper than {MAX_DEPTH}")
         return yaml.safe_load(text), tuple(_given_twice(yaml.compose(text, yaml.SafeLoader), ""))
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        # A UnicodeDecodeError is a ValueError, and so is a date or a number that Python cannot hold.
+        # A UnicodeDecodeError is a ValueError, and so is a date or a number that Python cannot
+        # hold.
         raise TargetError(f"{shown!r}: not plain YAML: {one_line(_problem(error), 200)}") from error
 
 

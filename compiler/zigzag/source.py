@@ -27,7 +27,10 @@ class Source:
         return self.accelerator.array
 
     def nearest(self, *operands: str) -> tuple[str, Memory]:
-        """The first memory that holds all these operands; raises TargetError where there is none."""
+        """The first memory that holds all these operands.
+
+        Raises TargetError where there is none.
+        """
         for name, memory in self.accelerator.memories.items():
             if set(memory.operands) >= set(operands):
                 return name, memory

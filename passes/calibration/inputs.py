@@ -23,7 +23,9 @@ SMALL_INTEGERS = 8  # made-up integers lie below this: they may be indices
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CalibrationInputs:
-    """Samples of a graph's inputs: arrays by input name, each [samples, *shape]. `synthetic` says that they were made up.
+    """Samples of a graph's inputs: arrays by input name, each [samples, *shape].
+
+    `synthetic` says that they were made up.
 
     Two are equal when their hashes are; `repr` shows the hash instead of the data.
     """
@@ -60,7 +62,9 @@ class CalibrationInputs:
 
 
 def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> CalibrationInputs:
-    """Seeded plausible samples: clipped normal floats, small integers, both truths; quantized inputs over their whole format.
+    """Seeded plausible samples: clipped normal floats, small integers, both truths.
+
+    Quantized inputs over their whole format.
 
     UsageError U005 for an input that no sample can be made up of.
     """
@@ -120,8 +124,9 @@ def load_inputs(
 ) -> CalibrationInputs:  # None: all
     """The first `count` samples of an npz whose arrays bear the names of the graph's inputs.
 
-    Samples are stacked on the input's batch axis; an array of exactly the input's shape serves every sample. The labels `y` (where no
-    input is called so) and arrays of other names are left alone. Raises UsageError or ModelError, never anything else.
+    Samples are stacked on the input's batch axis; an array of exactly the input's shape serves
+    every sample. The labels `y` (where no input is called so) and arrays of other names are left
+    alone. Raises UsageError or ModelError, never anything else.
     """
     shown = one_line(str(file))
     stacked = _read(Path(file), graph)

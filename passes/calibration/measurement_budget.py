@@ -20,7 +20,8 @@ MOST_RUNS = 50_000  # of nodes, however small: seconds
 class Effort:
     """What is spent on measuring divergences.
 
-    `samples` of the inputs are used. Of the nodes that are measured every `stride`-th is followed to the outputs: all where it is 1.
+    `samples` of the inputs are used. Of the nodes that are measured every `stride`-th is followed
+    to the outputs: all where it is 1.
     """
 
     samples: int
@@ -30,7 +31,8 @@ class Effort:
 def effort(graph: Graph, formats: Sequence[Sequence[str]], further_macs: int, given: int) -> Effort:
     """What measuring the `formats` of each node may take.
 
-    `further_macs` are those that a sample takes in all formats beyond a product for each; `given` is how many samples there are.
+    `further_macs` are those that a sample takes in all formats beyond a product for each; `given`
+    is how many samples there are.
     """
     network = max(1, sum(macs(node, graph) for node in graph.nodes))
     runs = 0.5 * sum(map(len, formats))  # every format followed through half of it on average

@@ -38,9 +38,12 @@ class ProductFormats:
     def output(
         self, form: str, given: Quant | None, quant: Quant | None, samples: int
     ) -> Array | None:
-        """Its output on the first samples, as the engine of a format gives it; None where a quantization is not known.
+        """Its output on the first samples, as the engine of a format gives it.
 
-        `given` is that of an int8 input, `quant` that of the output where the model itself has none.
+        None where a quantization is not known.
+
+        `given` is that of an int8 input, `quant` that of the output where the model itself has
+        none.
         """
         kinds = self.graph.types
         data, output = kinds[self.node.inputs[0]], kinds[self.node.outputs[0]]

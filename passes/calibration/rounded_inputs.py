@@ -11,14 +11,16 @@ from compiler.execute.interpreter import Interpreter
 from compiler.ir.graph import Array, Graph, Node
 from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS
 
-# What gives on the integers it takes. A Concat brings its parts into one format, in which a part of small numbers may be lost.
+# What gives on the integers it takes. A Concat brings its parts into one format, in which a part of
+# small numbers may be lost.
 PASSING = tuple(op for op in (*VIEWS, *MOVEMENT, "MaxPool") if op != "Concat")
 
 
 def readers_of_rounded(value: str, graph: Graph) -> tuple[Node, ...]:
     """The nodes that, on an integer engine, take a value that the host or a graph input holds as floats in int8, at nobody's charge.
 
-    A product is measured on the input that it takes, a change of format is the model's own: neither counts.
+    A product is measured on the input that it takes, a change of format is the model's own: neither
+    counts.
     """
     return tuple(
         reader

@@ -17,8 +17,9 @@ from passes.calibration.walk import last_reads
 class Follower:
     """The rest of a network behind any of its nodes, ready to run on samples.
 
-    From each node to the outputs it is a model of its own, whose making takes time in proportion to its nodes. Where `starts` names the
-    positions that will be asked for, the network is cut behind these, and each piece between two cuts is made once.
+    From each node to the outputs it is a model of its own, whose making takes time in proportion to
+    its nodes. Where `starts` names the positions that will be asked for, the network is cut behind
+    these, and each piece between two cuts is made once.
     """
 
     def __init__(self, graph: Graph, starts: Iterable[int] = ()) -> None:
@@ -31,7 +32,8 @@ class Follower:
     def outputs(self, position: int, values: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs [samples, *shape] by name, from all values alive behind the node at a position (-1: the network's inputs).
 
-        Raises RunError where they cannot be run to the outputs: a node fails on them, or a value that is read is not among them.
+        Raises RunError where they cannot be run to the outputs: a node fails on them, or a value
+        that is read is not among them.
         """
         count = len(next(iter(values.values())))
         known = dict(values)

@@ -15,8 +15,8 @@ AHEAD_BYTES = 64 << 20  # of the values of the nodes that are run together
 class Walk:
     """Samples on their way through a graph: `values` are those alive, [samples, *shape] by name.
 
-    A node that cannot run on these samples (made-up inputs may be out of its range) leaves its outputs unknown, and so does
-    every node that reads them: `name in walk.values` tells.
+    A node that cannot run on these samples (made-up inputs may be out of its range) leaves its
+    outputs unknown, and so does every node that reads them: `name in walk.values` tells.
     """
 
     def __init__(self, graph: Graph, samples: Mapping[str, Array]) -> None:
@@ -42,7 +42,10 @@ class Walk:
         self.values.update(made)
 
     def _run_ahead(self, position: int) -> None:
-        """Runs a few nodes as one model (a model of its own for each node takes most of the time); one that fails leaves all to run alone."""
+        """Runs a few nodes as one model (a model of its own for each node takes most of the time).
+
+        One that fails leaves all to run alone.
+        """
         nodes, room = [], AHEAD_BYTES
         for node in self.graph.nodes[position : position + AHEAD_NODES]:
             kinds = [self.graph.types[name] for name in node.outputs if name]
@@ -57,7 +60,10 @@ class Walk:
             self._ahead = run_nodes(self.graph, nodes, self.values) or {}
 
     def drop(self, position: int) -> None:
-        """Forgets the values that no node after a position reads; weights that lie in files take no memory from then on."""
+        """Forgets the values that no node after a position reads.
+
+        Weights that lie in files take no memory from then on.
+        """
         for name in self._ends.get(position, ()):
             self.values.pop(name, None)
             if name in self.graph.constants:
@@ -69,7 +75,10 @@ class Walk:
 
 
 def last_reads(graph: Graph) -> dict[str, int]:
-    """For each value the position of the last node that reads it (or makes it); an output is read behind all nodes."""
+    """For each value the position of the last node that reads it (or makes it).
+
+    An output is read behind all nodes.
+    """
     last: dict[str, int] = {}
     for position, node in enumerate(graph.nodes):
         for name in (*node.inputs, *node.outputs):

@@ -30,7 +30,10 @@ class Sums:
 
 
 def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, cut: Cut) -> Iterator[Sums]:
-    """The sums of every tile, digit and slice, in the order in which an array makes them; `steps` are [G,M,R], `cells` [D,G,R,K]."""
+    """The sums of every tile, digit and slice, in the order in which an array makes them.
+
+    `steps` are [G,M,R], `cells` [D,G,R,K].
+    """
     for tile, part in enumerate(row_tiles(cells.shape[2], array_rows)):
         driven = [(piece, piece.of(steps[:, :, part])) for piece in cut.slices]
         for digit in range(cells.shape[0]):
@@ -51,8 +54,9 @@ def choose_gain(
 ) -> Doubles:
     """One gain for each array tile (the columns and digits that share it, in all steps): [G,row tiles,D,K].
 
-    Each tile's gain has the least squared error of the layer's output after its clipping, the other tiles taken as exact: what a ReLU
-    cuts off need not be converted well. `steps` are the inputs' integers [G,M,R], `cells` the weights' digits [D,G,R,K].
+    Each tile's gain has the least squared error of the layer's output after its clipping, the other
+    tiles taken as exact: what a ReLU cuts off need not be converted well. `steps` are the inputs'
+    integers [G,M,R], `cells` the weights' digits [D,G,R,K].
     """
     digits, columns = len(factors), targets.shape[2]
     groups = targets.shape[0]
@@ -119,7 +123,8 @@ def _best_gains(
 ) -> Doubles:
     """The gains [G,D,K] of one row of tiles: for each tile, from covering every sum down to clipping most of them.
 
-    `parts` are the sums of the row's digits and slices. All tiles are tried at once; each is judged with the others taken as exact.
+    `parts` are the sums of the row's digits and slices. All tiles are tried at once; each is judged
+    with the others taken as exact.
     """
     groups, digits = total.shape[0], len(factors)
     _, highest = code_range(bits, False)

@@ -20,7 +20,10 @@ def integer_constants(fitted: IntegerWeights) -> Named:
 
 
 def analog_constants(fitted: AnalogWeights) -> Named:
-    """The constant inputs of an AnalogProduct; the multiplier turns steps of the recombined sum into reals."""
+    """The constant inputs of an AnalogProduct.
+
+    The multiplier turns steps of the recombined sum into reals.
+    """
     return (
         ("digits", fitted.digits, None),
         ("gain", fitted.gain, None),

@@ -27,12 +27,16 @@ class IntegerWeights:
     bias: npt.NDArray[np.int32]
 
 
-# Of a layer that are fitted at once: in float64, a few times over, the ones take 200 MB, the others stay in the caches.
+# Of a layer that are fitted at once: in float64, a few times over, the ones take 200 MB, the others
+# stay in the caches.
 FIT_WEIGHTS, FIT_WEIGHTS_ALONE = 1 << 22, 1 << 18
 
 
 def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> IntegerWeights:
-    """Int8 weights with one scale a column. The columns of a large layer are fitted one block after the other."""
+    """Int8 weights with one scale a column.
+
+    The columns of a large layer are fitted one block after the other.
+    """
     groups, rows, columns = graph.types[node.inputs[1]].sizes
     seen = InputMoments.of(data.patches)
     most = FIT_WEIGHTS_ALONE if seen.is_diagonal else FIT_WEIGHTS
@@ -102,8 +106,8 @@ def analog_input(values: npt.NDArray[np.floating], bits: int) -> Quant:
 def shifted(quant: Quant, shift: float) -> Quant:
     """A symmetric format moved up by `shift` (real): the same top, finer steps, and rows that are driven around zero.
 
-    Inputs behind a ReLU are never negative; driven as they are they waste half of the drivers' range, and every column sums up an
-    offset that wastes the converter's.
+    Inputs behind a ReLU are never negative; driven as they are they waste half of the drivers'
+    range, and every column sums up an offset that wastes the converter's.
     """
     top = quant.scale[0] * quant.highest
     step = float(np.float32(max(top - shift, top / 4) / quant.highest))
@@ -161,7 +165,8 @@ def _converted(
 ) -> tuple[float, AnalogWeights]:
     """The converters' gains and the output's scale and bias for one input format, with the squared error that is left.
 
-    Where inputs enter in slices, fewer patches are converted: the work of each is as many times as large.
+    Where inputs enter in slices, fewer patches are converted: the work of each is as many times as
+    large.
     """
     digits = len(cells)
     cut = input_cut(engine, digits)

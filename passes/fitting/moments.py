@@ -11,8 +11,9 @@ from compiler.engines.numerics import Floats
 from passes.fitting.layer_data import Doubles
 
 DAMPING = 0.1  # of the mean diagonal of the Gram matrix: more than the usual 1 % keeps the sweep from learning the samples by heart
-# Patches for each row, below which the damping grows as they get fewer: then many directions are seen by chance only. Measured on 64 held-in and
-# 150 held-out samples: relative squared error of a digit classifier .041 to .022, of an anomaly detector .0080 to .0074.
+# Patches for each row, below which the damping grows as they get fewer: then many directions are
+# seen by chance only. Measured on 64 held-in and 150 held-out samples: relative squared error of a
+# digit classifier .041 to .022, of an anomaly detector .0080 to .0074.
 ENOUGH_PATCHES = 2.0
 RIDGE = 1.0  # the same for the refit (measured on held-out images of ResNet-8 and MobileNet: KL .047 to .033 and .031 to .028)
 WIDEST = 3072  # rows beyond which a layer's Gram matrix is taken as diagonal: its inverse would cost more than it brings
@@ -23,7 +24,8 @@ DETERMINED = 1024  # rows beyond which it is so where there are fewer patches th
 class InputMoments:
     """What does not depend on a layer's columns: centered patches [G,M,R], their mean [G,R], and the Gram matrices [G,R,R] over M.
 
-    Of a layer with too many rows (WIDEST, DETERMINED) only the diagonals [G,R,1] are known, and no patches are kept.
+    Of a layer with too many rows (WIDEST, DETERMINED) only the diagonals [G,R,1] are known, and no
+    patches are kept.
     """
 
     centered: Doubles
@@ -83,7 +85,10 @@ class InputMoments:
         return _inverse_of_lower(lower)[:, ::-1, ::-1]
 
     def refitted(self, targets: Doubles, original: Doubles) -> Doubles:
-        """The weights [G,R,K] that best map the patches to centered targets [G,M,K]; the original ones where the patches do not determine them."""
+        """The weights [G,R,K] that best map the patches to centered targets [G,M,K].
+
+        The original ones where the patches do not determine them.
+        """
         if self.is_diagonal:
             return original
         cross = np.matmul(self.centered.swapaxes(1, 2), targets) / self.centered.shape[1]

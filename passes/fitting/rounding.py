@@ -1,8 +1,10 @@
 """Rounds a layer's weights to integers so that its outputs change least on the calibration data.
 
-The sequential refit (passes.fitting.moments) gives the float weights that best map the inputs the compressed network really has to the outputs the
-dense one had; the GPTQ sweep (Frantar et al., arXiv 2210.17323) rounds them row by row and lets later rows make up for the error. Sums
-run in float64 and the data are cut to a fixed number of patches, so the result depends neither on threads nor on chance.
+The sequential refit (passes.fitting.moments) gives the float weights that best map the inputs the
+compressed network really has to the outputs the dense one had; the GPTQ sweep (Frantar et al.,
+arXiv 2210.17323) rounds them row by row and lets later rows make up for the error. Sums run in
+float64 and the data are cut to a fixed number of patches, so the result depends neither on threads
+nor on chance.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ BLOCK_ROWS = 64  # of a sweep whose errors are handed on to the rows behind them
 def on_grid(weights: Doubles, reach: int) -> tuple[Int8s, Doubles] | None:
     """Integers [G,R,K] within +-reach and steps [G,K] that give the weights as they are, or None where a column lies on no such grid.
 
-    So do weights that the model itself stores in few bits, one scale a column, also after a batch norm was folded into them.
+    So do weights that the model itself stores in few bits, one scale a column, also after a batch
+    norm was folded into them.
     """
     groups, rows, columns = weights.shape
     flat = weights.swapaxes(0, 1).reshape(rows, groups * columns)
@@ -56,7 +59,8 @@ def _whole(numbers: Doubles) -> npt.NDArray[np.bool_]:
 def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
     """GPTQ: integers [G,R,K] within +-reach, row after row, the error of each spread over the rows that follow.
 
-    `scale` is [G,K]: the real value of one step in each column. Rows behind a block of BLOCK_ROWS take over its errors in one product.
+    `scale` is [G,K]: the real value of one step in each column. Rows behind a block of BLOCK_ROWS
+    take over its errors in one product.
     """
     step = scale[:, None, :]
     if moments.inputs.is_diagonal:
@@ -90,8 +94,8 @@ def nearest(weights: Doubles, step: Doubles, reach: int) -> Doubles:
 def coarse_integers(moments: Moments, reach: int) -> Int8s:
     """Integers [G,R,K] within +-reach for few levels, where the size of the step matters most.
 
-    Several steps are swept, the best is kept for each column (judged with its output scale fitted), and single weights are changed
-    while that lowers the error.
+    Several steps are swept, the best is kept for each column (judged with its output scale fitted),
+    and single weights are changed while that lowers the error.
     """
     given = on_grid(moments.original, reach)
     if given is not None:

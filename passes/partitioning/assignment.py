@@ -16,7 +16,8 @@ WORDS = {
 class Assignment:
     """The candidate chosen for every node.
 
-    What all of them take is added up once, so that judging one node's change takes the time of that node, not of the whole graph.
+    What all of them take is added up once, so that judging one node's change takes the time of that
+    node, not of the whole graph.
     """
 
     def __init__(self, problem: Problem, chosen: Sequence[int]) -> None:
@@ -111,7 +112,10 @@ class Assignment:
 
 
 def rounding(crossing: Crossing, picks: Mapping[int, Candidate] | Sequence[Candidate]) -> float:
-    """The divergence of a value's change to integers that no node counts as its own; 0 where it does not change, or nobody works on that."""
+    """The divergence of a value's change to integers that no node counts as its own.
+
+    0 where it does not change, or nobody works on that.
+    """
     made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
     if made_as_integers or not any(picks[node].takes_integers for node in crossing.rounded_for):
         return 0.0

@@ -41,7 +41,8 @@ def build_problem(
 ) -> Problem:
     """The candidates of every node and what couples them.
 
-    Raises CapacityError when the weights fit no memory, UsageError when `place` names an engine that the chip has not.
+    Raises CapacityError when the weights fit no memory, UsageError when `place` names an engine
+    that the chip has not.
     """
     for pattern, engine in place:
         if engine not in target.chip.engines:
@@ -101,7 +102,10 @@ def _node_candidates(
 def _as_placed(
     node: Node, found: list[Candidate], refused: list[tuple[str, str]], place: Place
 ) -> tuple[list[Candidate], list[tuple[str, str]]]:
-    """The candidates on the engine that the user wants a node on; all where nobody said, or where that engine has none."""
+    """The candidates on the engine that the user wants a node on.
+
+    All where nobody said, or where that engine has none.
+    """
     names = (node.name, *node.origin)
     wanted = next(
         (
@@ -246,14 +250,20 @@ def _digital_candidates(
 
 
 def _modes(weights: Weights, fits: bool) -> list[bool]:
-    """The weight modes to consider: resident only where it fits; where it must be and cannot, the layer reloads."""
+    """The weight modes to consider: resident only where it fits.
+
+    Where it must be and cannot, the layer reloads.
+    """
     if weights == "reload" or not fits:
         return [False]
     return [True] if weights == "resident" else [True, False]
 
 
 def _crossings(graph: Graph, target: Target) -> list[Crossing]:
-    """The float values that some engine may want as integers. Quantized and non-float values have one form only."""
+    """The float values that some engine may want as integers.
+
+    Quantized and non-float values have one form only.
+    """
     position = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs if name}
     index = {node.name: i for i, node in enumerate(graph.nodes)}
     found = []

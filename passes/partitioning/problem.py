@@ -12,8 +12,9 @@ from compiler.cost.step import StepCost
 class Candidate:
     """One way a node could run: its cost includes loading weights where they are not resident and fitting its inputs' format.
 
-    `loads` says whether there are weights to load at all. A resident layer keeps `columns` of the analog arrays and `weight_bytes` of the
-    digital weight memory for good; a reloaded one needs that much free while it runs. `takes_integers` is False on the host.
+    `loads` says whether there are weights to load at all. A resident layer keeps `columns` of the
+    analog arrays and `weight_bytes` of the digital weight memory for good; a reloaded one needs
+    that much free while it runs. `takes_integers` is False on the host.
     """
 
     engine: str
@@ -33,8 +34,9 @@ class Candidate:
 class Crossing:
     """A value whose form may have to change: made by `maker` (None: a graph input), read by `readers` (node indices).
 
-    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the change, paid once for each value; so is
-    the `divergence` of a change to integers, where one of the nodes in `rounded_for` works on them (what others do with them is in theirs).
+    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the
+    change, paid once for each value; so is the `divergence` of a change to integers, where one of
+    the nodes in `rounded_for` works on them (what others do with them is in theirs).
     """
 
     value: str

@@ -48,11 +48,16 @@ class Solution:
 
 
 class NoAssignmentError(Exception):
-    """No choice of candidates keeps the budgets. Where every node may run on the host there always is one."""
+    """No choice of candidates keeps the budgets.
+
+    Where every node may run on the host there always is one.
+    """
 
 
 def solve(problem: Problem, objective: Objective) -> Solution:
-    """The assignment with the least objective. For `edp` a supported point of energy and latency (weighted solves).
+    """The assignment with the least objective.
+
+    For `edp` a supported point of energy and latency (weighted solves).
 
     Raises NoAssignmentError where none keeps the budgets.
     """
@@ -68,7 +73,8 @@ def solve(problem: Problem, objective: Objective) -> Solution:
 def _least_product(problem: Problem) -> Solution:
     """Walks the lower hull of (energy, latency) between its two ends and keeps the least product.
 
-    A product of two positive sums is quasi-concave, so over all assignments it is least at a point that some weighting finds.
+    A product of two positive sums is quasi-concave, so over all assignments it is least at a point
+    that some weighting finds.
     """
     best_energy, best_latency = _weighted(problem, 1.0, 0.0), _weighted(problem, 0.0, 1.0)
     found = [best_energy, best_latency]
@@ -111,8 +117,9 @@ def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> 
 def _relaxed(program: _Program) -> tuple[Values, float] | None:
     """The solution without whole numbers, and its objective, where it happens to be whole: then it is the least of all.
 
-    Where no budget is scarce the program is a minimum cut, whose solutions are whole. An interior-point method and a crossover find one
-    in time proportional to its size, where the simplex method takes its square.
+    Where no budget is scarce the program is a minimum cut, whose solutions are whole. An
+    interior-point method and a crossover find one in time proportional to its size, where the
+    simplex method takes its square.
     """
     import highspy
 
@@ -150,7 +157,8 @@ def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
 
     solver = highspy.Highs()
     for option, value in (
-        # HiGHS 1.14's presolve can call a worse point optimal (ERGO-Code/HiGHS issues 3043, 3073, 3094).
+        # HiGHS 1.14's presolve can call a worse point optimal (ERGO-Code/HiGHS issues 3043, 3073,
+        # 3094).
         ("presolve", "off"),
         ("output_flag", False),
         ("threads", 1),
@@ -167,8 +175,9 @@ def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
 class _Program:
     """The integer program: x[node, candidate] in {0, 1}, and for each crossing whether its form changes.
 
-    toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer candidates' x. The divergence of a
-    change to integers has a column of its own, since not all readers add it.
+    toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer
+    candidates' x. The divergence of a change to integers has a column of its own, since not all
+    readers add it.
     """
 
     def __init__(self, problem: Problem, energy_weight: float, latency_weight: float) -> None:
@@ -249,7 +258,8 @@ class _Program:
             self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
             kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
             sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]
-            # `work` is what the neediest of the others takes, one after the other, beside what is kept.
+            # `work` is what the neediest of the others takes, one after the other, beside what is
+            # kept.
             work = len(self.costs)
             self.costs.append(0.0)
             if kept:

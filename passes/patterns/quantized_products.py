@@ -76,7 +76,10 @@ def integer_product(
 def _folded(
     core: Node, affine: Sequence[Node], graph: Graph, columns: int
 ) -> tuple[Doubles, Doubles] | None:
-    """(factor, shift) per column of what follows, the factor one number where it is 1 for all; None where they are not per column."""
+    """(factor, shift) per column of what follows, the factor one number where it is 1 for all.
+
+    None where they are not per column.
+    """
     factor: Doubles = np.ones(1)
     shift: Doubles = np.zeros(columns)
     for node in affine:
@@ -155,7 +158,8 @@ def centered_weights(
 def channel_scaling(affine: Sequence[Node], graph: Graph, data: Quant) -> IntegerProduct | None:
     """A scale and shift for each channel of [N,C,...] as a depthwise product of one weight a channel; None where it is none.
 
-    The weight is 127 in steps of 1/127 of the scale: the product is as exact as the scale's float32.
+    The weight is 127 in steps of 1/127 of the scale: the product is as exact as the scale's
+    float32.
     """
     value = next((n for n in affine[0].inputs if real_constant(n, graph) is None), "")
     sizes = graph.types[value].shape if value else None

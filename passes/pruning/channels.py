@@ -1,8 +1,9 @@
 """Which channels of a graph hang together: those that can only be removed at once form a class.
 
-Channels are born as the outputs of a matrix product with constant weights. From there each rule follows them through one kind of operation;
-where two channels meet (a residual addition, a depthwise convolution) their classes become one, and where they cannot be followed (a graph
-output, an operation that mixes them) they join the class KEPT, which is never removed.
+Channels are born as the outputs of a matrix product with constant weights. From there each rule
+follows them through one kind of operation; where two channels meet (a residual addition, a
+depthwise convolution) their classes become one, and where they cannot be followed (a graph output,
+an operation that mixes them) they join the class KEPT, which is never removed.
 """
 
 from __future__ import annotations

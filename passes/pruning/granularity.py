@@ -10,7 +10,10 @@ from compiler.target.chip import Target
 
 @dataclass(frozen=True)
 class Granularity:
-    """Channels go until their number is a multiple of `channels`. `frees_tiles` says that each step empties arrays; `reason` says why, in words."""
+    """Channels go until their number is a multiple of `channels`.
+
+    `frees_tiles` says that each step empties arrays; `reason` says why, in words.
+    """
 
     channels: int
     frees_tiles: bool
@@ -61,7 +64,10 @@ def _array_that_whole_tiles_save(target: Target) -> tuple[int, int] | None:
 
 
 def aligned_widths(width: int, rows_per_channel: int, target: Target) -> tuple[int, ...]:
-    """The narrower widths that free whole arrays, widest first; none when the layer already fits one."""
+    """The narrower widths that free whole arrays, widest first.
+
+    None when the layer already fits one.
+    """
     widths: list[int] = []
     current = width
     while current > 1:

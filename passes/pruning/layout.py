@@ -18,7 +18,10 @@ def reshaped(
     old: tuple[int, ...],
     new: tuple[int, ...],
 ) -> tuple[int, npt.NDArray[np.int64]] | None:
-    """The axis of the new shape along which alone the classes vary, and their order there; None when there is no such axis."""
+    """The axis of the new shape along which alone the classes vary, and their order there.
+
+    None when there is no such axis.
+    """
     if len(classes) < 2 or prod(old) > MAX_ELEMENTS or prod(old) != prod(new):
         return None
     column = classes.reshape([-1 if place == axis else 1 for place in range(len(old))])
@@ -33,7 +36,10 @@ def reshaped(
 
 
 def reduced_axes(node: Node, graph: Graph) -> tuple[int, ...] | None:
-    """The axes a reduction runs over, from its attribute or constant input; None when they are not known."""
+    """The axes a reduction runs over, from its attribute or constant input.
+
+    None when they are not known.
+    """
     rank = len(graph.types[node.inputs[0]].sizes)
     if node.input(1):
         constant = graph.constants.get(node.inputs[1])

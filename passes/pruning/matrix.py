@@ -21,10 +21,12 @@ CHUNK_ELEMENTS = 1 << 20  # of rows held at a time
 
 @dataclass(frozen=True)
 class Matrix:
-    """`groups` matrices of `columns` x `rows` weights; a row is a (channel, tap) pair, `taps` to a channel.
+    """`groups` matrices of `columns` x `rows` weights.
 
-    `window` has no kernel for a dense layer. `bias_node` and `bias_input` say where a bias is or could be; `bias_node` is empty where
-    there can be none.
+    A row is a (channel, tap) pair, `taps` to a channel.
+
+    `window` has no kernel for a dense layer. `bias_node` and `bias_input` say where a bias is or
+    could be; `bias_node` is empty where there can be none.
     """
 
     node: Node
@@ -48,7 +50,10 @@ class Matrix:
         return (data if transposed else data.T)[None]
 
     def format_for(self, weights: Reals, graph: Graph) -> Quant | None:
-        """The node's own weight format; a column that would not fit its integers gets a scale as much wider as it needs."""
+        """The node's own weight format.
+
+        A column that would not fit its integers gets a scale as much wider as it needs.
+        """
         quant = graph.types[self.node.inputs[1]].quant
         if quant is None:
             return None
@@ -72,12 +77,18 @@ class Matrix:
         return np.asarray(data.astype(old.dtype))
 
     def _steps(self, quant: Quant | None) -> Reals:
-        """What one integer step of a weight is worth, to multiply [groups, columns, rows]; ones for floats."""
+        """What one integer step of a weight is worth, to multiply [groups, columns, rows].
+
+        Ones for floats.
+        """
         scale = np.array((1.0,) if quant is None else quant.scale)
         return scale.reshape(self.groups, self.columns, 1) if scale.size > 1 else scale.reshape(1, 1, 1)  # fmt: skip
 
     def bias_steps(self, graph: Graph, weights: Quant | None) -> Reals:
-        """What one step of each column's bias is worth when the weights have a format; ones when the bias is a float."""
+        """What one step of each column's bias is worth when the weights have a format.
+
+        Ones when the bias is a float.
+        """
         data = graph.types[self.node.inputs[0]].quant
         if data is None or weights is None:
             return np.ones(self.groups * self.columns)
@@ -174,7 +185,10 @@ def _convolution(node: Node, graph: Graph, weight: Array) -> Matrix | None:
 def _with_bias(
     node: Node, graph: Graph, groups: int, rows: int, columns: int, taps: int, window: Window
 ) -> Matrix | None:
-    """The matrix of a node that takes its bias as third input; None when that is computed or shared."""
+    """The matrix of a node that takes its bias as third input.
+
+    None when that is computed or shared.
+    """
     name = node.input(2)
     if name:
         bias = graph.constants.get(name)

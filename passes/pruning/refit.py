@@ -1,8 +1,9 @@
 """Refits the layers of a smaller network, one after the other, so that each gives again what it gave in the whole network.
 
-For each layer, with X what it now receives, Y = V X + b what it gives and T what it gave before (both on the calibration inputs), the error
-T - Y is regressed on X: dV = cov(T - Y, X) (cov(X, X) + lambda I)^-1, and the means are matched by the bias. Errors of earlier layers are thereby
-corrected, not added up ("sequential refit"). There are no labels, no gradients and no retraining.
+For each layer, with X what it now receives, Y = V X + b what it gives and T what it gave before
+(both on the calibration inputs), the error T - Y is regressed on X: dV = cov(T - Y, X) (cov(X, X) +
+lambda I)^-1, and the means are matched by the bias. Errors of earlier layers are thereby corrected,
+not added up ("sequential refit"). There are no labels, no gradients and no retraining.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ Kept: TypeAlias = Mapping[str, tuple[int, npt.NDArray[np.bool_]]]
 
 
 def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array]) -> Graph:
-    """`pruned` with new weights and biases; `kept` says which indices of a value's axis are left of those in `dense`.
+    """`pruned` with new weights and biases.
 
-    `samples` are [samples, *shape] by input name; layers are refitted in execution order, each on what those before it now give.
+    `kept` says which indices of a value's axis are left of those in `dense`.
+
+    `samples` are [samples, *shape] by input name; layers are refitted in execution order, each on
+    what those before it now give.
     """
     before, after = Walk(dense, samples), Walk(pruned, samples)
     graph = pruned
@@ -82,7 +86,10 @@ def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
 
 
 def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
-    """The graph with one layer fitted to what it should give; the same graph when it already gives that."""
+    """The graph with one layer fitted to what it should give.
+
+    The same graph when it already gives that.
+    """
     node = matrix.node
     given = _linear_output(node, graph, walk)
     error = target.astype(np.float64) - given.astype(np.float64)

@@ -1,8 +1,9 @@
 """The change of weights that takes most of an error, damped so that few samples are not taken at their word.
 
-Ridge regression: dW = E X^T (X X^T + lambda I)^-1. With many places lambda is a small share of the mean variance. A layer that is seen at few
-places (a classifier: one a sample) would be fitted to their noise; there lambda is the one with the least generalized cross-validation
-error, |E - dW X|^2 / (places - degrees of freedom)^2 (Golub, Heath, Wahba 1979).
+Ridge regression: dW = E X^T (X X^T + lambda I)^-1. With many places lambda is a small share of the
+mean variance. A layer that is seen at few places (a classifier: one a sample) would be fitted to
+their noise; there lambda is the one with the least generalized cross-validation error, |E - dW X|^2
+/ (places - degrees of freedom)^2 (Golub, Heath, Wahba 1979).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How channels pass through every kind of operation that is no matrix product; what cannot be followed is kept."""
+"""How channels pass through every kind of operation that is no matrix product.
+
+What cannot be followed is kept.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What it costs to remove channels: the second-order (OBS) error of their readers, and plain magnitude beside it.
 
-A layer with weights W [K, R] and the second moments H of its input loses, when the rows P of its input go and the rest is refitted,
-sum over outputs of w_P (inv(H)_PP)^-1 w_P^T (optimal brain surgeon, in groups). Removing greedily and updating W and inv(H) after each removal
-gives the error of every number of removed channels in one sweep.
+A layer with weights W [K, R] and the second moments H of its input loses, when the rows P of its
+input go and the rest is refitted, sum over outputs of w_P (inv(H)_PP)^-1 w_P^T (optimal brain
+surgeon, in groups). Removing greedily and updating W and inv(H) after each removal gives the error
+of every number of removed channels in one sweep.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def spaces_of(structure: Structure) -> tuple[Space, ...]:
 def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
     """Removes a space's classes one by one, each time the one that adds the least error relative to its readers' outputs.
 
-    A reader that has lost the share e of its output counts e / (1 - e), so that losing all of it is never cheap.
+    A reader that has lost the share e of its output counts e / (1 - e), so that losing all of it is
+    never cheap.
     """
     states: list[tuple[Saliency, dict[int, Indices], float]] = []
     for reader in readers:

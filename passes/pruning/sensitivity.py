@@ -1,9 +1,10 @@
 """How much the network's output suffers when a width shrinks: what makes the errors of different layers comparable.
 
-The second-order error of a layer is relative to that layer's output and to the samples it was fitted on. A layer before a pool forgives more
-than the classifier does, a layer seen at few places is fitted too closely, and what an early layer loses a later refit wins back. So for each
-space a part of the classes is taken out on trial, the network is refitted as it will be, and its outputs are compared on samples kept apart:
-the curve is scaled to tell that error.
+The second-order error of a layer is relative to that layer's output and to the samples it was
+fitted on. A layer before a pool forgives more than the classifier does, a layer seen at few places
+is fitted too closely, and what an early layer loses a later refit wins back. So for each space a
+part of the classes is taken out on trial, the network is refitted as it will be, and its outputs
+are compared on samples kept apart: the curve is scaled to tell that error.
 """
 
 from __future__ import annotations
@@ -77,7 +78,10 @@ def _run(graph: Graph, outputs: Sequence[str], samples: Mapping[str, Array]) -> 
 
 
 def _trials(curve: Curve, shares: Sequence[float]) -> list[int]:
-    """How many classes are gone in each trial: the idle ones and a share of the rest; one at least stays."""
+    """How many classes are gone in each trial: the idle ones and a share of the rest.
+
+    One at least stays.
+    """
     width = curve.space.width
     idle = int(np.searchsorted(curve.error, IDLE)) - 1
     gone = [idle + max(1, round(share * (width - idle))) for share in shares]

@@ -61,7 +61,10 @@ def _store(rewriter: Rewriter, graph: Graph, name: str, data: Array, quant: Quan
 def _cut_quant(
     quant: Quant | None, stays: npt.NDArray[np.bool_], axis: int, node: Node
 ) -> Quant | None:
-    """The scales of what stays. A Product has one for each column of each group: its groups are axis 0, its columns axis 2."""
+    """The scales of what stays.
+
+    A Product has one for each column of each group: its groups are axis 0, its columns axis 2.
+    """
     if quant is None or len(quant.scale) == 1:
         return quant
     if axis != quant.axis and not (node.op == "Product" and axis == 0):

@@ -25,7 +25,10 @@ class Step:
 
 
 class Widths:
-    """The widths of all spaces while they shrink; a layer's MACs are the product of two sums over them."""
+    """The widths of all spaces while they shrink.
+
+    A layer's MACs are the product of two sums over them.
+    """
 
     def __init__(self, structure: Structure, spaces: Sequence[Space]) -> None:
         layers = structure.layers
@@ -68,7 +71,8 @@ def spread(
 ) -> None:
     """Narrows `widths` in place until the MACs are at most `most`, or no allowed width is left that keeps them above `least`.
 
-    Each step is the one with the least error for each MAC saved; the last is the one with the least error of those that reach the goal.
+    Each step is the one with the least error for each MAC saved; the last is the one with the least
+    error of those that reach the goal.
     """
     while (now := widths.macs(widths.width)) > most:
         steps = [

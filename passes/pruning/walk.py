@@ -11,8 +11,9 @@ from passes.calibration.walk import run_nodes
 class Walk:
     """The values of a graph on some samples, [samples, *shape], while its nodes are run one by one.
 
-    A node that cannot run on the samples (made-up ones may be out of its range) leaves its outputs unknown, and so does every node
-    that reads them. `forget` drops the values that nothing after a node reads.
+    A node that cannot run on the samples (made-up ones may be out of its range) leaves its outputs
+    unknown, and so does every node that reads them. `forget` drops the values that nothing after a
+    node reads.
     """
 
     def __init__(self, graph: Graph, samples: Mapping[str, Array]) -> None:

@@ -1,4 +1,6 @@
-"""The report adds up, in all of its forms, and what it is made of: explanations, comparisons, accuracy."""
+"""The report adds up, in all of its forms, and what it is made of: explanations, comparisons,
+accuracy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The lower bound: each of its terms with pencil and paper, then no plan below it, whatever the model, the chip and the options."""
+"""The lower bound: each of its terms with pencil and paper, then no plan below it, whatever the
+model, the chip and the options.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ z: int8[1, 20]{scale=1.0} = Mul(h, h)
 
 
 def test_a_layer_that_only_the_host_can_take_is_charged_the_host() -> None:
-    """exp: 60 cycles and 4 more an element at 20 pJ; floats of 4 bytes; 64 cycles of 10 ns an element."""
+    """exp: 60 cycles and 4 more an element at 20 pJ; floats of 4 bytes; 64 cycles of 10 ns an
+    element.
+    """
     found = bound("graph g(x: float32[1, 10]) -> (y)\ny: float32[1, 10] = Exp(x)\n")
     assert found["work_pj"] == 10 * 64 * 20
     assert found["ports_pj"] == 2 * 40 * 1.112
@@ -75,7 +79,9 @@ def test_a_layer_that_only_the_host_can_take_is_charged_the_host() -> None:
 
 
 def test_floats_at_the_ports_are_changed_by_the_host_unless_it_alone_works_on_them() -> None:
-    """20 elements of 4 cycles, 20 pJ and 10 ns each, at both ends of a layer that the arrays take; nothing is changed for Exp above."""
+    """20 elements of 4 cycles, 20 pJ and 10 ns each, at both ends of a layer that the arrays
+    take; nothing is changed for Exp above.
+    """
     integers = lower_bound(from_text(DENSE), TILE16)
     floats = lower_bound(
         from_text(DENSE.replace("int8[1, 20]{scale=1.0}", "float32[1, 20]")), TILE16
@@ -85,7 +91,9 @@ def test_floats_at_the_ports_are_changed_by_the_host_unless_it_alone_works_on_th
 
 
 def test_what_follows_does_not_wait_for_an_output_s_change_to_floats() -> None:
-    """Two layers of 20 ns each; y and z are changed in 20 * 4 * 10 ns, y beside the second layer."""
+    """Two layers of 20 ns each; y and z are changed in 20 * 4 * 10 ns, y beside the second
+    layer.
+    """
     text = DENSE.replace("(y)", "(y, z)").replace("y: int8[1, 20]{scale=1.0}", "y: float32[1, 20]")
     found = bound(text + "z: float32[1, 20] = Product(y, w)\n")
     assert found["latency_ns"] == 20 + 20 + 20 * 4 * 10
@@ -101,7 +109,9 @@ def test_an_output_under_several_names_leaves_once() -> None:
 
 
 def test_a_grouped_convolution_does_not_count_on_arrays_that_take_none() -> None:
-    """diana's arrays take no groups, so its digital engine is the cheapest: 9 * 64 * 36 MACs and what its weights' memory gives."""
+    """diana's arrays take no groups, so its digital engine is the cheapest: 9 * 64 * 36 MACs and
+    what its weights' memory gives.
+    """
     graph = from_text("""\
 graph g(x: int8[1, 64, 8, 8]{scale=1.0}) -> (y)
 w: float32[64, 9, 1] = const random(1)
@@ -130,7 +140,8 @@ def test_of_a_placed_node_the_engines_count_that_the_partition_found_able() -> N
 
 
 def test_weights_beyond_what_the_engines_keep_are_loaded_once() -> None:
-    """64 arrays of 256 cells of 4 bits and 4096 bytes keep 98,304 bits; 200 x 200 weights of 4 bits are 160,000.
+    """64 arrays of 256 cells of 4 bits and 4096 bytes keep 98,304 bits; 200 x 200 weights of 4
+    bits are 160,000.
 
     Each of the others is read (1.112 pJ a byte) and written to its cell (0.05 pJ a bit).
     """
@@ -151,7 +162,9 @@ def test_layers_that_follow_one_another_take_their_times_one_after_another() -> 
 
 
 def assert_not_below_its_bound(plan: Plan) -> None:
-    """Energy with and without the weight load, and latency, against the bound that the plan carries."""
+    """Energy with and without the weight load, and latency, against the bound that the plan
+    carries.
+    """
     found = bound_of(plan)
     assert found is not None
     energy, load = plan.energy_pj.total.value, plan.energy_pj.parts["weight_load"].value

@@ -1,4 +1,6 @@
-"""The command line: every command once on a real model, every way it can fail as one line with a code and an exit status."""
+"""The command line: every command once on a real model, every way it can fail as one line with a
+code and an exit status.
+"""
 
 from __future__ import annotations
 
@@ -625,7 +627,9 @@ def test_binds() -> None:
 
 
 def test_as_a_process(packages: Path, tmp_path: Path) -> None:
-    """A pipe that closes, an encoding that is not UTF-8, colours that nobody wants: no traceback, no escape codes."""
+    """A pipe that closes, an encoding that is not UTF-8, colours that nobody wants: no
+    traceback, no escape codes.
+    """
     script = "from compiler.cli.main import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-c", script, "report", str(packages / "dim20"), "--format", "json"]

@@ -1,4 +1,6 @@
-"""What hasty people do with files: outputs where inputs, devices or folders are, options that no limit can be, a file cut short."""
+"""What hasty people do with files: outputs where inputs, devices or folders are, options that no
+limit can be, a file cut short.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +225,9 @@ def test_names_of_files_that_are_no_text(here: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_file_for_each_weight(tmp_path: Path) -> None:
-    """As some exporters write models of more than 2 GiB: more files than may usually be open at once."""
+    """As some exporters write models of more than 2 GiB: more files than may usually be open at
+    once.
+    """
     handles = [os.dup(0) for _ in range(3)]  # the lowest that are free
     for handle in handles:
         os.close(handle)

@@ -1,4 +1,6 @@
-"""Names from a model never act: not as a path, in a shell, in a terminal, in HTML, in a spreadsheet or in make."""
+"""Names from a model never act: not as a path, in a shell, in a terminal, in HTML, in a
+spreadsheet or in make.
+"""
 
 from __future__ import annotations
 

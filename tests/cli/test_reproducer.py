@@ -1,4 +1,6 @@
-"""Every failure of ours leaves one line, and a folder that runs it again on copies of what was handed in."""
+"""Every failure of ours leaves one line, and a folder that runs it again on copies of what was
+handed in.
+"""
 
 from __future__ import annotations
 

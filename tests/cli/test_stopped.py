@@ -1,4 +1,6 @@
-"""A command that is stopped, crashes or is killed: one plain line, the exit status that shells expect, nothing left half."""
+"""A command that is stopped, crashes or is killed: one plain line, the exit status that shells
+expect, nothing left half.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ PLACES = {
 def started(
     work: str, folder: Path, place: str = "command", heeded: tuple[int, ...] = STOPS
 ) -> subprocess.Popen[str]:
-    """The process that a user sees, when its child is at work. Signals are heeded also where who runs the tests ignores them, as nohup does."""
+    """The process that a user sees, when its child is at work. Signals are heeded also where who
+    runs the tests ignores them, as nohup does.
+    """
     module, function = PLACES[place]
     heed = "; ".join(f"signal.signal({number:d}, signal.SIG_DFL)" for number in heeded)
     process = subprocess.Popen(
@@ -138,7 +142,9 @@ def test_a_stop_that_is_swallowed_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def clears_up_after_a_stop(cleared: list[str]) -> None:
-    """Something in a library that makes another error of a stop, and is asked a second time meanwhile."""
+    """Something in a library that makes another error of a stop, and is asked a second time
+    meanwhile.
+    """
     with stoppable():
         try:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -1,7 +1,9 @@
-"""Every formula of the cost model with pencil and paper, on one small layer each; then what must hold of all of them.
+"""Every formula of the cost model with pencil and paper, on one small layer each; then what must
+hold of all of them.
 
-tile16 runs at 100 MHz (10 ns a cycle) with 2 mW of static power; its one memory takes 1.112 pJ and 10/16 ns a byte. What a byte of its
-weight memory and a value on its vector unit take is the library's (tests/target/test_components.py has the pencil for those).
+tile16 runs at 100 MHz (10 ns a cycle) with 2 mW of static power; its one memory takes 1.112 pJ and
+10/16 ns a byte. What a byte of its weight memory and a value on its vector unit take is the
+library's (tests/target/test_components.py has the pencil for those).
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def changed(target: Target, path: str, value: float) -> Target:
 
 
 def test_analog_product() -> None:
-    """20 rows driven for each of 2 column tiles; 20 columns converted for each of 2 row tiles; the input read twice."""
+    """20 rows driven for each of 2 column tiles; 20 columns converted for each of 2 row tiles;
+    the input read twice.
+    """
     found = cost(DENSE, "analog")
     assert values(found) == {
         "conversion": 40 * 0.256 + 40 * 0.55,
@@ -120,7 +124,9 @@ def test_inputs_in_slices_drive_and_convert_once_for_each() -> None:
 
 
 def test_loading_an_analog_array() -> None:
-    """400 cells of 4 bits: 200 bytes read, 1600 bits written, 20 rows for each of 2 column tiles."""
+    """400 cells of 4 bits: 200 bytes read, 1600 bits written, 20 rows for each of 2 column
+    tiles.
+    """
     shape = ProductShape(1, 20, 20, 1)
     found = weight_load_cost(shape, "analog", "sram", TILE16)
     assert values(found) == {"weight_load": 200 * 1.112 + 1600 * 0.05, "static": 2 * 400}
@@ -131,7 +137,9 @@ def test_loading_an_analog_array() -> None:
 
 
 def test_digital_dense_product() -> None:
-    """Five blocks of 20 rows; each block reads the 20 inputs again; (20 + 20) / 4 cycles of port."""
+    """Five blocks of 20 rows; each block reads the 20 inputs again; (20 + 20) / 4 cycles of
+    port.
+    """
     found = cost(DENSE, "digital")
     assert values(found) == {
         "compute": 400 * 0.25 + 400 * WEIGHT_PJ,
@@ -142,7 +150,9 @@ def test_digital_dense_product() -> None:
 
 
 def test_digital_convolution() -> None:
-    """36 positions in lines of 6 are 12 blocks, 8 channels 2; each input is read for 3 kernel rows and 2 column blocks."""
+    """36 positions in lines of 6 are 12 blocks, 8 channels 2; each input is read for 3 kernel
+    rows and 2 column blocks.
+    """
     found = cost(CONVOLUTION, "digital")
     assert values(found) == {
         "compute": 18 * 8 * 36 * 0.25 + 12 * 18 * 8 * WEIGHT_PJ,
@@ -153,7 +163,9 @@ def test_digital_convolution() -> None:
 
 
 def test_an_array_that_sums_rows_charges_its_steps() -> None:
-    """20 rows on 8: three steps of two cycles for each of 5 blocks; the sums of 20 columns are accumulated in each step."""
+    """20 rows on 8: three steps of two cycles for each of 5 blocks; the sums of 20 columns are
+    accumulated in each step.
+    """
     array = {
         "rows": {"value": 8, "source": "a test"},
         "cycles_per_step": {"value": 2, "source": "a test"},
@@ -167,7 +179,9 @@ def test_an_array_that_sums_rows_charges_its_steps() -> None:
 
 
 def test_idle_lanes_take_what_the_chip_says_and_one_in_memory_reads_no_weight() -> None:
-    """5 blocks x 3 steps of 8 x 4 x 4 lanes do 400 MACs; the sums of 20 columns are accumulated in each step."""
+    """5 blocks x 3 steps of 8 x 4 x 4 lanes do 400 MACs; the sums of 20 columns are accumulated
+    in each step.
+    """
     array = {
         "rows": {"value": 8, "source": "a test"},
         "holds_weights": {"value": True, "source": "a test"},
@@ -236,7 +250,9 @@ def test_a_view_costs_nothing() -> None:
 
 
 def test_host_product_of_two_activations() -> None:
-    """16 MACs of 4 cycles and 4 elements of 4; floats of 4 bytes; the interval is that of cycles times that of a cycle."""
+    """16 MACs of 4 cycles and 4 elements of 4; floats of 4 bytes; the interval is that of cycles
+    times that of a cycle.
+    """
     found = cost(
         "graph g(x: float32[1, 4], z: float32[4, 4]) -> (y)\ny: float32[1, 4] = MatMul(x, z)\n",
         "host",
@@ -301,7 +317,8 @@ def test_a_node_pays_for_where_its_values_really_lie() -> None:
         cost(DENSE, "digital", DIANA),
         cost(DENSE, "digital", DIANA, homes={"x": "off_chip"}),
     )
-    # 20 columns on 16 are two blocks, so 20 bytes are read twice: brought into l1 once (read there, written here) and read again here.
+    # 20 columns on 16 are two blocks, so 20 bytes are read twice: brought into l1 once (read there,
+    # written here) and read again here.
     assert far.parts["memory"].value - near.parts["memory"].value == pytest.approx(
         20 * (64 + 0.792)
     )

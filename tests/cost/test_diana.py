@@ -1,4 +1,6 @@
-"""DIANA against what others published of it: ODiMO's cost model on four networks, and a measured run of ResNet-18's first segment."""
+"""DIANA against what others published of it: ODiMO's cost model on four networks, and a measured
+run of ResNet-18's first segment.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,11 @@ y: int8[1, 32, 16, 16]{scale=1.0} = Product(x, w) kernel=[3, 3] strides=[2, 2] p
 
 
 def test_a_layer_with_a_pencil() -> None:
-    """Digital: 2 blocks of columns * 16 channels * 1 block of a line * 16 lines * 9, and 256 * (16 + 32) / 8 to load and store.
+    """Digital: 2 blocks of columns * 16 channels * 1 block of a line * 16 lines * 9, and 256 *
+    (16 + 32) / 8 to load and store.
 
-    Analog: 4 pixels at a time, as 64 * 3 * (3 + 3) rows are 1152: 256 / 4 activations of 70 ns; 144 rows of 8 cycles are loaded.
+    Analog: 4 pixels at a time, as 64 * 3 * (3 + 3) rows are 1152: 256 / 4 activations of 70 ns; 144
+    rows of 8 cycles are loaded.
     """
     node, cycle_ns = STRIDED.nodes[0], 1000 / 260
     digital = node_cost(node, STRIDED, "digital", ODIMO)
@@ -67,7 +71,9 @@ def test_how_many_pixels_odimo_computes_at_once(
 
 
 def cases() -> list[Any]:
-    """Every network under every policy; in the usual run the autoencoder, which is quick, and one of ResNet-8."""
+    """Every network under every policy; in the usual run the autoencoder, which is quick, and
+    one of ResNet-8.
+    """
     found = []
     for model, rows in PUBLISHED.items():
         for policy, published in zip(POLICIES, rows, strict=True):
@@ -82,7 +88,9 @@ def cases() -> list[Any]:
 def test_the_partition_finds_the_optimum_of_odimo_s_model(
     model: str, policy: Policy, published: tuple[int, float, int], models_folder: Path
 ) -> None:
-    """Cycles within 2 %, energy within 2 % or what its two decimals hide, and as many layers on the analog array."""
+    """Cycles within 2 %, energy within 2 % or what its two decimals hide, and as many layers on
+    the analog array.
+    """
     cycles, energy_uj, analog_layers = published
     found = row(models_folder / "mlperf-tiny" / f"{model}.onnx", policy)
     assert found.cycles == pytest.approx(cycles, rel=0.02)
@@ -99,7 +107,9 @@ def in_lines_plan() -> Plan:
 def test_the_measured_segment_of_resnet_18_is_predicted_within_15_percent(
     in_lines_plan: Plan,
 ) -> None:
-    """In a row, overlapped, without changes of format (the SIMD may do them on the way), and with the other public model of conv1."""
+    """In a row, overlapped, without changes of format (the SIMD may do them on the way), and
+    with the other public model of conv1.
+    """
     chip = load_target("diana")
     plan = in_lines_plan
     engines = {step.name: step.engine for step in chip_steps(plan, chip)}
@@ -115,7 +125,8 @@ def test_the_measured_segment_of_resnet_18_is_predicted_within_15_percent(
 
 
 def test_the_layers_of_the_segment_with_a_pencil(in_lines_plan: Plan) -> None:
-    """conv1: 4 blocks of columns * 7 of a line * 112 lines * 147 rows, bytes in and out at 8 a cycle, and its weights at 16 after 70 of set-up.
+    """conv1: 4 blocks of columns * 7 of a line * 112 lines * 147 rows, bytes in and out at 8 a
+    cycle, and its weights at 16 after 70 of set-up.
 
     conv2_1: 14 * 56 activations of 70 ns, 1,152 rows of 30.77 ns.
     """

@@ -1,4 +1,6 @@
-"""Every peak that a chip's makers published lies where the chip file's own constants say; the formula, with a pencil."""
+"""Every peak that a chip's makers published lies where the chip file's own constants say; the
+formula, with a pencil.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def figure(engine: str, scope: str, weight_bits: float = 4, input_bits: float = 
 
 
 def test_the_analog_peak_with_a_pencil() -> None:
-    """tile16: 64 arrays of 16 x 16, 20 ns a step; a weight of 4 bits is one of 15 levels, of 8 bits two."""
+    """tile16: 64 arrays of 16 x 16, 20 ns a step; a weight of 4 bits is one of 15 levels, of 8
+    bits two.
+    """
     chip = load_target("tile16")
     macs = 16 * 16
     array = 16 * 0.256 + 16 * 0.55 + macs * 0.0026

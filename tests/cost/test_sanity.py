@@ -1,6 +1,8 @@
-"""What must hold of every plan, whatever the model, the chip and the options: on random models, a few here and many more when slow.
+"""What must hold of every plan, whatever the model, the chip and the options: on random models,
+a few here and many more when slow.
 
-What must hold of every layer stands in test_cost.py, of every plan against its lower bound in test_bound.py.
+What must hold of every layer stands in test_cost.py, of every plan against its lower bound in
+test_bound.py.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def test_every_plan(seed: int) -> None:
 
 
 def cycles_are_whole(plan: Plan, chip: Target) -> None:
-    """A step ends with a clock cycle. ODiMO's model, in which parts of an activation count, is left as it is."""
+    """A step ends with a clock cycle. ODiMO's model, in which parts of an activation count, is
+    left as it is.
+    """
     if chip.name == "diana_odimo":
         return
     for step in plan.steps:
@@ -49,7 +53,9 @@ def cycles_are_whole(plan: Plan, chip: Target) -> None:
 
 
 def no_step_is_faster_than_ideal(plan: Plan, chip: Target) -> None:
-    """No product takes less than its MACs on all cells, or on all multipliers, of its engine at once."""
+    """No product takes less than its MACs on all cells, or on all multipliers, of its engine at
+    once.
+    """
     for step in plan.steps:
         assert step.latency_ns >= ideal_ns(step, chip) * (1 - 1e-9), step.name
 
@@ -79,7 +85,9 @@ def energies_add_up_within_their_intervals(plan: Plan) -> None:
 
 
 def every_node_is_costed(names: list[str], plan: Plan) -> None:
-    """Each node of the model has a row; steps stand for it that take energy, show what is there, or say what is not modelled."""
+    """Each node of the model has a row; steps stand for it that take energy, show what is there,
+    or say what is not modelled.
+    """
     assert [row.node for row in plan.placements] == names
     for row in plan.placements:
         steps = [plan.steps[index] for part in row.parts for index in part.steps]

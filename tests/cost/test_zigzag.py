@@ -1,7 +1,9 @@
-"""ZigZag's arrays with ZigZag's constants: component by component, and layer by layer where both fill the array the same way.
+"""ZigZag's arrays with ZigZag's constants: component by component, and layer by layer where both
+fill the array the same way.
 
-The figures are zigzag-dse 3.9.1's own: one activation of its 128 x 128 examples (8-bit inputs and weights, 28 nm, 0.9 V), and the energy
-of the array for single layers on its shipped aimc, dimc and tpu_like hardware.
+The figures are zigzag-dse 3.9.1's own: one activation of its 128 x 128 examples (8-bit inputs and
+weights, 28 nm, 0.9 V), and the energy of the array for single layers on its shipped aimc, dimc and
+tpu_like hardware.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ LAYERS = {
 }
 
 
-# zigzag-dse 3.9.1 with its default search: the array's energy and the layer's (array, SRAM, DRAM, weights loaded from DRAM), in nJ.
+# zigzag-dse 3.9.1 with its default search: the array's energy and the layer's (array, SRAM, DRAM,
+# weights loaded from DRAM), in nJ.
 ZIGZAG_NJ = {
     "zigzag_aimc": {
         "conv 3x3 64->64 8x8": (672.1, 4754.7),
@@ -108,12 +111,15 @@ OTHERWISE = {
     ("zigzag_dimc", "conv 3x3 64->64 8x8"),
     ("zigzag_dimc", "depthwise 128 3x3 6x6"),
 }
-# Layers whose inputs and outputs stay within 32 KB in both, so that the memories are charged alike too.
+# Layers whose inputs and outputs stay within 32 KB in both, so that the memories are charged alike
+# too.
 WHOLE = ("pointwise 128->128 6x6", "pointwise 64->64 25x5", "fc 640->128", "fc 1152->512")
 
 
 def costs_nj(layer: str, chip: str) -> tuple[float, float]:
-    """The energy of the array (cells or multipliers, drivers, converters, adders), and the layer's with memories and weight load."""
+    """The energy of the array (cells or multipliers, drivers, converters, adders), and the
+    layer's with memories and weight load.
+    """
     graph = from_text(LAYERS[layer])
     node = graph.nodes[0]
     target = load_target(chip)
@@ -146,7 +152,9 @@ def page_table() -> str:
 @pytest.mark.parametrize("chip", ZIGZAG_NJ)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers(layer: str, chip: str) -> None:
-    """Within 2 % where both lay the layer the same way, on the array alone and with the memories."""
+    """Within 2 % where both lay the layer the same way, on the array alone and with the
+    memories.
+    """
     array, whole = ZIGZAG_NJ[chip][layer]
     found = costs_nj(layer, chip)
     assert (found[0] == pytest.approx(array, rel=0.02)) == ((chip, layer) not in OTHERWISE)
@@ -155,9 +163,11 @@ def test_layers(layer: str, chip: str) -> None:
 
 
 def test_a_convolution_of_576_rows_takes_five_tiles_here_and_six_there() -> None:
-    """ZigZag keeps whole lines of the kernel in a tile: 6 tiles of 96 rows, where 5 of 128 hold all rows: 672.1 against 569 nJ.
+    """ZigZag keeps whole lines of the kernel in a tile: 6 tiles of 96 rows, where 5 of 128 hold
+    all rows: 672.1 against 569 nJ.
 
-    Only what is charged for each column of each tile differs: its conversion, its bitline and its adders.
+    Only what is charged for each column of each tile differs: its conversion, its bitline and its
+    adders.
     """
     parts = step_of("zigzag_aimc").parts_pj
     names = ("converter.converter", "bitline.bitline", "recombine.place_value", "recombine.accumulator")  # fmt: skip

@@ -1,4 +1,6 @@
-"""Cutting numbers for an analog array: digits and slices always add up to what they were cut from."""
+"""Cutting numbers for an analog array: digits and slices always add up to what they were cut
+from.
+"""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def test_a_layer_of_several_tiles_keeps_whole_arrays() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 16), max_size=30))
 def test_strips_that_add_up_to_the_arrays_fit_them(widths: list[int]) -> None:
-    """Widest first, each into the first array with room: no array is left partly empty while another is needed."""
+    """Widest first, each into the first array with room: no array is left partly empty while
+    another is needed.
+    """
     strips = sorted((strip(width, analog()) for width in widths), reverse=True)
     free: list[int] = []
     for width in strips:
@@ -263,9 +265,11 @@ def test_why_not_more_pixels() -> None:
 def test_an_unrolled_array_gives_the_same_numbers(
     kernel: int, stride: int, dilation: int, pixels: int
 ) -> None:
-    """The array as it is wired: on its rows the distinct inputs of neighbouring patches, and for each pixel a copy of the weights.
+    """The array as it is wired: on its rows the distinct inputs of neighbouring patches, and for
+    each pixel a copy of the weights.
 
-    Its sums are those of one pixel at a time, and it has the rows, columns and activations that are charged.
+    Its sums are those of one pixel at a time, and it has the rows, columns and activations that are
+    charged.
     """
     channels, columns, size = 2, 3, 14
     graph = unrolled_convolution(channels, columns, size, kernel, stride, dilation)
@@ -302,7 +306,9 @@ def test_an_unrolled_array_gives_the_same_numbers(
 
 
 def test_unrolling_is_charged_what_it_takes() -> None:
-    """64 channels, 3x3, 56 x 56 outputs, 4 at a time: 784 activations of 1,152 rows and 256 columns, and 1,152 rows to load."""
+    """64 channels, 3x3, 56 x 56 outputs, 4 at a time: 784 activations of 1,152 rows and 256
+    columns, and 1,152 rows to load.
+    """
     graph = unrolled_convolution(64, 64, 58, 3)
     node, diana = graph.nodes[0], load_target("diana")
     engine = analog("diana")

@@ -364,7 +364,8 @@ def test_a_dense_analog_product_over_leading_axes() -> None:
 
 
 def test_each_tile_and_digit_passes_the_converter_by_itself() -> None:
-    # Rows 1 and 1 on tiles of one row, gain 1/4: each sum of 6 becomes the code round(1.5) = 2, worth 4.
+    # Rows 1 and 1 on tiles of one row, gain 1/4: each sum of 6 becomes the code round(1.5) = 2,
+    # worth 4.
     data = np.array([[6, 6]])
     digits = np.array([[[[1], [1]]]], np.int8)
     gain = np.full((1, 2, 1, 1), 0.25, np.float32)

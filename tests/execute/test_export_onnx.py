@@ -1,4 +1,6 @@
-"""Our own operations, exported and run by ONNX Runtime, give the bits that compiler.engines.numerics gives."""
+"""Our own operations, exported and run by ONNX Runtime, give the bits that
+compiler.engines.numerics gives.
+"""
 
 from __future__ import annotations
 

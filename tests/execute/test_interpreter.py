@@ -11,7 +11,8 @@ from compiler.execute import interpreter
 from compiler.execute.interpreter import Interpreter, Model
 from compiler.ir.text import from_text
 
-# Floats, integers of them, a product of a single row; `b` is read again behind the first product, which is an output as well.
+# Floats, integers of them, a product of a single row; `b` is read again behind the first product,
+# which is an output as well.
 NETWORK = """\
 graph net(x: float32[2, 3], v: float32[3]) -> (y, z, u)
 w: float32[1, 3, 4] = const [0.5, -1.0, 0.25, 2.0, 1.5, 0.0, -0.5, 1.0, -2.0, 0.75, 1.0, -0.25]

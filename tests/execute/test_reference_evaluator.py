@@ -1,4 +1,6 @@
-"""Each rule that takes a model from ONNX Runtime: ONNX Runtime alone fails ONNX's own test, and what we run instead passes it."""
+"""Each rule that takes a model from ONNX Runtime: ONNX Runtime alone fails ONNX's own test, and
+what we run instead passes it.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,9 @@ def test_the_rest_of_a_graph_stays_on_onnx_runtime() -> None:
 
 
 def test_where_onnx_runtime_is_right_in_the_middle_of_a_model_it_runs_too() -> None:
-    """Once the whole model ran on the reference evaluator, in other last bits: it did not tell the size of `a`."""
+    """Once the whole model ran on the reference evaluator, in other last bits: it did not tell
+    the size of `a`.
+    """
     text = """<ir_version: 10, opset_import: ["" : 20]> g (float[1,1,4,4] x) => (float[1,1,8,8] y)
     <float[4] s = {1.0, 1.0, 2.0, 2.0}>
     { a = Neg(x)
@@ -190,7 +194,9 @@ def test_values_that_are_not_exchanged_stay_on_one_side() -> None:
 
 @pytest.mark.slow
 def test_the_rules_cover_every_wrong_answer_in_onnx_s_own_tests() -> None:
-    """Run alone, ONNX Runtime answers wrongly in 26 tests; a rule takes each of these to the reference evaluator, and few others."""
+    """Run alone, ONNX Runtime answers wrongly in 26 tests; a rule takes each of these to the
+    reference evaluator, and few others.
+    """
     wrong, ruled = set(), set()
     for kind, name in names(("node", "simple", "pytorch-converted", "pytorch-operator")):
         case = load(kind, name)

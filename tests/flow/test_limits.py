@@ -1,4 +1,6 @@
-"""Past a limit a compilation is refused and leaves nothing; within it the result is what it always is."""
+"""Past a limit a compilation is refused and leaves nothing; within it the result is what it
+always is.
+"""
 
 from __future__ import annotations
 
@@ -173,7 +175,9 @@ def test_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
 
 
 def test_what_a_library_makes_of_the_end_of_time_is_still_that() -> None:
-    """As when it comes while a library is imported, whose C code then says that its initialization failed."""
+    """As when it comes while a library is imported, whose C code then says that its
+    initialization failed.
+    """
 
     def wait() -> None:
         try:

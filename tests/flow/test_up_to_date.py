@@ -1,4 +1,6 @@
-"""A compilation of the unchanged does nothing but say so; any change of what a package is made from makes it again."""
+"""A compilation of the unchanged does nothing but say so; any change of what a package is made
+from makes it again.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ NOTE = "note: nothing has changed: package 'out' is up to date"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a model that keeps a weight in a file of its own, data, a chip, and a package made of them."""
+    """A folder with a model that keeps a weight in a file of its own, data, a chip, and a
+    package made of them.
+    """
     model = onnx.load(ROOT / "models" / "dim20.onnx")
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin")
     shutil.copy(ROOT / "models" / "dim20_calibration.npz", tmp_path / "data.npz")

@@ -1,4 +1,6 @@
-"""Quantized dialects: the graph is plain QDQ and gives what ONNX Runtime gives, up to one step of the output."""
+"""Quantized dialects: the graph is plain QDQ and gives what ONNX Runtime gives, up to one step
+of the output.
+"""
 
 from __future__ import annotations
 
@@ -209,7 +211,9 @@ def test_packed_weights_of_four_bits(points: bool) -> None:
 
 
 def packed(points: int = 6) -> tuple[onnx.ModelProto, dict[str, Data]]:
-    """MatMulNBits as NNCF 3.4 writes it: scales of either sign, -8 being the largest weight of each block."""
+    """MatMulNBits as NNCF 3.4 writes it: scales of either sign, -8 being the largest weight of
+    each block.
+    """
     feed = {"x": np.random.default_rng(3).standard_normal((2, 64)).astype(np.float32)}
     scales = np.random.default_rng(2).uniform(-0.02, 0.02, 12).astype(np.float32)
     inputs: list[Data | str | None] = [
@@ -246,6 +250,8 @@ def test_an_opset_of_microsoft_need_not_be_imported() -> None:
 
 
 def test_zero_points_of_another_size() -> None:
-    """NNCF 3.4 gives a byte to each zero point of INT4_ASYM, where ONNX Runtime wants two in one."""
+    """NNCF 3.4 gives a byte to each zero point of INT4_ASYM, where ONNX Runtime wants two in
+    one.
+    """
     with pytest.raises(ModelError, match="12 bytes of zero points, wanted 6"):
         import_onnx(packed(points=12)[0])

@@ -1,4 +1,6 @@
-"""Import: real models keep their numbers, sizes are bound, and whatever is broken gets one plain line with its code."""
+"""Import: real models keep their numbers, sizes are bound, and whatever is broken gets one plain
+line with its code.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ BINDS = {
     "silero_vad_16k_lstm_if_op15.onnx": {"sequence": 576},
 }
 
-# The mean of 64 integers is often half a step; how the float sum rounds decides one step ahead of the classifier, and Softmax enlarges it.
+# The mean of 64 integers is often half a step; how the float sum rounds decides one step ahead of
+# the classifier, and Softmax enlarges it.
 STEPS = {"mlperf-tiny/ic_int8_qop.onnx": 12}
 
 MODELS = [
@@ -491,7 +494,9 @@ def test_mutilated_models_never_end_in_a_traceback() -> None:
 
 
 def classical(*behind: onnx.NodeProto, outputs: tuple[onnx.ValueInfoProto, ...]) -> onnx.ModelProto:
-    """A Scaler, whose output's shape neither ONNX nor ONNX Runtime tells, a layer, and what comes behind it; as skl2onnx writes them."""
+    """A Scaler, whose output's shape neither ONNX nor ONNX Runtime tells, a layer, and what
+    comes behind it; as skl2onnx writes them.
+    """
     scaler = helper.make_node(
         "Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", offset=[1.0] * 4, scale=[2.0] * 4
     )

@@ -1,4 +1,6 @@
-"""Every operation whose form or meaning changed between opsets: the graph does what ONNX Runtime does with the old node."""
+"""Every operation whose form or meaning changed between opsets: the graph does what ONNX Runtime
+does with the old node.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ class Case:
         return helper.make_model(graph, opset_imports=imports, ir_version=7), feed
 
     def output_type(self, schema: onnx.defs.OpSchema, index: int) -> int:
-        """The output's element type: the one input's of the same type variable, or the only one allowed."""
+        """The output's element type: the one input's of the same type variable, or the only one
+        allowed.
+        """
         formal = schema.outputs[min(index, len(schema.outputs) - 1)]
         for i, data in enumerate([*self.inputs, *self.constants]):
             there = schema.inputs[min(i, len(schema.inputs) - 1)]

@@ -1,4 +1,6 @@
-"""What does not belong together in one node is refused by name at import, where ONNX's own inference lets it pass."""
+"""What does not belong together in one node is refused by name at import, where ONNX's own
+inference lets it pass.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""QONNX: each node lifted gives what its definition says, for weights and for activations, and what has no standard form is refused in a line."""
+"""QONNX: each node lifted gives what its definition says, for weights and for activations, and
+what has no standard form is refused in a line.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def test_every_rounding_mode(mode: str, constant: bool) -> None:
 
 
 def test_what_the_forms_are() -> None:
-    """Weights are integers with a scale; activations Quantize-Clip-Dequantize; of 24 bits and of scales along two axes arithmetic is left."""
+    """Weights are integers with a scale; activations Quantize-Clip-Dequantize; of 24 bits and of
+    scales along two axes arithmetic is left.
+    """
     attrs = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
     assert lifted("Quant", [0.25, 0, 4], True, **attrs)[1] == ("DequantizeLinear",)
     assert lifted("Quant", [0.25, 0, 4], False, **attrs)[1] == (

@@ -1,4 +1,6 @@
-"""The user's own line follows a node from the exporter's metadata into every face of the report, whatever is fused with it."""
+"""The user's own line follows a node from the exporter's metadata into every face of the report,
+whatever is fused with it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from backends.reports.explain import explain, explanation_text
 from compiler.frontend.source import source_of
 from tests.support.producers import Writer
 
-# As torch.onnx.export(dynamo=True) of torch 2.13 writes it: outermost frame first, the framework's own frames last.
+# As torch.onnx.export(dynamo=True) of torch 2.13 writes it: outermost frame first, the framework's
+# own frames last.
 STACK = """File "/home/user/net.py", line 23, in forward
     y = self.block(x)
   File "/home/user/net.py", line 12, in forward

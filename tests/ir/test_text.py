@@ -1,4 +1,6 @@
-"""A graph as text: what it looks like, that it reads back to the same graph, and what is said of a text that is wrong."""
+"""A graph as text: what it looks like, that it reads back to the same graph, and what is said of
+a text that is wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The macro formulas: each part by pencil, what must hold for every macro, the constants, and the fit."""
+"""The macro formulas: each part by pencil, what must hold for every macro, the constants, and
+the fit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Folds a scale and shift per channel (BatchNormalization, or Mul and Add by constants) into the matrix product before it."""
+"""Folds a scale and shift per channel (BatchNormalization, or Mul and Add by constants) into the
+matrix product before it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from tests.support.before_and_after import after, stays
 
 
 def test_conv_and_batchnorm() -> None:
-    """The scales are 2 / sqrt(4) = 1 and 4 / sqrt(1) = 4; the biases 1 * (0.5 - 0.5) + 1 and 4 * (0 - 1) - 1."""
+    """The scales are 2 / sqrt(4) = 1 and 4 / sqrt(1) = 4; the biases 1 * (0.5 - 0.5) + 1 and 4 *
+    (0 - 1) - 1.
+    """
     before = """\
 graph g(x: float32[1, 1, 2, 2]) -> (y)
 w: float32[2, 1, 1, 1] = const [1.0, 2.0]

@@ -1,4 +1,6 @@
-"""Gives weights that alone are quantized back their floats, where the activations they meet are floats."""
+"""Gives weights that alone are quantized back their floats, where the activations they meet are
+floats.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ ledger (DQ_0 folded, MatMul_1)
 
 
 def test_small_constants_are_numbers_whoever_reads_them() -> None:
-    """A padding value that the quantizer quantized (it ended in a KeyError when the Pad ran on an engine)."""
+    """A padding value that the quantizer quantized (it ended in a KeyError when the Pad ran on
+    an engine).
+    """
     before = """\
 graph g(x: float32[2]) -> (y)
 c: int8[] = const [4]

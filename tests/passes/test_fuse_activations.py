@@ -1,4 +1,6 @@
-"""Lets a matrix product or an addition clip its own result: a bias, ReLU or Clip that follows becomes part of it."""
+"""Lets a matrix product or an addition clip its own result: a bias, ReLU or Clip that follows
+becomes part of it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Turns every convolution and matrix multiplication with constant weights into the one form that meets the arrays, `Product`."""
+"""Turns every convolution and matrix multiplication with constant weights into the one form that
+meets the arrays, `Product`.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +172,9 @@ y: float32[1, 1, 4] = Product(x, y.weights) kernel=[2] strides=[1] pads=[1, 1] d
 
 
 def test_a_stride_becomes_zeros_between_the_values() -> None:
-    """[a, b, c] -> [[a], [b], [c]] -> [[a, 0], [b, 0], [c, 0]] -> [a, 0, b, 0, c, 0] -> [a, 0, b, 0, c]."""
+    """[a, b, c] -> [[a], [b], [c]] -> [[a, 0], [b, 0], [c, 0]] -> [a, 0, b, 0, c, 0] -> [a, 0,
+    b, 0, c].
+    """
     before = """\
 graph g(x: float32[1, 1, 3]) -> (y)
 w: float32[1, 1, 3] = const [1.0, 2.0, 3.0]

@@ -1,4 +1,6 @@
-"""Moves DequantizeLinear past what only moves values, and QuantizeLinear before it, so that both stand next to the arithmetic."""
+"""Moves DequantizeLinear past what only moves values, and QuantizeLinear before it, so that both
+stand next to the arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ y: float32[2, 2] = Transpose(d)
 
 
 def test_a_long_chain_of_moves_is_walked_once() -> None:
-    """3,000 Transposes between a DequantizeLinear and a QuantizeLinear: the integers take the way alone."""
+    """3,000 Transposes between a DequantizeLinear and a QuantizeLinear: the integers take the
+    way alone.
+    """
     steps = [f"v{i + 1}: float32[2, 2] = Transpose(v{i})" for i in range(3000)]
     text = "\n".join([
         "graph g(x: int8[2, 2]) -> (y)",

@@ -1,4 +1,6 @@
-"""Pruning: what hangs together, what removal costs, that the smaller graph is whole, and that the refit wins back accuracy."""
+"""Pruning: what hangs together, what removal costs, that the smaller graph is whole, and that
+the refit wins back accuracy.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ t: float32[1, 24] = Relu(s)
 y: float32[1, 5] = MatMul(t, w3)
 """
 
-# A residual block, a depthwise convolution, a convolution without bias and a flattening that spreads each channel over 16 rows.
+# A residual block, a depthwise convolution, a convolution without bias and a flattening that
+# spreads each channel over 16 rows.
 CONVOLUTIONS = """\
 graph net(x: float32[1, 3, 8, 8] batch 0) -> (y batch 0)
 w1: float32[16, 3, 3, 3] = const random(1, -0.4, 0.4)
@@ -284,7 +287,9 @@ y: float32[1, 4] = MatMul(a, w2)
 def removal_error(
     weights: npt.NDArray[np.float64], moments: npt.NDArray[np.float64], rows: list[int]
 ) -> float:
-    """The least tr((W - V) H (W - V)^T) over all V whose `rows` are zero, by solving for V: the judge."""
+    """The least tr((W - V) H (W - V)^T) over all V whose `rows` are zero, by solving for V: the
+    judge.
+    """
     left = [row for row in range(len(moments)) if row not in rows]
     root = np.linalg.cholesky(moments).T
     fitted, *_ = np.linalg.lstsq(root[:, left], root @ weights.T, rcond=None)

@@ -1,4 +1,6 @@
-"""Writing formats into a placed graph: integers where engines compute them, conversions where engines meet, errors as stated."""
+"""Writing formats into a placed graph: integers where engines compute them, conversions where
+engines meet, errors as stated.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ MODELS = Path(__file__).parents[2] / "models"
 
 
 def quantized(text: str, engines: dict[str, str], slices: int = 1) -> Graph:
-    """The graph with every node placed by hand (on the digital engine unless told), then quantized on 16 made-up samples."""
+    """The graph with every node placed by hand (on the digital engine unless told), then
+    quantized on 16 made-up samples.
+    """
     graph = from_text(text)
     inputs = synthetic_inputs(graph, 16)
     graph = Calibrate(inputs)(graph, DIANA)
@@ -62,7 +66,9 @@ def divergence_of(before: Graph, after: Graph, count: int = 16) -> float:
 
 
 def test_one_layer_on_the_digital_engine() -> None:
-    """Floats become integers on the host, the product runs on integers, the result becomes floats on the host."""
+    """Floats become integers on the host, the product runs on integers, the result becomes
+    floats on the host.
+    """
     text = """\
 graph g(x: float32[1, 2]) -> (y)
 w: float32[1, 2, 2] = const [1.0, 2.0, 3.0, 4.0]
@@ -227,7 +233,9 @@ def test_native_weights_are_fitted_anew_to_the_analog_array() -> None:
 
 
 def test_native_sums_that_end_in_floats_get_a_format() -> None:
-    """An int8 MatMul whose result the model wants in floats: the engine gives integers, the host turns them into floats."""
+    """An int8 MatMul whose result the model wants in floats: the engine gives integers, the host
+    turns them into floats.
+    """
     text = """\
 graph g(x: int8[1, 8]{scale=0.5, zero=1}) -> (y)
 w: int8[1, 8, 4]{scale=0.25} = const random(1, -100, 100)
@@ -249,7 +257,9 @@ Digits: TypeAlias = tuple[Graph, CalibrationInputs, dict[str, Array]]
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    """digits_resnet cleaned, 64 calibration images, and 64 test images with the float network's answers."""
+    """digits_resnet cleaned, 64 calibration images, and 64 test images with the float network's
+    answers.
+    """
     graph = run_passes(import_onnx(MODELS / "digits_resnet.onnx").graph, clean_passes(), DIANA)
     test = load_inputs(MODELS / "digits_test.npz", graph, 64).arrays
     wanted = Interpreter(graph).run_all(test)["logits"]
@@ -261,7 +271,9 @@ def digits() -> Digits:
 def test_a_compiled_network_agrees_with_the_float_one_within_what_is_stated(
     case: str, name: str, digits: Digits
 ) -> None:
-    """On images it was not calibrated with. Layer by layer errors are corrected, so the sum of the divergences is a fair bound."""
+    """On images it was not calibrated with. Layer by layer errors are corrected, so the sum of
+    the divergences is a fair bound.
+    """
     graph, inputs, test = digits
     target = load_target(name)
     placed = run_passes(graph, compile_passes(inputs), target)

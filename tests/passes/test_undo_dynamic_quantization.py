@@ -1,4 +1,6 @@
-"""Gives layers that are quantized while they run their floats back, so that calibration can fix the ranges of their inputs."""
+"""Gives layers that are quantized while they run their floats back, so that calibration can fix
+the ranges of their inputs.
+"""
 
 from __future__ import annotations
 

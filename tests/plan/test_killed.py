@@ -1,4 +1,6 @@
-"""A compilation that is killed, at whatever moment, leaves the package that was there or the new one, never half of one."""
+"""A compilation that is killed, at whatever moment, leaves the package that was there or the new
+one, never half of one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Imports run one way: up the floors that docs/architecture.md lists. A module that its table does not place fails."""
+"""Imports run one way: up the floors that docs/architecture.md lists. A module that its table
+does not place fails.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PAGE = ROOT / "docs" / "architecture.md"
 
 
 def floors_of(page: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """The patterns of each floor from the ground up, and those that stand in brackets: blind to one another."""
+    """The patterns of each floor from the ground up, and those that stand in brackets: blind to
+    one another.
+    """
     table = page.split("<!-- floors", 1)[1].split("<!-- end of floors", 1)[0]
     cells = [row.split("|")[2] for row in table.splitlines() if re.match(r"\| \d", row)]
     floors = tuple(tuple(re.findall(r"`([^`]+)`", cell)) for cell in cells)
@@ -45,7 +49,8 @@ def module_files() -> dict[str, Path]:
 MODULES = module_files()
 # The public face is the one package that holds code.
 INITS = {n for n, path in MODULES.items() if path.name == "__init__.py" and n != "joulec"}
-# A script that runs inside a room sees the room first: a name of the standard library would be taken by ours.
+# A script that runs inside a room sees the room first: a name of the standard library would be
+# taken by ours.
 TAKEN = {
     *sys.stdlib_module_names - {"__main__"},
     "onnx",

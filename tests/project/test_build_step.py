@@ -27,7 +27,9 @@ def block(language: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with a space in its name, a model and a chip file, as the README's examples expect them."""
+    """A folder with a space in its name, a model and a chip file, as the README's examples
+    expect them.
+    """
     folder = tmp_path / "a project"
     folder.mkdir()
     shutil.copy(ROOT / "models" / "dim20.onnx", folder / "model.onnx")
@@ -52,7 +54,9 @@ def call(*command: str, folder: Path) -> str:
 
 
 def rebuilds_once(build: Callable[[], str], chip: Path, ran: Callable[[str], bool]) -> None:
-    """A first build runs the compiler, a second does not, and a touched chip file makes exactly one more run."""
+    """A first build runs the compiler, a second does not, and a touched chip file makes exactly
+    one more run.
+    """
     assert ran(build())
     assert not ran(build())
     plan = next(chip.parent.rglob("plan.json"))

@@ -1,4 +1,6 @@
-"""Every diagnostic code has its line in docs/diagnostics.md, and every code in the sources is a known one."""
+"""Every diagnostic code has its line in docs/diagnostics.md, and every code in the sources is a
+known one.
+"""
 
 from __future__ import annotations
 

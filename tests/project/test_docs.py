@@ -1,4 +1,6 @@
-"""The pages of formulas: every worked example gives what the page says, and every formula and component has its page."""
+"""The pages of formulas: every worked example gives what the page says, and every formula and
+component has its page.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ MODULES = (adders, cell_array, assembled, converter, delay, memory, transport)
 
 
 def names() -> dict[str, Any]:
-    """What the examples may use without importing it: the formulas, and how to come by silicon, a chip and a layer."""
+    """What the examples may use without importing it: the formulas, and how to come by silicon,
+    a chip and a layer.
+    """
     found: dict[str, Any] = {
         "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at, "replace": replace,
         "np": np, "weight_digits": weight_digits, "input_slices": input_slices, "peak": peak,

@@ -1,7 +1,8 @@
-"""Each pass on a graph small enough to read: the text before, the pass, the text after (tests/passes/test_<pass>.py).
+"""Each pass on a graph small enough to read: the text before, the pass, the text after
+(tests/passes/test_<pass>.py).
 
-`after` also holds what is true of every pass: the result is sound, the old graph is as it was, a second run changes nothing,
-and ONNX Runtime computes the same from both.
+`after` also holds what is true of every pass: the result is sound, the old graph is as it was, a
+second run changes nothing, and ONNX Runtime computes the same from both.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ TILE16 = load_target("tile16")
 
 
 def after(current: Pass, text: str, *, runs: bool = True, lossy: bool = False) -> str:
-    """The text of the graph after a pass; `runs` is False where ONNX Runtime has no kernel or a size is free.
+    """The text of the graph after a pass; `runs` is False where ONNX Runtime has no kernel or a
+    size is free.
 
     The numbers of a `lossy` pass are within 5 % of the largest.
     """

@@ -1,6 +1,8 @@
-"""The benchmarks: CPU time as a ratio to a fixed piece of numpy work in the same run, median of several.
+"""The benchmarks: CPU time as a ratio to a fixed piece of numpy work in the same run, median of
+several.
 
-Run by `make bench`. A ratio says more than seconds on a shared machine: both sides slow down together.
+Run by `make bench`. A ratio says more than seconds on a shared machine: both sides slow down
+together.
 """
 
 from __future__ import annotations

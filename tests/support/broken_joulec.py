@@ -1,4 +1,6 @@
-"""The command line with a function that fails: `python -m tests.support.broken_joulec MODULE FUNCTION ARGUMENTS...`."""
+"""The command line with a function that fails: `python -m tests.support.broken_joulec MODULE
+FUNCTION ARGUMENTS...`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ def fail(*_: object, **__: object) -> None:
 
 
 def broken(module: str, function: str) -> tuple[object, str, object]:
-    """Where a function is found, its last name, and what fails in its place; FUNCTION may be CLASS.METHOD."""
+    """Where a function is found, its last name, and what fails in its place; FUNCTION may be
+    CLASS.METHOD.
+    """
     place: object = importlib.import_module(module)
     *way, last = function.split(".")
     for name in way:

@@ -1,4 +1,6 @@
-"""Which chips a test over all of them runs on: some always, the others in turn, every one where slow tests run."""
+"""Which chips a test over all of them runs on: some always, the others in turn, every one where
+slow tests run.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ OTHERS = tuple(name for name in built_in() if name not in ALWAYS)
 
 
 def on_chips(cases: Sequence[str], others: int = 1) -> list[Any]:
-    """Every case on every chip, as (case, chip): usually on ALWAYS and on `others` of the rest, which take turns; else marked slow."""
+    """Every case on every chip, as (case, chip): usually on ALWAYS and on `others` of the rest,
+    which take turns; else marked slow.
+    """
     found = []
     for position, case in enumerate(cases):
         turn = {OTHERS[(position * others + step) % len(OTHERS)] for step in range(others)}

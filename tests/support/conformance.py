@@ -1,10 +1,13 @@
-"""Counts how many of ONNX's own backend tests the compiler passes: compiled with --precision float, packaged, simulated.
+"""Counts how many of ONNX's own backend tests the compiler passes: compiled with --precision
+float, packaged, simulated.
 
-`make conformance` runs all of them. A test passes when every output has the wanted type, shape and values (by the rules of
-onnx.backend.test.runner); it is refused when the compiler says in one line which operation or value it cannot take; anything else fails,
-a process that dies, takes too long or too much memory too. On a chip whose engine computes in floats the tests are counted apart whose
-work was done by our own kernels and not by ONNX Runtime; `--constants` makes the models' inputs constants where there are several, so
-that weights are weights. With `--precision integer` the models are quantized, and held to the judges of tests/conformance_integers.py.
+`make conformance` runs all of them. A test passes when every output has the wanted type, shape and
+values (by the rules of onnx.backend.test.runner); it is refused when the compiler says in one line
+which operation or value it cannot take; anything else fails, a process that dies, takes too long or
+too much memory too. On a chip whose engine computes in floats the tests are counted apart whose
+work was done by our own kernels and not by ONNX Runtime; `--constants` makes the models' inputs
+constants where there are several, so that weights are weights. With `--precision integer` the
+models are quantized, and held to the judges of tests/conformance_integers.py.
 """
 
 from __future__ import annotations
@@ -44,8 +47,9 @@ MEMORY_BYTES = 8 << 30
 class Result:
     """What became of a test, and why where it did not pass.
 
-    `own` are the operations that our own kernels computed, `macs` how many multiplications were among them; `ulps` is how far the floats of
-    the outputs are from the wanted ones, in units of the last place.
+    `own` are the operations that our own kernels computed, `macs` how many multiplications were
+    among them; `ulps` is how far the floats of the outputs are from the wanted ones, in units of
+    the last place.
     """
 
     name: str
@@ -59,7 +63,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Way:
-    """How tests are run: on a chip, with all inputs but the first made constants or not, in the model's floats or quantized."""
+    """How tests are run: on a chip, with all inputs but the first made constants or not, in the
+    model's floats or quantized.
+    """
 
     target: str = "diana_digital"
     constants: bool = False
@@ -69,7 +75,9 @@ class Way:
 def compile_and_run(
     model: onnx.ModelProto, inputs: Mapping[str, Any], target: str
 ) -> tuple[list[Any], joulec.Compiled]:
-    """The outputs of a model: compiled to a package in a folder, and run from there. Free sizes are those of the inputs."""
+    """The outputs of a model: compiled to a package in a folder, and run from there. Free sizes
+    are those of the inputs.
+    """
     options = joulec.Options(precision="float", bind=_sizes(model, inputs))
     with tempfile.TemporaryDirectory() as folder:
         joulec.compile(model, target, options=options, output=Path(folder) / "package")
@@ -91,7 +99,9 @@ def _sizes(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, int]:
 def with_constants(
     model: onnx.ModelProto, inputs: Mapping[str, Any]
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The model with all inputs but the first made constants, as far as they are tensors of numbers, and what is left to hand in."""
+    """The model with all inputs but the first made constants, as far as they are tensors of
+    numbers, and what is left to hand in.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     changed.ir_version = max(changed.ir_version, 4)
@@ -144,7 +154,9 @@ def judge(case: Case, way: Way = Way()) -> Result:
 
 
 def own_work(package: joulec.Compiled) -> dict[str, int]:
-    """The operations of a plan that our kernels compute, with their MACs; what only looks at data in another shape is none."""
+    """The operations of a plan that our kernels compute, with their MACs; what only looks at
+    data in another shape is none.
+    """
     own: dict[str, int] = {}
     for step in package.plan.steps:
         if not step.payload and step.op not in VIEWS:
@@ -153,7 +165,9 @@ def own_work(package: joulec.Compiled) -> dict[str, int]:
 
 
 def ulps(wanted: Any, found: Any) -> int:
-    """The largest distance between float32 numbers, in units of the last place of the wanted; beside zeros not counted."""
+    """The largest distance between float32 numbers, in units of the last place of the wanted;
+    beside zeros not counted.
+    """
     if isinstance(wanted, list):
         return max((ulps(w, f) for w, f in zip(wanted, found, strict=True)), default=0)
     wanted, found = np.asarray(wanted), np.asarray(found)

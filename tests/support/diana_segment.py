@@ -1,8 +1,11 @@
-"""The first segment of ResNet-18 as it was measured on DIANA: 8.12e5 cycles (KULeuven-MICAS/stream, main_validation_diana_test.py).
+"""The first segment of ResNet-18 as it was measured on DIANA: 8.12e5 cycles
+(KULeuven-MICAS/stream, main_validation_diana_test.py).
 
-The layers are those of the public workload (stream/inputs/validation/diana/workload/resnet18_few_layers_with_residual.py): a 7x7
-convolution of stride 2 on the digital array, a 2x2 max-pool, four 3x3 and one 1x1 convolution of 64 channels on the analog array, two
-additions. The weights are made up; only sizes matter here. Prints cycles by step, for docs/diana.md:
+The layers are those of the public workload
+(stream/inputs/validation/diana/workload/resnet18_few_layers_with_residual.py): a 7x7 convolution of
+stride 2 on the digital array, a 2x2 max-pool, four 3x3 and one 1x1 convolution of 64 channels on
+the analog array, two additions. The weights are made up; only sizes matter here. Prints cycles by
+step, for docs/diana.md:
 
     .venv/bin/python -m tests.support.diana_segment
 """
@@ -22,7 +25,8 @@ from compiler.plan.schema import Plan, Step
 from compiler.target.chip import Target, load_target
 
 MEASURED_CYCLES = 8.12e5
-# conv1 by match (digital/cost_model.py): Cin * FY * FX + 2 * Cin * FY + 23 cycles for each of 4 x 7 x 112 blocks of 16 x 16.
+# conv1 by match (digital/cost_model.py): Cin * FY * FX + 2 * Cin * FY + 23 cycles for each of 4 x 7
+# x 112 blocks of 16 x 16.
 CONV1_BY_MATCH = 4 * 7 * 112 * (3 * 49 + 2 * 3 * 7 + 23)
 AS_ON_THE_CHIP = (("conv1", "digital"), ("conv2*", "analog"), ("pool", "digital"), ("add*", "digital"))  # fmt: skip
 
@@ -62,7 +66,8 @@ def segment() -> onnx.ModelProto:
 
 
 def in_lines(target: Target) -> Target:
-    """The chip as its run was scheduled: layers pass lines to one another, so no value ever needs more of L1 than a few lines.
+    """The chip as its run was scheduled: layers pass lines to one another, so no value ever
+    needs more of L1 than a few lines.
 
     joulec runs layer by layer; an L1 with room for whole values stands in for that.
     """
@@ -74,7 +79,9 @@ def in_lines(target: Target) -> Target:
 
 
 def plan_of(target: Target) -> Plan:
-    """The segment compiled with the layers where the chip had them, ternary weights loaded for each layer."""
+    """The segment compiled with the layers where the chip had them, ternary weights loaded for
+    each layer.
+    """
     options = joulec.Options(
         place=AS_ON_THE_CHIP,
         max_divergence=inf,
@@ -86,24 +93,32 @@ def plan_of(target: Target) -> Plan:
 
 
 def chip_steps(plan: Plan, target: Target) -> list[Step]:
-    """The steps on the engines; the host's changes of format at both ends are no part of the measured run."""
+    """The steps on the engines; the host's changes of format at both ends are no part of the
+    measured run.
+    """
     return [step for step in plan.steps if step.engine != target.host[0]]
 
 
 def serial_cycles(plan: Plan, target: Target, *, formats: bool = True) -> float:
-    """The cycles of the steps one after the other, with or without changes of format between engines."""
+    """The cycles of the steps one after the other, with or without changes of format between
+    engines.
+    """
     steps = [step for step in chip_steps(plan, target) if formats or step.op != "Requantize"]
     return sum(step.latency_ns for step in steps) / target.cycle_ns
 
 
 def with_match_cycles(plan: Plan, target: Target) -> float:
-    """The serial sum with the first layer, three quarters of it, by the other public model of the digital array."""
+    """The serial sum with the first layer, three quarters of it, by the other public model of
+    the digital array.
+    """
     ours = next(step.latency_ns for step in plan.steps if step.name == "conv1") / target.cycle_ns
     return serial_cycles(plan, target) - ours + CONV1_BY_MATCH
 
 
 def overlapped_cycles(plan: Plan, target: Target) -> float:
-    """From the start of the first step to the end of the last, engines overlapping where the data allow."""
+    """From the start of the first step to the end of the last, engines overlapping where the
+    data allow.
+    """
     steps = chip_steps(plan, target)
     start, end = min(step.start_ns for step in steps), max(step.end_ns for step in steps)
     return (end - start) / target.cycle_ns

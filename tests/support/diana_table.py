@@ -1,7 +1,9 @@
-"""The MLPerf Tiny networks on DIANA under four policies, by ODiMO's cost model and by the full one; for docs/diana.md.
+"""The MLPerf Tiny networks on DIANA under four policies, by ODiMO's cost model and by the full
+one; for docs/diana.md.
 
-`diana_odimo` charges what ODiMO's published model charges, `diana` all that joulec models. The partition finds the assignment of least
-energy in both. Needs the models (JOULEC_MODELS, see tests/conftest.py).
+`diana_odimo` charges what ODiMO's published model charges, `diana` all that joulec models. The
+partition finds the assignment of least energy in both. Needs the models (JOULEC_MODELS, see
+tests/conftest.py).
 
     .venv/bin/python -m tests.support.diana_table
 """
@@ -22,7 +24,9 @@ ALL_DIGITAL = (("*", "digital"),)
 
 @dataclass(frozen=True)
 class Policy:
-    """What may run where, and what becomes of analog weights: options of `joulec compile`, and what the chip loads."""
+    """What may run where, and what becomes of analog weights: options of `joulec compile`, and
+    what the chip loads.
+    """
 
     name: str
     options: joulec.Options
@@ -30,7 +34,9 @@ class Policy:
 
     @property
     def on_full_chip(self) -> Policy | None:
-        """The policy where room counts: what fits stays resident; None where there is no such chip."""
+        """The policy where room counts: what fits stays resident; None where there is no such
+        chip.
+        """
         if self.loads_all_rows:
             return None
         stays = self.options.weights == "resident"
@@ -55,7 +61,9 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Row:
-    """A plan in the table's terms: cycles one step after the other, energy, layers on the analog array."""
+    """A plan in the table's terms: cycles one step after the other, energy, layers on the analog
+    array.
+    """
 
     cycles: float
     energy_uj: float

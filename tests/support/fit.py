@@ -1,4 +1,5 @@
-"""Remakes the fitted constants, their page docs/formulas/constants.md, and the scatter plot docs/validation.svg.
+"""Remakes the fitted constants, their page docs/formulas/constants.md, and the scatter plot
+docs/validation.svg.
 
 Run by `make fit`. The silicon is ../shared/silicon/shown.csv, or what JOULEC_SILICON names.
 """

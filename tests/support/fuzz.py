@@ -1,8 +1,8 @@
-"""Mutates valid models, packages, data and chip files, and demands an answer in words: no traceback, no crash, no hang, no litter.
+"""Mutates valid models, packages, data and chip files, and demands an answer in words: no
+traceback, no crash, no hang, no litter.
 
-`python -m tests.support.fuzz COUNT [SEED]` tries so many cases in a process that may die; `--seconds S` stops earlier. A case goes by seed and
-number;
-`--case NUMBER SEED` tries one alone.
+`python -m tests.support.fuzz COUNT [SEED]` tries so many cases in a process that may die;
+`--seconds S` stops earlier. A case goes by seed and number; `--case NUMBER SEED` tries one alone.
 """
 
 from __future__ import annotations
@@ -213,7 +213,9 @@ class Lab:
         ]
 
     def _network(self, chance: random.Random) -> list[tuple[object, ...]]:
-        """A random network whose graph is changed; in floats, what comes out is held to ONNX Runtime."""
+        """A random network whose graph is changed; in floats, what comes out is held to ONNX
+        Runtime.
+        """
         model, _ = build(chance.randrange(1000), 8)
         Path("m.onnx").write_bytes(graph_mutated(model.SerializeToString(), chance))
         target, few = chance.choice(built_in()), ("--calibration-samples", 2)

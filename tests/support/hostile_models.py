@@ -1,4 +1,6 @@
-"""Models nobody would make by accident: each recipe gives the file's bytes, or writes what lies beside it too."""
+"""Models nobody would make by accident: each recipe gives the file's bytes, or writes what lies
+beside it too.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 def model(body: str = GEMM, opset: int = 17, **weights: Any) -> onnx.ModelProto:
-    """A model from ONNX's own text form; `weights` become its initializers, Gemm has those of its own."""
+    """A model from ONNX's own text form; `weights` become its initializers, Gemm has those of
+    its own.
+    """
     made: onnx.ModelProto = parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {body}')
     del made.graph.value_info[:]
     for name, data in ({**WEIGHTS, **weights} if body == GEMM else weights).items():
@@ -141,7 +145,9 @@ def filled(number: float) -> Recipe:
 
 
 def doublings(count: int) -> bytes:
-    """A constant doubled again and again: each Concat is small to write and twice as large to compute."""
+    """A constant doubled again and again: each Concat is small to write and twice as large to
+    compute.
+    """
     nodes = [helper.make_node("Concat", [f"t{i}"] * 2, [f"t{i + 1}"], axis=0) for i in range(count)]
     nodes.append(helper.make_node("Add", ["x", f"t{count}"], ["y"]))
     return graph(nodes, {"t0": np.ones(4, np.float32)})
@@ -183,7 +189,9 @@ def branches(depth: int) -> bytes:
 
 
 def functions(depth: int, calls: int, last: str) -> bytes:
-    """Functions that each call the next several times; the last calls `last`, an operation or one of them."""
+    """Functions that each call the next several times; the last calls `last`, an operation or
+    one of them.
+    """
     made = []
     for level in range(depth):
         to, domain = (f"f{level + 1}", "own") if level + 1 < depth else (last, "own" if last.startswith("f") else "")  # fmt: skip
@@ -209,7 +217,9 @@ Entries = dict[str, str]
 
 
 def outside(entries: Entries, prepare: Callable[[Path], Any] = lambda folder: None) -> Recipe:
-    """Gemm whose weight w lies in another file, as the entries say; a sound w.bin lies beside it."""
+    """Gemm whose weight w lies in another file, as the entries say; a sound w.bin lies beside
+    it.
+    """
 
     def recipe(folder: Path) -> bytes:
         (folder / "w.bin").write_bytes(bytes(128))

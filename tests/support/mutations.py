@@ -1,4 +1,6 @@
-"""Ways to change a model a little: its bytes, the fields of its message, or its graph, where the change is one that a person could have made."""
+"""Ways to change a model a little: its bytes, the fields of its message, or its graph, where the
+change is one that a person could have made.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def bytes_mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 def message_mutated(data: bytes, chance: random.Random) -> bytes:
-    """One to three fields of a model, at any depth, removed, repeated or set to what they should not be."""
+    """One to three fields of a model, at any depth, removed, repeated or set to what they should
+    not be.
+    """
     model = onnx.ModelProto.FromString(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
         places = list(_fields(model))

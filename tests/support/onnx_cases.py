@@ -1,4 +1,6 @@
-"""ONNX's own backend tests: a model each, with inputs and the outputs that are wanted, and how hard they are."""
+"""ONNX's own backend tests: a model each, with inputs and the outputs that are wanted, and how
+hard they are.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ import onnx.backend.test
 from onnx.backend.test.loader import load_model_tests
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "light")
-# Tier 1: fixed sizes, no sub-graph, plain element types, only what edge devices are asked for. Tier 2: with any operation of ONNX.
+# Tier 1: fixed sizes, no sub-graph, plain element types, only what edge devices are asked for. Tier
+# 2: with any operation of ONNX.
 _EDGE = """
     Abs Add And ArgMax ArgMin Attention AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv
     ConvInteger ConvTranspose Cos DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand
@@ -77,7 +80,9 @@ def _index(kind: str) -> dict[str, Any]:
 
 
 def _light(path: Path) -> Case:
-    """One of the nine graphs of well-known networks, with the output that onnx ships for inputs made by a rule."""
+    """One of the nine graphs of well-known networks, with the output that onnx ships for inputs
+    made by a rule.
+    """
     model = onnx.load(path)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = []

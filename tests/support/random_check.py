@@ -1,9 +1,12 @@
-"""Compiles random models for every chip and holds what comes out to ONNX Runtime without optimizations.
+"""Compiles random models for every chip and holds what comes out to ONNX Runtime without
+optimizations.
 
-`python -m tests.support.random_check 0:2000` tries these seeds on all shipped chips; `--targets one-each` on one chip a seed; `--generator FILE.py`
-takes the models from another file's `build(seed) -> (model, inputs)`. For each model: with --precision float the outputs are ONNX Runtime's (to
-1e-6 of the largest; they are bit-equal but where a newer operator's kernel sums in another order); in integers every exact pass keeps the
-numbers, the package is sound, its plan not below its bound, and its outputs are bit for bit those of the placed graph in ONNX Runtime.
+`python -m tests.support.random_check 0:2000` tries these seeds on all shipped chips; `--targets
+one-each` on one chip a seed; `--generator FILE.py` takes the models from another file's
+`build(seed) -> (model, inputs)`. For each model: with --precision float the outputs are ONNX
+Runtime's (to 1e-6 of the largest; they are bit-equal but where a newer operator's kernel sums in
+another order); in integers every exact pass keeps the numbers, the package is sound, its plan not
+below its bound, and its outputs are bit for bit those of the placed graph in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ CLOSE = 1e-6
 def faults(model: onnx.ModelProto, feed: Mapping[str, Any], targets: Sequence[Target]) -> list[str]:
     """What is wrong with the compilations of a model for some chips.
 
-    No engine of theirs computes in floats and the passes up to calibration know no chip, so for these the first chip stands for all.
+    No engine of theirs computes in floats and the passes up to calibration know no chip, so for
+    these the first chip stands for all.
     """
     wrong = [f"in floats: {fault}" for fault in _float_faults(model, feed, targets[0])]
     for target in targets:
@@ -90,10 +94,12 @@ def compile_held(
     wrong: list[str],
     every_pass: bool = True,
 ) -> tuple[Package, list[Any]]:
-    """A model's package and its outputs, compiled in integers; what does not hold on the way is added to `wrong`.
+    """A model's package and its outputs, compiled in integers; what does not hold on the way is
+    added to `wrong`.
 
-    Every exact pass keeps the numbers (with `every_pass` False only those that place), the package is sound, its plan not below its bound,
-    its outputs are bit for bit those of the placed graph. Raises what compiling and running raise.
+    Every exact pass keeps the numbers (with `every_pass` False only those that place), the package
+    is sound, its plan not below its bound, its outputs are bit for bit those of the placed graph.
+    Raises what compiling and running raise.
     """
     placed: list[Graph] = []
 

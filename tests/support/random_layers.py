@@ -1,4 +1,6 @@
-"""The layers that random networks are drawn from. Each adds itself to a sketch, on a value that it can take; where there is none, nothing."""
+"""The layers that random networks are drawn from. Each adds itself to a sketch, on a value that
+it can take; where there is none, nothing.
+"""
 
 from __future__ import annotations
 

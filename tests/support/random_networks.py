@@ -1,4 +1,6 @@
-"""Random sound ONNX models from a seed, with inputs: networks of the usual kinds, and tensors pushed around. The same seed gives the same bytes."""
+"""Random sound ONNX models from a seed, with inputs: networks of the usual kinds, and tensors
+pushed around. The same seed gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def build(seed: int, most_layers: int = 24) -> tuple[onnx.ModelProto, dict[str, 
 
 
 def _finished(s: Sketch, name: str) -> onnx.ModelProto:
-    """The model; its outputs are what nothing reads, or now and then one of them alone, which leaves dead nodes."""
+    """The model; its outputs are what nothing reads, or now and then one of them alone, which
+    leaves dead nodes.
+    """
     read = {value for node in s.nodes for value in node.input}
     made = {value for node in s.nodes for value in node.output}
     ends = [value for value in s.values if value.name in made and value.name not in read]

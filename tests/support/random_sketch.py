@@ -1,4 +1,6 @@
-"""A random ONNX model being drawn: values with bounds on what is in them, and the nodes and constants so far."""
+"""A random ONNX model being drawn: values with bounds on what is in them, and the nodes and
+constants so far.
+"""
 
 from __future__ import annotations
 

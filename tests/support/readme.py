@@ -1,6 +1,8 @@
-"""Renews the outputs in README.md: every console block is run, and what it prints is pasted below its command.
+"""Renews the outputs in README.md: every console block is run, and what it prints is pasted
+below its command.
 
-Run by `make readme`. Commands run in the repository's folder, one after the other, and must succeed.
+Run by `make readme`. Commands run in the repository's folder, one after the other, and must
+succeed.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def with_constants(**values: float) -> Components:
     return replace(SHIPPED, constants={**SHIPPED.constants, **changed})
 
 
-# The constants of ZigZag-IMC at 28 nm and 0.9 V: everything switches, and clock, word lines and input registers are not in the array.
+# The constants of ZigZag-IMC at 28 nm and 0.9 V: everything switches, and clock, word lines and
+# input registers are not in the array.
 ZIGZAG = with_constants(
     full_adder_ff=4.2, register_bit_ff=2.1, latch_bit_ff=0, multiplier_ff=0.35, wordline_ff=0, bitline_ff=0.35, sar_bit_ff=100,
     sar_level_ff=0.001, driver_bit_ff=50, control_share=0, activity=1, nand_ns=0.0478, converter_bit_ns=0.64, converter_row_ns=0.00653,
@@ -74,7 +75,9 @@ def parts(
 
 
 def test_zigzag_analog_array() -> None:
-    """128 rows driven with 2 bits, 128 outputs of 8 columns each, 8-bit converters: 851.37 pJ in 14.072 ns."""
+    """128 rows driven with 2 bits, 128 outputs of 8 columns each, 8-bit converters: 851.37 pJ in
+    14.072 ns.
+    """
     columns = 128 * 8
     cells = number("analog_cell", ZIGZAG, supply_v=0.9, has_capacitor=False)
     adders = number(
@@ -123,7 +126,9 @@ def test_zigzag_digital_array() -> None:
 
 
 def test_row_driver() -> None:
-    """32 cells of word line, 4 bits of converter, 4 bits held; half as much again for clock and control."""
+    """32 cells of word line, 4 bits of converter, 4 bits held; half as much again for clock and
+    control.
+    """
     word, digits, latch = 0.4 * 32, 50 * 4, 4 * 0.25 * 2
     found = parts("row_driver", columns=32, input_bits=4)
     assert found == pytest.approx(
@@ -133,7 +138,9 @@ def test_row_driver() -> None:
 
 
 def test_analog_cell() -> None:
-    """A capacitor is metal, so it does not shrink with the node; a current flows as long as it is told to."""
+    """A capacitor is metal, so it does not shrink with the node; a current flows as long as it
+    is told to.
+    """
     found = parts("analog_cell", has_capacitor=True)
     assert (found["cell"], found["bitline"]) == pytest.approx((0.5 + 2, 0.3))
     scale = SHIPPED.scale(14)

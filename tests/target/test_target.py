@@ -1,4 +1,6 @@
-"""The chips: every one that is shipped loads, and every way to write one wrongly is told by file and key path."""
+"""The chips: every one that is shipped loads, and every way to write one wrongly is told by file
+and key path.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from tests.support.conformance import FLOAT_CHIP, Way, difference, judge, run
 from tests.support.onnx_cases import KINDS, Case, load, names
 
 SAMPLE = 150
-# Tests whose models were once refused or misread, and one of each kind of value that is no tensor of numbers.
+# Tests whose models were once refused or misread, and one of each kind of value that is no tensor
+# of numbers.
 ALWAYS = (
     ("pytorch-converted", "test_PReLU_2d_multiparam"),
     ("simple", "test_sequence_model8"),
@@ -45,7 +46,9 @@ def test_a_sample_of_onnx_s_own_tests() -> None:
 
 @pytest.mark.parametrize("constants", [False, True])
 def test_a_sample_on_our_own_kernels(constants: bool) -> None:
-    """What ONNX Runtime computes elsewhere, the test chip that computes in floats gives to our kernels; 1 test in 12 of those it could take."""
+    """What ONNX Runtime computes elsewhere, the test chip that computes in floats gives to our
+    kernels; 1 test in 12 of those it could take.
+    """
     words = ("conv", "gemm", "matmul", "pool", "Conv", "Linear", "Pool", "add", "mul", "relu", "clip", "hardswish", "sigmoid")  # fmt: skip
     could = [item for item in names(KINDS[:-1]) if any(word in item[1] for word in words)]
     way = Way(FLOAT_CHIP, constants)

@@ -1,4 +1,6 @@
-"""The whole compiler on real models: what compiles, checks and runs, how accurate it is, and that the bytes repeat."""
+"""The whole compiler on real models: what compiles, checks and runs, how accurate it is, and
+that the bytes repeat.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ FILES = (
 
 
 def cases() -> list[Any]:
-    """Every file on ALWAYS and on two of the other chips; in the usual run each light file on one chip, in turn."""
+    """Every file on ALWAYS and on two of the other chips; in the usual run each light file on
+    one chip, in turn.
+    """
     found = []
     for index, file in enumerate(FILES):
         turns = {OTHERS[(2 * index + step) % len(OTHERS)] for step in range(2)}

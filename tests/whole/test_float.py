@@ -1,4 +1,6 @@
-"""--precision float: nothing is quantized, the numbers are the model's own, and the plan says why nothing runs elsewhere."""
+"""--precision float: nothing is quantized, the numbers are the model's own, and the plan says
+why nothing runs elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -131,13 +133,16 @@ def test_quantized_operations_keep_onnx_runtime_s_integers() -> None:
     assert [step.op for step in made.plan.steps] == ["Segment"]
     wanted = RuntimeModel(model.SerializeToString()).run({"x": x})["y"]
     assert np.array_equal(joulec.run(made, {"x": x})[0], wanted)
-    # As floats the sums lie on the other side of a tie here and there (0.1 * 0.03 / 0.3 is no exact 0.01).
+    # As floats the sums lie on the other side of a tie here and there (0.1 * 0.03 / 0.3 is no exact
+    # 0.01).
     lifted = Interpreter(import_onnx(model).graph).run({"x": x})["y"]
     assert not np.array_equal(lifted, wanted)
 
 
 def test_a_sample_gives_the_same_bits_wherever_it_lies_in_a_stack() -> None:
-    """Samples of 27 floats start at every multiple of four bytes; ONNX Runtime's sums depend on where."""
+    """Samples of 27 floats start at every multiple of four bytes; ONNX Runtime's sums depend on
+    where.
+    """
     made = joulec.compile(
         model_of("""(float[1,3,9] x) => (float[1,3,1] y, float[1,3,9] z) <int64[1] a = {2}, float[3] s = {1, 1, 1}>
         { y = ReduceSum(x, a)

@@ -1,4 +1,6 @@
-"""A digital engine that computes in float32: it takes work under --precision float, and its kernels give ONNX Runtime's numbers."""
+"""A digital engine that computes in float32: it takes work under --precision float, and its
+kernels give ONNX Runtime's numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mutated models, packages, data and chips get an answer in words; `make fuzz` looks for a minute, this a few seconds."""
+"""Mutated models, packages, data and chips get an answer in words; `make fuzz` looks for a
+minute, this a few seconds.
+"""
 
 from __future__ import annotations
 

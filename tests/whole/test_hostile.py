@@ -1,7 +1,8 @@
-"""What strangers hand in: each file gets one line with its code, says what is wrong, leaves nothing behind, and takes little memory and time.
+"""What strangers hand in: each file gets one line with its code, says what is wrong, leaves
+nothing behind, and takes little memory and time.
 
-The files stand in tests/hostile_models.py and tests/hostile_files.py. They are tried in a process of its own, whose memory is limited:
-one that dies, hangs or takes more fails the test of its name.
+The files stand in tests/hostile_models.py and tests/hostile_files.py. They are tried in a process
+of its own, whose memory is limited: one that dies, hangs or takes more fails the test of its name.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ def call(*words: object) -> tuple[int, str]:
 
 
 def work(first: int) -> None:
-    """Tries the cases from a number on and prints what is wrong with each; this is the process that may die."""
+    """Tries the cases from a number on and prints what is wrong with each; this is the process
+    that may die.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with tempfile.TemporaryDirectory(prefix="joulec-hostile-") as folder:
         lab = Lab(Path(folder))
@@ -194,7 +197,9 @@ def test_a_host_model_without_an_end_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_thread_that_gets_no_memory_is_not_waited_for(tmp_path: Path) -> None:
-    """The thread that keeps the time is started before memory is limited: without memory it would never say that it runs."""
+    """The thread that keeps the time is started before memory is limited: without memory it
+    would never say that it runs.
+    """
     program = """
 import sys
 from compiler.flow.limits import limited

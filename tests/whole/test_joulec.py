@@ -1,4 +1,6 @@
-"""The Python face with arguments of other types than theirs: an error with a code, never an accident further in."""
+"""The Python face with arguments of other types than theirs: an error with a code, never an
+accident further in.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Models whose weights are too large for memory: mapped, kept beside the models of the host, holes kept."""
+"""Models whose weights are too large for memory: mapped, kept beside the models of the host,
+holes kept.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def sparse_file(path: Path, size_bytes: int, pieces: dict[int, bytes]) -> Path:
 
 
 def decoder(folder: Path, layers: int = 2, size: int = 64) -> Path:
-    """Layers of y = Relu(x W), their weights one behind the other in a sparse file of which only the first has data."""
+    """Layers of y = Relu(x W), their weights one behind the other in a sparse file of which only
+    the first has data.
+    """
     nodes, tensors, value = [], [], "x"
     step = size * size * 4
     for index in range(layers):
@@ -228,7 +232,9 @@ def test_an_array_stays_in_memory_where_there_is_no_room_aside(
 def test_quantized_weights_take_a_small_part_of_the_models_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 38 MiB of weights a compilation to int8 holds a third at most: blocks of them while they are rounded, the rest in files."""
+    """Of 38 MiB of weights a compilation to int8 holds a third at most: blocks of them while
+    they are rounded, the rest in files.
+    """
     model = decoder(tmp_path / "m", layers=6, size=1280)
     weights = np.random.default_rng(0).standard_normal((6, 1280, 1280), np.float32) / 37
     (tmp_path / "m" / "w.bin").write_bytes(weights.tobytes())

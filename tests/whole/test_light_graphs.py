@@ -1,4 +1,6 @@
-"""The well-known networks that the onnx package brings along; their weights are made by ConstantOfShape."""
+"""The well-known networks that the onnx package brings along; their weights are made by
+ConstantOfShape.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ QUICK = ("light_squeezenet", "light_inception_v1")
 
 
 def cases() -> list[Any]:
-    """Every graph in floats; in the usual run the quick ones. VGG-19 and ZFNet-512 have matrices of more than 256 MiB."""
+    """Every graph in floats; in the usual run the quick ones. VGG-19 and ZFNet-512 have matrices
+    of more than 256 MiB.
+    """
     names = sorted(path.stem for path in LIGHT.glob("*.onnx"))
     return [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in names]
 

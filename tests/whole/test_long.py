@@ -1,4 +1,6 @@
-"""Long networks: the work grows with the number of nodes, not with its square nor with the number of paths."""
+"""Long networks: the work grows with the number of nodes, not with its square nor with the
+number of paths.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from passes.patterns import integer_forms
 
 
 def in_a_row(count: int, line: Callable[[int, str], str]) -> Graph:
-    """A graph of nodes that each read the one before; `line` gives a node's right side from its position and what it reads."""
+    """A graph of nodes that each read the one before; `line` gives a node's right side from its
+    position and what it reads.
+    """
     lines, value = [f"graph net(x: float32[1, 8]) -> (v{count - 1})"], "x"
     for index in range(count):
         lines.append(f"v{index}: float32[1, 8] = {line(index, value)}")
@@ -48,7 +52,9 @@ def compile_seconds(graph: Graph) -> float:
 
 
 def test_functions_alike_share_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session of ONNX Runtime takes more time than a table: two for thirty tables of two functions, whatever their scales."""
+    """A session of ONNX Runtime takes more time than a table: two for thirty tables of two
+    functions, whatever their scales.
+    """
     built: list[Graph] = []
 
     def counted(graph: Graph) -> Interpreter:
@@ -70,7 +76,9 @@ def test_functions_alike_share_one_model(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_functions_alike_between_formats_alike_share_one_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Behind the first Relu all values have one range, and so all tables but the first are the same."""
+    """Behind the first Relu all values have one range, and so all tables but the first are the
+    same.
+    """
     made: list[bytes] = []
 
     def counted(*asked: Any) -> Array:
@@ -99,7 +107,9 @@ d: float32[1, 8] = Clip(x, "", two)
 
 
 def test_a_remembered_cost_is_that_of_a_chip_that_remembers_nothing() -> None:
-    """Nodes that differ in one thing only: the same value twice, a constant, a window, the type or size of a value, the memory it lies in."""
+    """Nodes that differ in one thing only: the same value twice, a constant, a window, the type
+    or size of a value, the memory it lies in.
+    """
     graph = from_text("""\
 graph net(x: float32[1, 2, 8, 8], z: float32[1, 2, 8, 8], q: int8[1, 2, 8, 8]{scale=0.5}, s: float32[2]) -> (h)
 k: float32[1, 2, 8, 8] = const random(1, -1, 1)

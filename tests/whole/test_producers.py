@@ -1,6 +1,8 @@
-"""A round trip per producer: a model in its style compiles, its layers run as integers on an engine, and it gives what ONNX Runtime gives.
+"""A round trip per producer: a model in its style compiles, its layers run as integers on an
+engine, and it gives what ONNX Runtime gives.
 
-The README's table of dialects says what this table says. Calibration data and test inputs are different made-up samples of one kind.
+The README's table of dialects says what this table says. Calibration data and test inputs are
+different made-up samples of one kind.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ Data = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Producer:
-    """What must come out of a model: `layers` products on engines and none on the host, within `bound` of ONNX Runtime.
+    """What must come out of a model: `layers` products on engines and none on the host, within
+    `bound` of ONNX Runtime.
 
-    `bound` is a relative squared error (the sum of squared differences over that of squares, all outputs of 16 samples); `says` a note.
+    `bound` is a relative squared error (the sum of squared differences over that of squares, all
+    outputs of 16 samples); `says` a note.
     """
 
     name: str
@@ -57,13 +61,15 @@ def quantized(net: str, form: str, types: str, **options: Any) -> Callable[[Path
 
 RESNET, DSCNN = "digits_resnet.onnx", "digits_dscnn.onnx"
 CONTRIB = {"UseQDQContribOps": True}
-# Rounded once where ONNX Runtime rounds floats: a step now and then. Of 8 bits chosen by calibration, and of sums of them: 5e-3.
+# Rounded once where ONNX Runtime rounds floats: a step now and then. Of 8 bits chosen by
+# calibration, and of sums of them: 5e-3.
 STEPS, CALIBRATED = 5e-4, 5e-3
 WIDE = "values of more than 8 bits in the model"
 FIXED = "compiled with their input ranges fixed by --data"
 
 PRODUCERS = [
-    # The batch norms of these two nets are quantized as layers of their own: 19 = 10 products and 9 scalings of channels.
+    # The batch norms of these two nets are quantized as layers of their own: 19 = 10 products and 9
+    # scalings of channels.
     Producer("onnxruntime-qdq-s8s8", quantized(RESNET, "QDQ", "QInt8 QInt8"), 19, STEPS),
     Producer("onnxruntime-qdq-u8s8-channel", quantized(RESNET, "QDQ", "QUInt8 QInt8", per_channel=True), 19, STEPS),
     Producer("onnxruntime-qdq-u8u8", quantized(DSCNN, "QDQ", "QUInt8 QUInt8"), 19, STEPS, "weights are rounded to it"),
@@ -154,7 +160,9 @@ USUAL = (
 
 
 def cases() -> list[Any]:
-    """Every producer on the digital chip and on the hybrid one; in the usual run on the digital one, of the larger nets only some."""
+    """Every producer on the digital chip and on the hybrid one; in the usual run on the digital
+    one, of the larger nets only some.
+    """
     found = []
     for producer in PRODUCERS:
         large = producer.name.startswith("onnxruntime") and producer.name not in USUAL

@@ -1,4 +1,6 @@
-"""Random models compile for every chip and keep ONNX Runtime's numbers: a few on every run, `make random` tries 2,000 seeds."""
+"""Random models compile for every chip and keep ONNX Runtime's numbers: a few on every run,
+`make random` tries 2,000 seeds.
+"""
 
 from __future__ import annotations
 

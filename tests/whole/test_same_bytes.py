@@ -1,4 +1,6 @@
-"""The same input gives the same bytes: random networks on every chip, compiled by processes that differ in all that must not matter."""
+"""The same input gives the same bytes: random networks on every chip, compiled by processes that
+differ in all that must not matter.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Prints a line for each seed: the chip and the hash of its plan, which holds the hashes of all other files of the package.
+# Prints a line for each seed: the chip and the hash of its plan, which holds the hashes of all
+# other files of the package.
 SCRIPT = """
 import sys, warnings
 import numpy as np

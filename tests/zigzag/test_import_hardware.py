@@ -1,4 +1,6 @@
-"""Importing ZigZag accelerators: what comes of each key, what is told as lost, and what is refused."""
+"""Importing ZigZag accelerators: what comes of each key, what is told as lost, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -250,7 +252,9 @@ def test_a_file_too_large_a_folder_and_none(tmp_path: Path) -> None:
 
 
 def test_mutated_files_give_a_sound_chip_or_one_line() -> None:
-    """Values swapped for others, lines dropped: never anything but a chip that loads or a TargetError."""
+    """Values swapped for others, lines dropped: never anything but a chip that loads or a
+    TargetError.
+    """
     chance = random.Random(7)
     values = [
         "0",

@@ -1,6 +1,7 @@
 """What a chip file's keys want, assembled from the formulas: the parts of each in fJ (delays in ns, leakage in pW).
 
-Parts of an array come with the clock and the control that drive it, as a share of their sum; it stands as a part of its own.
+Parts of an array come with the clock and the control that drive it, as a share of their sum; it
+stands as a part of its own.
 """
 
 from __future__ import annotations

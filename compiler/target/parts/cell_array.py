@@ -13,7 +13,10 @@ from compiler.target.parts.silicon import Silicon
 
 
 def row_fj(silicon: Silicon, columns: float, input_bits: float) -> float:
-    """Driving one row of so many cells with so many bits at once; one bit is the word line itself and takes no converter."""
+    """Driving one row of so many cells with so many bits at once.
+
+    One bit is the word line itself and takes no converter.
+    """
     digits = silicon.values["driver_bit_ff"] * input_bits if input_bits > 1 else 0.0
     word = silicon.fj(silicon.values["wordline_ff"] * columns)
     return silicon.driven * (word + silicon.metal_fj(digits))

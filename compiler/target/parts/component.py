@@ -17,7 +17,10 @@ UNITS = {"pj": 1e-3, "pj_per_byte": 1e-3, "pj_per_bit": 1e-3, "ns": 1.0, "mw": 1
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number between two ends, one of `words`, or yes or no; with a default it may be left out."""
+    """A number between two ends, one of `words`, or yes or no.
+
+    With a default it may be left out.
+    """
 
     low: float = 0.0
     high: float = 0.0
@@ -58,7 +61,8 @@ class Component:
     formula: Callable[..., Mapping[str, float]]
     says: str
     cites_sram_table: bool = False
-    # Whether it may be told input_toggle and weight_density: what the data are like enters what it takes.
+    # Whether it may be told input_toggle and weight_density: what the data are like enters what it
+    # takes.
     takes_data: bool = False
 
     def parts(self, silicon: Silicon, given: Given) -> Mapping[str, float]:

@@ -20,8 +20,9 @@ REFERENCE_NODE_NM = 28.0
 class Constant:
     """One number of components/constants.toml.
 
-    `node_nm` and `supply_v` say where the source gives it (None: it does not depend on them); `prior` and `prior_factor` are there for a
-    fitted constant: where the fit starts from and the factor that it is held within.
+    `node_nm` and `supply_v` say where the source gives it (None: it does not depend on them);
+    `prior` and `prior_factor` are there for a fitted constant: where the fit starts from and the
+    factor that it is held within.
     """
 
     estimate: Estimate
@@ -84,7 +85,10 @@ class Components:
 
 
 def _interpolated(table: tuple[tuple[float, float], ...], x: float) -> float:
-    """A value between the points of an ascending table, in logarithms; proportional past its ends."""
+    """A value between the points of an ascending table, in logarithms.
+
+    Proportional past its ends.
+    """
     if x <= table[0][0]:
         return table[0][1] * x / table[0][0]
     for (x0, y0), (x1, y1) in pairwise(table):

@@ -74,7 +74,10 @@ def analog_step_ns(
 def digital_step_ns(
     silicon: Silicon, rows: float, weight_bits: float, input_bits: float, input_bits_per_step: float
 ) -> dict[str, float]:
-    """One step of a digital in-memory array; without an accumulator where all input bits enter at once."""
+    """One step of a digital in-memory array.
+
+    Without an accumulator where all input bits enter at once.
+    """
     width = weight_bits + log2(rows)
     parts = {
         "product": product_ns(silicon),

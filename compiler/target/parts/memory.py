@@ -2,8 +2,9 @@
 
     SRAM   E = C(size, node) (port0 / port)^a V^2 a bit,   C = tabled energy / (tabled supply)^2
 
-Between the tabled sizes and nodes C is interpolated in logarithms. port0 is the width that was tabled for the size and a the exponent
-that two widths of the same memory show. Past the tabled nodes C follows the pitch of gates.
+Between the tabled sizes and nodes C is interpolated in logarithms. port0 is the width that was
+tabled for the size and a the exponent that two widths of the same memory show. Past the tabled
+nodes C follows the pitch of gates.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def sram_table() -> SramTable:
 
 
 def _line(points: tuple[tuple[float, float], ...], x: float) -> float:
-    """A value on the line through the nearest two points, in logarithms of both; it goes on past the ends."""
+    """A value on the line through the nearest two points, in logarithms of both.
+
+    It goes on past the ends.
+    """
     (x0, y0), (x1, y1) = next(
         (pair for pair in pairwise(points) if x <= pair[1][0]), (points[-2], points[-1])
     )
@@ -108,7 +112,10 @@ def sram_write_byte_fj(silicon: Silicon, size_bytes: float, port_bits: float) ->
 
 
 def dram_byte_fj(silicon: Silicon, kind: str) -> float:
-    """Reading or writing a byte beside the chip: interface and device; neither the chip's node nor its supply enters."""
+    """Reading or writing a byte beside the chip: interface and device.
+
+    Neither the chip's node nor its supply enters.
+    """
     return BITS_PER_BYTE * FJ_PER_PJ * silicon.values[f"dram_{kind}_pj_per_bit"]
 
 

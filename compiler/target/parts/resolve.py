@@ -1,4 +1,7 @@
-"""From the name of a component and its parameters to a number with interval, parts and source; and the JSON Schema of all."""
+"""From the name of a component and its parameters to a number with interval, parts and source.
+
+And the JSON Schema of all.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from compiler.target.parts.library import COMPONENTS
 from compiler.target.parts.silicon import Silicon, over_intervals
 from compiler.units import Estimate, total
 
-# What every component may be told of the data; left out, adders switch at the constant `activity` and analog cells fully.
+# What every component may be told of the data; left out, adders switch at the constant `activity`
+# and analog cells fully.
 DATA = ("input_toggle", "weight_density")
 SHARE = Parameter(0, 1)
 
@@ -41,7 +45,10 @@ class _Watched(dict[str, float]):
 def resolved(
     name: str, given: Given, components: Components, node_nm: float, supply_v: Estimate
 ) -> Resolved:
-    """A component with all its parameters at a node and supply; the source cites each constant that its formula asked for."""
+    """A component with all its parameters at a node and supply.
+
+    The source cites each constant that its formula asked for.
+    """
     component = COMPONENTS[name]
     factor = UNITS[component.unit]
     asked: dict[str, None] = {}

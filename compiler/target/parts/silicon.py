@@ -1,7 +1,8 @@
 """The conditions of a formula: constants as plain numbers, the node's scale, the supply, how much switches.
 
-A capacitance C at 28 nm takes C k V^2 at a node whose gates are k times as far apart; metal takes C V^2 (fF times V^2 is fJ). Every
-formula of this package rises with every constant and with the supply, so its least and its greatest are found at their ends.
+A capacitance C at 28 nm takes C k V^2 at a node whose gates are k times as far apart; metal takes C
+V^2 (fF times V^2 is fJ). Every formula of this package rises with every constant and with the
+supply, so its least and its greatest are found at their ends.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ FJ_PER_PJ = 1000.0
 class Silicon:
     """What every formula is given.
 
-    `input_toggle` is the share of input bits that change from step to step, `weight_density` the share of weight bits that are one;
-    None where they are not known: then adders switch at the fitted constant `activity`, and analog cells and drivers fully.
+    `input_toggle` is the share of input bits that change from step to step, `weight_density` the
+    share of weight bits that are one; None where they are not known: then adders switch at the
+    fitted constant `activity`, and analog cells and drivers fully.
     """
 
     values: Mapping[str, float]

@@ -1,4 +1,6 @@
-"""Calibration inputs: their name is a hash, made-up ones repeat, and a bad file is told in one line."""
+"""Calibration inputs: their name is a hash, made-up ones repeat, and a bad file is told in one
+line.
+"""
 
 from __future__ import annotations
 

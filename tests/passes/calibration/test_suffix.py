@@ -1,4 +1,6 @@
-"""Following values to the outputs: cut into pieces or in one, it is what ONNX Runtime says of the whole network."""
+"""Following values to the outputs: cut into pieces or in one, it is what ONNX Runtime says of
+the whole network.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from compiler.ir.graph import Graph
 from compiler.ir.text import from_text
 from passes.calibration.suffix import Follower
 
-# `a` is read far behind, `unread` by nobody, `k` is an output that is a constant, and `a` one that is read as well.
+# `a` is read far behind, `unread` by nobody, `k` is an output that is a constant, and `a` one that
+# is read as well.
 NETWORK = """\
 graph net(x: float32[4], unread: float32[2]) -> (y, a, k)
 k: float32[2] = const [1.0, 2.0]

@@ -1,4 +1,6 @@
-"""Fitting a layer to a number format: never worse than rounding, and as good as trying everything where that can be tried."""
+"""Fitting a layer to a number format: never worse than rounding, and as good as trying
+everything where that can be tried.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,9 @@ y: float32[1, 6, 3, 2] = Product(x, w, b) dilations=[1, 2] kernel=[3, 3] pads=[1
 
 
 def test_the_moments_give_the_weights_back() -> None:
-    """Without noise the refit finds the weights that made the targets, even where the inputs do not determine them."""
+    """Without noise the refit finds the weights that made the targets, even where the inputs do
+    not determine them.
+    """
     graph = dense(6, 4)
     _, data = layer(graph)
     original = real_weights(graph.nodes[0], graph)
@@ -119,7 +123,9 @@ def test_the_moments_give_the_weights_back() -> None:
 
 
 def test_few_patches_are_not_learned_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ternary weights of 64 rows from 16 patches: on 2,000 others more damping leaves less error, however little it was on the 16."""
+    """Ternary weights of 64 rows from 16 patches: on 2,000 others more damping leaves less
+    error, however little it was on the 16.
+    """
     graph = dense(64, 16)
     original, (_, unseen) = real_weights(graph.nodes[0], graph), layer(graph, 2000, seed=9)
 
@@ -183,7 +189,9 @@ def test_the_sweep_walks_the_factor_of_the_inverse() -> None:
 
 
 def test_of_many_rows_that_few_patches_see_only_the_power_is_known() -> None:
-    """One patch fewer than rows, beyond the rows where it matters; their weights are rounded one by one."""
+    """One patch fewer than rows, beyond the rows where it matters; their weights are rounded one
+    by one.
+    """
     random = np.random.default_rng(0)
     patches = random.standard_normal((1, 1100, 1100)).astype(np.float32)
     assert not InputMoments.of(patches[..., :1024]).is_diagonal
@@ -221,7 +229,9 @@ def test_the_scale_of_many_weights_is_as_good_as_the_best_that_was_tried() -> No
 
 
 def test_kept_patches_are_spread_over_all_places() -> None:
-    """One in each of equal parts, and not on the same columns of an image 32 wide again and again."""
+    """One in each of equal parts, and not on the same columns of an image 32 wide again and
+    again.
+    """
     kept = spread(32 * 32 * 128, 4096)
     part = 32 * 32 * 128 // 4096
     assert np.array_equal(kept // part, np.arange(4096))
@@ -233,7 +243,8 @@ def test_kept_patches_are_spread_over_all_places() -> None:
 def test_few_levels_come_near_the_best_of_all_assignments(seed: int) -> None:
     """Ternary weights of 5 rows: 243 columns to choose from, each with its best scale.
 
-    The sweep with its descent never does worse than rounding, and on the average takes most of what is to be had.
+    The sweep with its descent never does worse than rounding, and on the average takes most of what
+    is to be had.
     """
     graph = dense(5, 6)
     _, data = layer(graph, seed=seed)
@@ -338,7 +349,9 @@ def test_the_input_format_covers_the_data_or_clips_little() -> None:
 
 @pytest.mark.parametrize("name", ["tile16", "diana"])
 def test_a_converter_has_one_gain_inside_an_array_tile(name: str) -> None:
-    """20 x 20 on 16 x 16: for each row tile and digit, columns 0-15 of the physical columns share one, 16-31 the next."""
+    """20 x 20 on 16 x 16: for each row tile and digit, columns 0-15 of the physical columns
+    share one, 16-31 the next.
+    """
     graph = dense(20, 20)
     values, data = layer(graph)
     engine = engine_of(name)
@@ -371,7 +384,9 @@ def test_the_cells_hold_the_levels_they_have(name: str) -> None:
 
 
 def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, Doubles]:
-    """What the float layer gives and what the array would, by ONNX Runtime on the AnalogProduct that is built."""
+    """What the float layer gives and what the array would, by ONNX Runtime on the AnalogProduct
+    that is built.
+    """
     values, data = layer(graph)
     wanted = run(graph, values)
     fitted = fitted_to(data, values, graph, digits, engine)
@@ -412,7 +427,9 @@ def test_cells_of_fifteen_levels_are_close_with_one_digit() -> None:
 def test_inputs_in_slices_and_cells_of_two_s_complement_are_close(
     levels: int, digits: int, bits_per_step: int
 ) -> None:
-    """Eight bits of weights in each; converters of 8 bits lose nothing of one-bit slices on 16 rows."""
+    """Eight bits of weights in each; converters of 8 bits lose nothing of one-bit slices on 16
+    rows.
+    """
     engine = with_numbers(cell_levels=levels, max_digits=8, input_bits_per_step=bits_per_step)
     assert relative_error(*analog_outputs(dense(40, 8), digits, engine)) < 0.001
 
@@ -444,7 +461,9 @@ def test_a_large_layer_is_fitted_in_blocks_of_columns(monkeypatch: pytest.Monkey
 
 
 def test_weights_that_lie_on_a_grid_keep_it() -> None:
-    """Of 4 bits, with a scale a column that a batch norm may have stretched; float weights lie on none."""
+    """Of 4 bits, with a scale a column that a batch norm may have stretched; float weights lie
+    on none.
+    """
     random = np.random.default_rng(0)
     integers = random.integers(-7, 8, (2, 9, 5))
     integers[:, 0] = 7
