@@ -1,4 +1,4 @@
-"""Turns a placed graph into a plan package: cut into works, settle time and place, write steps, add up."""
+"""Turns a placed graph into a plan package: form drafts of steps, settle time and place, write them, add up."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from backends.lowering import accounts
 from backends.lowering.assumptions import assumed_energy_pj
-from backends.lowering.form_steps import Work, cut
-from backends.lowering.layout import Layout, digits_of, pixels_of, settle
+from backends.lowering.form_steps import StepDraft, form_steps
+from backends.lowering.layout import Layout, digits_of, pixels_of, schedule_and_allocate
 from backends.lowering.memory import ALIGNMENT
 from backends.lowering.placements import placements
 from compiler.cost.node import unmodelled
@@ -55,19 +55,19 @@ def lower(
     `bound`, `pruning` and `built_from` are passed through. Raises CapacityError when the model does
     not fit the memories of the target.
     """
-    works = cut(graph, target)
-    layout = settle(works, graph, target)
-    weights, offsets = _weights(works, graph)
+    drafts = form_steps(graph, target)
+    layout = schedule_and_allocate(drafts, graph, target)
+    weights, offsets = _weights(drafts, graph)
     payloads: dict[str, Payload] = {}
-    for work in works:
-        if work.model:
-            payloads[_model_name(work)] = work.model_payload
-        if work.weights is not None:
-            payloads[host_weights_name(work.weights)] = work.weights
+    for draft in drafts:
+        if draft.model:
+            payloads[_model_name(draft)] = draft.model_payload
+        if draft.weights is not None:
+            payloads[host_weights_name(draft.weights)] = draft.weights
     if weights.size_bytes:
         payloads[weights_name(weights)] = weights
     steps = tuple(
-        _step(index, work, graph, target, layout, offsets) for index, work in enumerate(works)
+        _step(index, draft, graph, target, layout, offsets) for index, draft in enumerate(drafts)
     )
     energy = accounts.plan_energy(steps, list(target.chip.engines))
     memories = _memories(layout, target)
@@ -82,10 +82,10 @@ def lower(
         pipeline=tuple(pipeline),
         notes=tuple(notes),
         steps=steps,
-        buffers=_buffers(works, graph, layout),
-        placements=placements(works, graph),
+        buffers=_buffers(drafts, graph, layout),
+        placements=placements(drafts, graph),
         energy_pj=energy,
-        one_time_load=accounts.one_time_load(works, layout.loads),
+        one_time_load=accounts.one_time_load(drafts, layout.loads),
         latency_ns=layout.times.latency_ns,
         serial_latency_ns=sum(cost.latency_ns for cost in layout.costs),
         memories=memories,
@@ -93,7 +93,7 @@ def lower(
         spills=_spills(layout),
         macs=accounts.macs_of(steps, list(target.chip.engines), macs_before),
         utilization=accounts.utilization(steps),
-        resident=accounts.resident_use(works, graph, target),
+        resident=accounts.resident_use(drafts, graph, target),
         tops_per_watt=accounts.efficiency(steps, energy, target),
         bound=bound,
         partition=partition,
@@ -101,74 +101,74 @@ def lower(
         files={},
         not_modelled=_not_modelled(steps, target),
         pruning=tuple(pruning),
-        assumed_energy_pj=assumed_energy_pj(works, graph, layout, target, energy.total.value),
+        assumed_energy_pj=assumed_energy_pj(drafts, graph, layout, target, energy.total.value),
         built_from=built_from,
     )
     return seal(plan, payloads)
 
 
-def _weights(works: Sequence[Work], graph: Graph) -> tuple[Payload, dict[str, int]]:
+def _weights(drafts: Sequence[StepDraft], graph: Graph) -> tuple[Payload, dict[str, int]]:
     """The weights payload, and where in it each constant starts."""
-    names = tuple(dict.fromkeys(name for work in works for name in work.stored))
+    names = tuple(dict.fromkeys(name for draft in drafts for name in draft.stored))
     data = Payload.laid_out((graph.constants[name] for name in names), ALIGNMENT)
     return data, dict(zip(names, (start for start, _ in data.pieces), strict=True))
 
 
-def _model_name(work: Work) -> str:
-    return host_model_name(work.model_payload) if work.model else ""
+def _model_name(draft: StepDraft) -> str:
+    return host_model_name(draft.model_payload) if draft.model else ""
 
 
 def _step(
     index: int,
-    work: Work,
+    draft: StepDraft,
     graph: Graph,
     target: Target,
     layout: Layout,
     offsets: Mapping[str, int],
 ) -> Step:
-    main, cost = work.main, layout.costs[index]
+    main, cost = draft.main, layout.costs[index]
     chosen = main.placement if main else None
-    alone = main is not None and len(work.nodes) == 1
-    utilization = accounts.use_of(work, graph, target)
+    alone = main is not None and len(draft.nodes) == 1
+    utilization = accounts.use_of(draft, graph, target)
     resident = chosen.resident if chosen and utilization else False
     pays_load = utilization is not None and not resident
     return Step(
         index=index,
-        name=work.name,
-        op=work.op,
-        engine=work.engine,
-        inputs=work.inputs,
-        outputs=work.outputs,
-        attributes=_attributes(work, target),
-        constants=_constants(work, graph, layout, offsets),
-        payload=_model_name(work),
-        payload_weights=host_weights_name(work.weights) if work.weights is not None else "",
+        name=draft.name,
+        op=draft.op,
+        engine=draft.engine,
+        inputs=draft.inputs,
+        outputs=draft.outputs,
+        attributes=_attributes(draft, target),
+        constants=_constants(draft, graph, layout, offsets),
+        payload=_model_name(draft),
+        payload_weights=host_weights_name(draft.weights) if draft.weights is not None else "",
         start_ns=layout.times.starts_ns[index],
         end_ns=layout.times.ends_ns[index],
         weight_load_ns=layout.loads[index].latency_ns if pays_load else 0.0,
         energy_pj=accounts.energy_of(cost),
-        macs=sum(macs(node, graph) for node in work.nodes),
-        operations=tuple(node.op for node in work.nodes),
-        nodes=tuple(dict.fromkeys(name for node in work.nodes for name in node.origin)),
+        macs=sum(macs(node, graph) for node in draft.nodes),
+        operations=tuple(node.op for node in draft.nodes),
+        nodes=tuple(dict.fromkeys(name for node in draft.nodes for name in node.origin)),
         mapping=chosen.mapping if chosen and alone else "",
         digits=digits_of(main, graph) if main and utilization else 0,
         resident=resident,
         weight_home=layout.constant_places[main.inputs[1]].memory if main and utilization else "",
         utilization=utilization,
-        divergence=sum(node.placement.divergence for node in work.nodes if node.placement),
-        reason=_reason(work.nodes),
-        source="; ".join(dict.fromkeys(node.source for node in work.nodes if node.source)),
-        not_modelled=next((why for node in work.nodes if (why := unmodelled(node, graph))), ""),
+        divergence=sum(node.placement.divergence for node in draft.nodes if node.placement),
+        reason=_reason(draft.nodes),
+        source="; ".join(dict.fromkeys(node.source for node in draft.nodes if node.source)),
+        not_modelled=next((why for node in draft.nodes if (why := unmodelled(node, graph))), ""),
     )
 
 
-def _attributes(work: Work, target: Target) -> dict[str, Attribute]:
+def _attributes(draft: StepDraft, target: Target) -> dict[str, Attribute]:
     """What the arithmetic needs; the noise of an analog step's converters is the chip's."""
-    attributes = dict(work.attributes)
-    if work.op == "AnalogProduct" and target.analog is not None:
+    attributes = dict(draft.attributes)
+    if draft.op == "AnalogProduct" and target.analog is not None:
         attributes["noise_lsb"] = target.analog[1].converter_noise_lsb.value
-        if work.main is not None and pixels_of(work.main) > 1:
-            attributes["pixels"] = pixels_of(work.main)
+        if draft.main is not None and pixels_of(draft.main) > 1:
+            attributes["pixels"] = pixels_of(draft.main)
     return attributes
 
 
@@ -182,7 +182,7 @@ def _reason(nodes: Sequence[Node]) -> str:
 
 
 def _constants(
-    work: Work, graph: Graph, layout: Layout, offsets: Mapping[str, int]
+    draft: StepDraft, graph: Graph, layout: Layout, offsets: Mapping[str, int]
 ) -> tuple[Constant, ...]:
     def constant(name: str, kind: TensorType, offset: int | None) -> Constant:
         place = layout.constant_places[name]
@@ -197,11 +197,11 @@ def _constants(
             size_bytes=layout.constant_bytes[name],
         )
 
-    found = [constant(name, graph.types[name], offsets[name]) for name in work.stored]
-    found += [constant(name, graph.types[name], None) for name in work.inside]
-    if work.op == "Segment":
-        kind = TensorType("uint8", (len(work.model),))
-        found.append(constant(work.model_constant, kind, None))
+    found = [constant(name, graph.types[name], offsets[name]) for name in draft.stored]
+    found += [constant(name, graph.types[name], None) for name in draft.inside]
+    if draft.op == "Segment":
+        kind = TensorType("uint8", (len(draft.model),))
+        found.append(constant(draft.model_constant, kind, None))
     return tuple(found)
 
 
@@ -228,17 +228,17 @@ def _port(name: str, graph: Graph) -> Port:
     )
 
 
-def _buffers(works: Sequence[Work], graph: Graph, layout: Layout) -> tuple[Buffer, ...]:
+def _buffers(drafts: Sequence[StepDraft], graph: Graph, layout: Layout) -> tuple[Buffer, ...]:
     """Every value that steps exchange, in the order in which they come to be, and the scratch memory of host segments."""
-    position = {name: i for i, work in enumerate(works) for name in work.outputs}
+    position = {name: i for i, draft in enumerate(drafts) for name in draft.outputs}
     buffers = [_buffer(name, -1, graph, layout) for name in graph.inputs]
-    for index, work in enumerate(works):
-        names = [name for name in work.outputs if name]
+    for index, draft in enumerate(drafts):
+        names = [name for name in draft.outputs if name]
         buffers += [_buffer(name, position[name], graph, layout) for name in names]
-        if work.scratch_buffer in layout.lives:
-            size_bytes = layout.lives[work.scratch_buffer].size_bytes
+        if draft.scratch_buffer in layout.lives:
+            size_bytes = layout.lives[draft.scratch_buffer].size_bytes
             kind = TensorType("uint8", (size_bytes,))
-            buffers.append(_buffer(work.scratch_buffer, index, graph, layout, kind))
+            buffers.append(_buffer(draft.scratch_buffer, index, graph, layout, kind))
     return tuple(buffers)
 
 

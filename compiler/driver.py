@@ -43,9 +43,9 @@ def compile_model(
     from backends.lowering.host_models import with_checked_host
     from compiler.bound.lower_bound import lower_bound
     from compiler.cost.memory import (
-        demand_room,
-        demand_room_for_values,
         fewest_weight_bytes,
+        require_room,
+        require_room_for_values,
     )
     from compiler.flow.dialects import dialect_notes
     from compiler.flow.measure import few_samples_note, measured_divergence, measured_note
@@ -76,9 +76,9 @@ def compile_model(
     first = first_passes(options)
     placement, pruning = PlacementWatch(imported.graph), PruningWatch()
     clean = run_passes(imported.graph, first, target, placement, *observers, progress=progress)
-    demand_room_for_values(clean, target)
+    require_room_for_values(clean, target)
     if not options.prune:
-        demand_room(fewest_weight_bytes(clean, target), target)
+        require_room(fewest_weight_bytes(clean, target), target)
     made_from = built_from(imported.files, vars(options))  # before the data are read
     inputs = calibration_inputs(clean, options)
     passes = quantizing_passes(inputs, options)
@@ -115,9 +115,9 @@ def kept(folder: Path, model: Path, target: Target, options: Options) -> Compile
 
     Else None, in well under a second.
     """
-    from compiler.flow.up_to_date import external_files, kept_package
+    from compiler.flow.up_to_date import external_files, up_to_date_package
 
-    package = kept_package(folder, model, target, vars(options))
+    package = up_to_date_package(folder, model, target, vars(options))
     if package is None:
         return None
     files = [model, *external_files(package.plan, model)]

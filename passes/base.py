@@ -34,12 +34,12 @@ class Pass:
 _listener: ContextVar[Callable[[str], None]] = ContextVar("listener", default=lambda _: None)
 
 
-def tell(part: str) -> None:
+def report_progress(part: str) -> None:
     """Tells whoever shows progress how far the pass that runs is, such as "node 3 of 40"."""
     _listener.get()(part)
 
 
-def _tell_of(name: str, progress: Callable[[str], None], part: str) -> None:
+def _report_part(name: str, progress: Callable[[str], None], part: str) -> None:
     progress(f"{name}: {part}")
 
 
@@ -76,7 +76,7 @@ def run_passes(
 
     for position, current in enumerate(passes):
         progress(current.name)
-        listening = _listener.set(partial(_tell_of, current.name, progress))
+        listening = _listener.set(partial(_report_part, current.name, progress))
         try:
             after = current(graph, target)
             if after is not graph:

@@ -16,12 +16,12 @@ from compiler.execute.interpreter import RunError
 from compiler.ir.graph import Array, Calibration, Graph, Node, Quant
 from compiler.ir.ops import FORMATS, macs
 from compiler.target.chip import Target
-from passes.base import Pass, tell
+from passes.base import Pass, report_progress
 from passes.calibration.clipped_range import clipped_range
 from passes.calibration.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
 from passes.calibration.given_formats import given_format
 from passes.calibration.inputs import CalibrationInputs
-from passes.calibration.measurement_budget import effort
+from passes.calibration.measurement_budget import measurement_budget
 from passes.calibration.product_formats import digits_of, product_formats
 from passes.calibration.rounded_inputs import (
     PASSING,
@@ -30,7 +30,7 @@ from passes.calibration.rounded_inputs import (
     readers_of_rounded,
     rounded_constants,
 )
-from passes.calibration.suffix import Follower
+from passes.calibration.suffix import SuffixRunner
 from passes.calibration.walk import Walk
 
 
@@ -77,12 +77,12 @@ class _Calibrator:
         ]
         self.rounded_inputs = self._rounded(graph.inputs)
         errors = [self.rounded_inputs, *self.formats, *self.rounded]
-        spent = effort(graph, errors, self._further_macs(), inputs.count)
+        spent = measurement_budget(graph, errors, self._further_macs(), inputs.count)
         self.samples, self.stride = spent.samples, spent.stride
         self.measured = 0
         self.estimated = 0
         self.gain = 0.0  # divergence at the outputs for each unit of error of a node's own output, of the node followed last
-        self.follower = Follower(graph, self._followed())
+        self.follower = SuffixRunner(graph, self._followed())
         self.reference = self._reference()
 
     def run(self) -> Calibration:
@@ -92,7 +92,9 @@ class _Calibrator:
             self._range(name, values)
         self._measure_rounding(-1, self.rounded_inputs, walk)
         for position, node in enumerate(graph.nodes):
-            tell(f"node {position + 1:,} of {len(graph.nodes):,}, {self.inputs.count} samples")
+            report_progress(
+                f"node {position + 1:,} of {len(graph.nodes):,}, {self.inputs.count} samples"
+            )
             walk.step(position)
             for name in node.outputs:
                 if name in walk.values:

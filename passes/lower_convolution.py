@@ -11,7 +11,7 @@ import numpy as np
 from compiler.ir.graph import Array, Attribute, Graph, Node, TensorType
 from compiler.ir.ops import STANDARD_PRODUCTS
 from compiler.ir.rewriter import Rewriter
-from compiler.storage.spill import put_aside
+from compiler.storage.spill import spill_to_file
 from compiler.target.chip import Target
 from passes.base import Pass
 from passes.fold_batchnorm import affine_of
@@ -79,7 +79,7 @@ def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
     )
     if alpha != 1.0:
         weights = (weights.astype(np.float64) * alpha).astype(np.float32)
-    inputs = [node.inputs[0], rewriter.constant(f"{node.name}.weights", put_aside(weights))]
+    inputs = [node.inputs[0], rewriter.constant(f"{node.name}.weights", spill_to_file(weights))]
     if form.has_bias:
         inputs.append(_bias(rewriter, graph, node, beta))
     rewriter.add(

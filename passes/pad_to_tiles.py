@@ -13,7 +13,7 @@ from compiler.engines.mapping import analog_layout
 from compiler.ir.graph import Array, Graph
 from compiler.ir.ops import ProductShape
 from compiler.ir.rewriter import Rewriter
-from compiler.storage.spill import put_aside
+from compiler.storage.spill import spill_to_file
 from compiler.target.chip import Target
 from passes.base import Pass
 
@@ -43,7 +43,7 @@ class PadToTiles(Pass):
             count, groups, rows, columns = digits.shape
             layout = analog_layout(ProductShape(groups, rows, columns, 1), count, engine)
             image = tile_image(digits, layout.array_rows, layout.columns_kept // layout.tiles)
-            tiles = rewriter.constant(f"{node.name}.tiles", put_aside(image))
+            tiles = rewriter.constant(f"{node.name}.tiles", spill_to_file(image))
             rewriter.keep(replace(node, inputs=(node.inputs[0], tiles, *node.inputs[2:])))
         return rewriter.finish()
 

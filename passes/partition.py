@@ -63,7 +63,7 @@ class Partition(Pass):
             ) from None
         assignment = Assignment(problem, solution.chosen)
         if self.weights == "resident":
-            _demand_residence(graph, problem, assignment)
+            _require_residence(graph, problem, assignment)
         nodes = tuple(
             replace(node, placement=_placement(assignment, index, self.objective))
             for index, node in enumerate(graph.nodes)
@@ -79,7 +79,7 @@ class Partition(Pass):
         )
 
 
-def _demand_residence(graph: Graph, problem: Problem, assignment: Assignment) -> None:
+def _require_residence(graph: Graph, problem: Problem, assignment: Assignment) -> None:
     """Raises CapacityError when a layer is on the host for want of room: weights that must stay leave no other way."""
     stranded = {}
     for index, (node, options) in enumerate(zip(graph.nodes, problem.candidates, strict=True)):

@@ -29,7 +29,7 @@ class PlaceInFloat(Pass):
 
 def _placed(node: Node, graph: Graph, target: Target) -> Node:
     """A node on the first engine that can compute it, the host last."""
-    _demand_numbers(node)
+    _require_numbers(node)
     refusals: list[Alternative] = []
     for name in sorted(target.chip.engines, key=lambda name: name == target.host[0]):
         why = why_not_in_floats(name, node, graph, target)
@@ -56,7 +56,7 @@ def _placed(node: Node, graph: Graph, target: Target) -> Node:
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")  # fmt: skip
 
 
-def _demand_numbers(node: Node) -> None:
+def _require_numbers(node: Node) -> None:
     """UnsupportedError for an operation whose numbers are nobody's to keep."""
     random = next((op for op in _operations(node) if op in RANDOM), "")
     if random:

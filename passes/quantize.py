@@ -16,9 +16,9 @@ from compiler.engines.numerics import Floats
 from compiler.ir.graph import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.ir.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
 from compiler.ir.rewriter import Rewriter
-from compiler.storage.spill import put_aside
+from compiler.storage.spill import spill_to_file
 from compiler.target.chip import Analog, Host, Target
-from passes.base import Pass, tell
+from passes.base import Pass, report_progress
 from passes.calibration.given_formats import given_format
 from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.rounded_inputs import readers_of_rounded, rounding_divergence
@@ -76,7 +76,7 @@ class _Quantizer:
 
     def run(self) -> Graph:
         for position, node in enumerate(self.graph.nodes):
-            tell(f"node {position + 1:,} of {len(self.graph.nodes):,}")
+            report_progress(f"node {position + 1:,} of {len(self.graph.nodes):,}")
             self.position = position
             if position <= self.last_layer:
                 self.dense.step(position)
@@ -377,7 +377,7 @@ class _Quantizer:
 
     def _constants(self, node: Node, constants: Named) -> tuple[str, ...]:
         return tuple(
-            self.rewriter.constant(f"{node.name}.{label}", put_aside(data), quant)
+            self.rewriter.constant(f"{node.name}.{label}", spill_to_file(data), quant)
             for label, data, quant in constants
         )
 

@@ -12,7 +12,7 @@ from compiler.ir.graph import Array, Graph, Node, TensorType
 from compiler.ir.ops import infer_types
 from compiler.ir.protos import dtype_number
 from compiler.ir.rewriter import Rewriter
-from compiler.storage.spill import put_aside
+from compiler.storage.spill import spill_to_file
 from compiler.target.chip import Target
 from passes.base import Pass
 
@@ -60,7 +60,9 @@ class _Widener:
         types = {twins.get(name, name): _widened(kind) for name, kind in graph.types.items()}
         types |= {name: graph.types[name] for name in twins}
         constants: dict[str, Array] = {
-            twins.get(name, name): put_aside(data.astype(np.float32)) if name in self.half else data
+            twins.get(name, name): spill_to_file(data.astype(np.float32))
+            if name in self.half
+            else data
             for name, data in graph.constants.items()
         }
         constants |= {name: graph.constants[name] for name in twins if name in graph.constants}

@@ -1,1 +1,1 @@
-"""Placed graph -> plan: works in order, time and memory, the accounts of energy."""
+"""Placed graph -> plan: drafts in order, time and memory, the accounts of energy."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from backends.lowering.form_steps import Work
+from backends.lowering.form_steps import StepDraft
 from backends.lowering.layout import cells_of
 from compiler.cost.efficiency import tops_per_watt
 from compiler.cost.step import PARTS, StepCost
@@ -42,13 +42,13 @@ def macs_of(steps: Sequence[Step], engines: Sequence[str], before: int | None) -
     return Macs(before=before, after=sum(by_engine.values()), by_engine=by_engine)
 
 
-def use_of(work: Work, graph: Graph, target: Target) -> Use | None:
+def use_of(draft: StepDraft, graph: Graph, target: Target) -> Use | None:
     """How much of the arrays a product uses: cells of its analog tiles, or multiplier cycles of its digital blocks."""
-    node = work.main
-    shape = product_shape(node, graph) if node is not None and len(work.nodes) == 1 else None
+    node = draft.main
+    shape = product_shape(node, graph) if node is not None and len(draft.nodes) == 1 else None
     if node is None or shape is None:
         return None
-    unit = target.chip.engines[work.engine]
+    unit = target.chip.engines[draft.engine]
     if isinstance(unit, Analog):
         layout = cells_of(node, graph, unit)
         assert layout is not None
@@ -73,23 +73,23 @@ def utilization(steps: Sequence[Step]) -> dict[str, Use]:
     return result
 
 
-def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[str, Use]:
+def resident_use(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> dict[str, Use]:
     """What the weights that stay between inferences take of each engine: columns of arrays, bytes of weight memory."""
     used: dict[str, int] = {}
-    for work in works:
-        node = work.main
+    for draft in drafts:
+        node = draft.main
         if node is None or node.placement is None or not node.placement.resident:
             continue
-        shape, unit = product_shape(node, graph), target.chip.engines[work.engine]
-        if shape is None or len(work.nodes) > 1:
+        shape, unit = product_shape(node, graph), target.chip.engines[draft.engine]
+        if shape is None or len(draft.nodes) > 1:
             continue
         if isinstance(unit, Analog):
             layout = cells_of(node, graph, unit)
             assert layout is not None
-            used[work.engine] = used.get(work.engine, 0) + layout.columns_kept
+            used[draft.engine] = used.get(draft.engine, 0) + layout.columns_kept
         elif isinstance(unit, Digital) and unit.array is not None:
             bytes_kept = digital_layout(shape, line_of(node, graph), unit.array).weight_bytes_kept
-            used[work.engine] = used.get(work.engine, 0) + bytes_kept
+            used[draft.engine] = used.get(draft.engine, 0) + bytes_kept
     result = {}
     for name, unit in target.chip.engines.items():
         if isinstance(unit, Analog):
@@ -100,14 +100,14 @@ def resident_use(works: Sequence[Work], graph: Graph, target: Target) -> dict[st
     return result
 
 
-def one_time_load(works: Sequence[Work], loads: Sequence[StepCost]) -> Load:
+def one_time_load(drafts: Sequence[StepDraft], loads: Sequence[StepCost]) -> Load:
     """Loading the resident weights before the first inference."""
     once = [
         load
-        for work, load in zip(works, loads, strict=True)
-        if work.main is not None
-        and work.main.placement is not None
-        and work.main.placement.resident
+        for draft, load in zip(drafts, loads, strict=True)
+        if draft.main is not None
+        and draft.main.placement is not None
+        and draft.main.placement.resident
     ]
     return Load(
         energy_pj=total([load.energy_pj for load in once]),

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from backends.lowering.form_steps import Work
+from backends.lowering.form_steps import StepDraft
 from backends.lowering.layout import Layout, costs_there
 from compiler.ir.graph import Graph
 from compiler.target.chip import Target
@@ -21,10 +21,10 @@ ENERGY_KEYS = ("_pj", "_pj_per_byte", "_pj_per_bit", "_mw")
 
 
 def assumed_energy_pj(
-    works: Sequence[Work], graph: Graph, layout: Layout, target: Target, energy_pj: float
+    drafts: Sequence[StepDraft], graph: Graph, layout: Layout, target: Target, energy_pj: float
 ) -> float:
     """What is missing from an energy when every assumed energy of the chip is taken as 0 (times and places do not depend on energies)."""
-    costs = costs_there(works, graph, layout, without_assumptions(target))
+    costs = costs_there(drafts, graph, layout, without_assumptions(target))
     return max(0.0, energy_pj - sum(cost.energy_pj.value for cost in costs))
 
 

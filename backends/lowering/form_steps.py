@@ -1,4 +1,4 @@
-"""Cuts a placed graph into pieces of work: a node each, and runs of host nodes that share one ONNX model."""
+"""Cuts a placed graph into drafts of steps: a node each, and runs of host nodes that share one ONNX model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from backends.lowering.operations import form_of
 from compiler.errors import ModelError
 from compiler.execute.export_onnx import export_nodes
-from compiler.execute.external_constants import lay_beside, refer
+from compiler.execute.external_constants import pack_external, refer
 from compiler.execute.host_split import nodes_on_reference
 from compiler.execute.reference_evaluator import values_judged
 from compiler.ir.graph import Array, Graph, Node
@@ -27,7 +27,7 @@ HOST_SEGMENT = "HostSegment"
 
 
 @dataclass(frozen=True)
-class Work:
+class StepDraft:
     """What becomes a step.
 
     `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
@@ -51,7 +51,7 @@ class Work:
 
     @property
     def main(self) -> Node | None:
-        """The node that stands for the work, None for the work of handing out constants."""
+        """The node that stands for the draft, None for the work of handing out constants."""
         return self.nodes[0] if self.nodes else None
 
     @cached_property
@@ -75,41 +75,43 @@ class Work:
         return self.inputs[0] if is_view else ""
 
 
-def cut(graph: Graph, target: Target) -> list[Work]:
-    """The works of a placed graph, in its order; neighbouring nodes of the host are one."""
+def form_steps(graph: Graph, target: Target) -> list[StepDraft]:
+    """The drafts of a placed graph, in its order; neighbouring nodes of the host are one."""
     host = target.host[0]
-    works: list[Work] = []
+    drafts: list[StepDraft] = []
     reads = _reads(graph)
     groups = _groups(graph, host)
     together = groupby(enumerate(graph.nodes), key=lambda item: groups[item[0]])
     for (_, shared), items in together:
         nodes = tuple(node for _, node in items)
         if not shared or all(_view(node, graph) is not None for node in nodes):
-            works.extend(_single(node, graph) for node in nodes)
+            drafts.extend(_single(node, graph) for node in nodes)
         else:
-            works.append(_run_of_host_nodes(nodes, graph, host, reads))
+            drafts.append(_run_of_host_nodes(nodes, graph, host, reads))
     handed_out = tuple(name for name in dict.fromkeys(graph.outputs) if name in graph.constants)
     if handed_out:
         model, weights = _host_model(graph, (), (), handed_out)
-        works.append(
-            Work("constants", HOST_SEGMENT, host, (), (), handed_out, model=model, weights=weights)
+        drafts.append(
+            StepDraft(
+                "constants", HOST_SEGMENT, host, (), (), handed_out, model=model, weights=weights
+            )
         )
-    return _with_own_names(works, graph)
+    return _with_own_names(drafts, graph)
 
 
-def _with_own_names(works: list[Work], graph: Graph) -> list[Work]:
+def _with_own_names(drafts: list[StepDraft], graph: Graph) -> list[StepDraft]:
     """Works whose names, and the names of what they own, are not taken by a node or a value."""
     taken = {node.name for node in graph.nodes}
     result = []
-    for work in works:
-        named, count = work, 0
+    for draft in drafts:
+        named, count = draft, 0
         while (
             named.scratch_buffer in graph.types
             or named.model_constant in graph.types
-            or (len(work.nodes) != 1 and named.name in taken)
+            or (len(draft.nodes) != 1 and named.name in taken)
         ):
             count += 1
-            named = replace(work, name=f"{work.name}.{count}")
+            named = replace(draft, name=f"{draft.name}.{count}")
         taken.add(named.name)
         result.append(named)
     return result
@@ -149,15 +151,15 @@ def _reads(graph: Graph) -> dict[str, list[str]]:
     return readers
 
 
-def _view(node: Node, graph: Graph) -> Work | None:
+def _view(node: Node, graph: Graph) -> StepDraft | None:
     """A node that only looks at the same bytes in another shape, as a work without a model."""
     form = form_of(node, graph) if node.op in VIEWS else None
     if form is None or form.inputs[0] in graph.constants:
         return None
-    return Work(node.name, node.op, _engine(node), (node,), form.inputs, node.outputs)
+    return StepDraft(node.name, node.op, _engine(node), (node,), form.inputs, node.outputs)
 
 
-def _single(node: Node, graph: Graph) -> Work:
+def _single(node: Node, graph: Graph) -> StepDraft:
     """One node as a step of its own: by the kernels where they know it, else by ONNX Runtime."""
     engine = _engine(node)
     view = _view(node, graph)
@@ -166,7 +168,7 @@ def _single(node: Node, graph: Graph) -> Work:
     form = None if node.op == "Segment" else form_of(node, graph)
     if form is not None:
         stored = tuple(n for n in dict.fromkeys(form.inputs) if n in graph.constants)
-        return Work(
+        return StepDraft(
             node.name, node.op, engine, (node,), form.inputs, node.outputs, form.attributes, stored
         )
     outputs = tuple(name for name in node.outputs if name)
@@ -174,12 +176,12 @@ def _single(node: Node, graph: Graph) -> Work:
         read = [name for name in node.inputs if name]
         inputs = tuple(name for name in read if name not in graph.constants)
         model = _closed(node, read, graph)
-        return Work(node.name, node.op, engine, (node,), inputs, outputs, model=model)
+        return StepDraft(node.name, node.op, engine, (node,), inputs, outputs, model=model)
     names = tuple(dict.fromkeys(name for name in node.inputs if name))
     inside = tuple(name for name in names if name in graph.constants)
     inputs = tuple(name for name in names if name not in graph.constants)
     model, weights = _host_model(graph, (node,), inputs, outputs)
-    return Work(
+    return StepDraft(
         node.name, node.op, engine, (node,), inputs, outputs, {}, inside=inside, model=model,
         weights=weights,
     )  # fmt: skip
@@ -208,7 +210,7 @@ def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
 
 def _run_of_host_nodes(
     nodes: tuple[Node, ...], graph: Graph, host: str, reads: Mapping[str, list[str]]
-) -> Work:
+) -> StepDraft:
     own = {node.name for node in nodes}
     made = [name for node in nodes for name in node.outputs if name]
     read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
@@ -220,7 +222,7 @@ def _run_of_host_nodes(
     kept = set(outputs)
     model, weights = _host_model(graph, nodes, inputs, outputs)
     first, last = nodes[0], nodes[-1]
-    return Work(
+    return StepDraft(
         first.name if len(nodes) == 1 else f"{first.name}..{last.name}",
         first.op if len(nodes) == 1 else HOST_SEGMENT,
         host,
@@ -243,7 +245,7 @@ def _host_model(
     model = export_nodes(graph, nodes, inputs, outputs, beside=beside, told=told)
     if not beside:
         return _bytes(model), None
-    weights = lay_beside(beside)
+    weights = pack_external(beside)
     refer(model, beside, weights, PurePosixPath(host_weights_name(weights)).name)
     return _bytes(model), weights
 

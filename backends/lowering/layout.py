@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backends.lowering.form_steps import Work
+from backends.lowering.form_steps import StepDraft
 from backends.lowering.memory import Live, Place, allocate, packed_bytes, place_weights
 from backends.lowering.schedule import Schedule, Task, schedule
 from compiler.cost.memory import home_of, weight_homes
@@ -19,7 +19,7 @@ from compiler.target.chip import Analog, Host, Target
 
 @dataclass(frozen=True)
 class Layout:
-    """Where and when: costs and times of the works, places of values and constants, the bytes weights take of each memory.
+    """Where and when: costs and times of the drafts, places of values and constants, the bytes weights take of each memory.
 
     `lives` are the values that have bytes of their own, `roots` tells for every value whose bytes
     it has (its own, or those it is a view of); scratch memory goes by its work's `scratch_buffer`.
@@ -59,24 +59,24 @@ def cells_of(node: Node, graph: Graph, engine: Analog) -> AnalogLayout | None:
     return analog_layout(shape, digits_of(node, graph), engine, unroll=unroll)
 
 
-def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
+def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> Layout:
     """Schedules and allocates; where a nearer memory is full, charges the farther one and does both again.
 
     A value only ever moves outward, so this ends. Raises CapacityError when the model does not fit.
     """
-    constant_bytes, wanted = _constants(works, graph, target)
+    constant_bytes, wanted = _constants(drafts, graph, target)
     constant_places, weight_bytes = place_weights(
         [(name, size, wanted[name]) for name, size in constant_bytes.items()], target
     )
-    loads = _loads(works, graph, constant_places, target)
-    roots = _roots(works, graph)
-    sizes = _sizes(works, graph, roots)
+    loads = _loads(drafts, graph, constant_places, target)
+    roots = _roots(drafts, graph)
+    sizes = _sizes(drafts, graph, roots)
     asked = {name: home_of(size, target) for name, size in sizes.items()}
     homes = asked
     while True:
-        costs = _costs(works, loads, graph, roots, homes, constant_places, target)
-        times = schedule(_tasks(works, costs))
-        lives = _lives(works, graph, sizes, roots, homes, times)
+        costs = _costs(drafts, loads, graph, roots, homes, constant_places, target)
+        times = schedule(_tasks(drafts, costs))
+        lives = _lives(drafts, graph, sizes, roots, homes, times)
         places = allocate(list(lives.values()), weight_bytes, target)
         found = {name: place.memory for name, place in places.items()}
         if found == homes:
@@ -88,16 +88,16 @@ def settle(works: Sequence[Work], graph: Graph, target: Target) -> Layout:
 
 
 def costs_there(
-    works: Sequence[Work], graph: Graph, layout: Layout, target: Target
+    drafts: Sequence[StepDraft], graph: Graph, layout: Layout, target: Target
 ) -> tuple[StepCost, ...]:
-    """What works that are settled would cost on a chip that differs from theirs in energies only."""
-    loads = _loads(works, graph, layout.constant_places, target)
+    """What drafts that are settled would cost on a chip that differs from theirs in energies only."""
+    loads = _loads(drafts, graph, layout.constant_places, target)
     homes = {name: place.memory for name, place in layout.places.items()}
-    return _costs(works, loads, graph, layout.roots, homes, layout.constant_places, target)
+    return _costs(drafts, loads, graph, layout.roots, homes, layout.constant_places, target)
 
 
 def _costs(
-    works: Sequence[Work],
+    drafts: Sequence[StepDraft],
     loads: Sequence[StepCost],
     graph: Graph,
     roots: Mapping[str, str],
@@ -109,23 +109,23 @@ def _costs(
     known = {name: homes[root] for name, root in roots.items() if root in homes}
     known.update((name, place.memory) for name, place in constant_places.items())
     return tuple(
-        _cost(work, load, graph, known, homes, target)
-        for work, load in zip(works, loads, strict=True)
+        _cost(draft, load, graph, known, homes, target)
+        for draft, load in zip(drafts, loads, strict=True)
     )
 
 
 def _constants(
-    works: Sequence[Work], graph: Graph, target: Target
+    drafts: Sequence[StepDraft], graph: Graph, target: Target
 ) -> tuple[dict[str, int], dict[str, str]]:
     """The bytes each constant takes on the chip, and the memory it is wanted in."""
     sizes: dict[str, int] = {}
     chosen: dict[str, str] = {}
-    for work in works:
-        placement = work.main.placement if work.main else None
-        names = dict.fromkeys((*work.stored, *work.inside))
-        entries = [(name, _stored_bytes(name, work, graph, target)) for name in names]
-        if work.op == "Segment":
-            entries.append((work.model_constant, len(work.model)))
+    for draft in drafts:
+        placement = draft.main.placement if draft.main else None
+        names = dict.fromkeys((*draft.stored, *draft.inside))
+        entries = [(name, _stored_bytes(name, draft, graph, target)) for name in names]
+        if draft.op == "Segment":
+            entries.append((draft.model_constant, len(draft.model)))
         for name, size in entries:
             if name not in sizes:
                 sizes[name] = size
@@ -134,11 +134,11 @@ def _constants(
     return sizes, {name: chosen[name] or home for name, home in filled}
 
 
-def _stored_bytes(name: str, work: Work, graph: Graph, target: Target) -> int:
+def _stored_bytes(name: str, draft: StepDraft, graph: Graph, target: Target) -> int:
     """The bytes of a constant on the chip: cells of an analog array are packed, without the padding to whole tiles."""
-    node = work.main
+    node = draft.main
     if node is not None and node.op == "AnalogProduct" and name == node.inputs[1]:
-        shape, unit = product_shape(node, graph), target.chip.engines[work.engine]
+        shape, unit = product_shape(node, graph), target.chip.engines[draft.engine]
         if shape is not None and isinstance(unit, Analog):
             cells = shape.weights * digits_of(node, graph)
             return (cells * unit.cell_storage_bits.value + 7) // 8
@@ -146,27 +146,27 @@ def _stored_bytes(name: str, work: Work, graph: Graph, target: Target) -> int:
 
 
 def _loads(
-    works: Sequence[Work], graph: Graph, places: Mapping[str, Place], target: Target
+    drafts: Sequence[StepDraft], graph: Graph, places: Mapping[str, Place], target: Target
 ) -> tuple[StepCost, ...]:
     """Loading each work's weights into its engine, once."""
-    return tuple(_load(work, graph, places, target) for work in works)
+    return tuple(_load(draft, graph, places, target) for draft in drafts)
 
 
-def _load(work: Work, graph: Graph, places: Mapping[str, Place], target: Target) -> StepCost:
+def _load(draft: StepDraft, graph: Graph, places: Mapping[str, Place], target: Target) -> StepCost:
     """Loading the weights of a work that is a product, and NOTHING for any other."""
-    node = work.main
-    if node is None or node.op not in PRODUCTS or len(work.nodes) > 1:
+    node = draft.main
+    if node is None or node.op not in PRODUCTS or len(draft.nodes) > 1:
         return NOTHING
     shape = product_shape(node, graph)
-    if shape is None or isinstance(target.chip.engines[work.engine], Host):
+    if shape is None or isinstance(target.chip.engines[draft.engine], Host):
         return NOTHING
     home = places[node.inputs[1]].memory
     unroll = unroll_of(node, graph, pixels_of(node))
-    return weight_load_cost(shape, work.engine, home, target, digits_of(node, graph), unroll)
+    return weight_load_cost(shape, draft.engine, home, target, digits_of(node, graph), unroll)
 
 
 def _cost(
-    work: Work,
+    draft: StepDraft,
     load: StepCost,
     graph: Graph,
     known: Mapping[str, str],
@@ -174,21 +174,21 @@ def _cost(
     target: Target,
 ) -> StepCost:
     """A work's energy and time with its values where they lie, and its weight load when it pays one every time."""
-    scratch = homes.get(work.scratch_buffer, "")
+    scratch = homes.get(draft.scratch_buffer, "")
     memories = known
     if (
         scratch
     ):  # of what it looks at only: a copy of the whole for each segment would grow with the square
-        seen = (name for node in work.nodes for name in (*node.inputs, *node.outputs))
+        seen = (name for node in draft.nodes for name in (*node.inputs, *node.outputs))
         memories = {name: known[name] for name in seen if name in known}
-        memories |= dict.fromkeys(work.scratch, scratch)
-    main = work.main
+        memories |= dict.fromkeys(draft.scratch, scratch)
+    main = draft.main
     cost = NOTHING
-    for node in work.nodes:
+    for node in draft.nodes:
         cost = cost + node_cost(
             node,
             graph,
-            work.engine,
+            draft.engine,
             target,
             digits=digits_of(node, graph),
             resident=_is_resident(node),
@@ -204,18 +204,18 @@ def _is_resident(node: Node) -> bool:
     return node.placement is not None and node.placement.resident
 
 
-def _roots(works: Sequence[Work], graph: Graph) -> dict[str, str]:
+def _roots(drafts: Sequence[StepDraft], graph: Graph) -> dict[str, str]:
     """For every value that steps exchange, the value whose bytes it has."""
     roots = {name: name for name in graph.inputs}
-    for work in works:
-        source = work.view_of(graph)
-        for name in work.outputs:
+    for draft in drafts:
+        source = draft.view_of(graph)
+        for name in draft.outputs:
             if name:
                 roots[name] = roots[source] if source else name
     return roots
 
 
-def _sizes(works: Sequence[Work], graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
+def _sizes(drafts: Sequence[StepDraft], graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
     """The bytes of every value that has bytes of its own and a size that is known.
 
     Scratch memory too.
@@ -225,44 +225,44 @@ def _sizes(works: Sequence[Work], graph: Graph, roots: Mapping[str, str]) -> dic
         for name, root in roots.items()
         if name == root and graph.types[name].is_static
     }
-    for work in works:
-        scratch = _scratch_bytes(work, graph)
+    for draft in drafts:
+        scratch = _scratch_bytes(draft, graph)
         if scratch:
-            sizes[work.scratch_buffer] = scratch
+            sizes[draft.scratch_buffer] = scratch
     return sizes
 
 
-def _scratch_bytes(work: Work, graph: Graph) -> int:
+def _scratch_bytes(draft: StepDraft, graph: Graph) -> int:
     """What a host segment needs beside its inputs and outputs, its inner values sharing memory as their lives allow."""
-    if not work.scratch:
+    if not draft.scratch:
         return 0
-    first = {name: i for i, node in enumerate(work.nodes) for name in node.outputs}
+    first = {name: i for i, node in enumerate(draft.nodes) for name in node.outputs}
     last = dict(first)
-    for position, reader in enumerate(work.nodes):
+    for position, reader in enumerate(draft.nodes):
         last.update((name, position) for name in reader.inputs if name in first)
     return packed_bytes(
         [
             Live(name, graph.types[name].size_bytes, first[name], last[name], 0.0, 0.0, "")
-            for name in work.scratch
+            for name in draft.scratch
             if graph.types[name].is_static
         ]
     )
 
 
-def _tasks(works: Sequence[Work], costs: Sequence[StepCost]) -> list[Task]:
-    maker = {name: i for i, work in enumerate(works) for name in work.outputs if name}
+def _tasks(drafts: Sequence[StepDraft], costs: Sequence[StepCost]) -> list[Task]:
+    maker = {name: i for i, draft in enumerate(drafts) for name in draft.outputs if name}
     return [
         Task(
-            work.engine,
+            draft.engine,
             cost.latency_ns,
-            tuple(sorted({maker[name] for name in work.inputs if name in maker})),
+            tuple(sorted({maker[name] for name in draft.inputs if name in maker})),
         )
-        for work, cost in zip(works, costs, strict=True)
+        for draft, cost in zip(drafts, costs, strict=True)
     ]
 
 
 def _lives(
-    works: Sequence[Work],
+    drafts: Sequence[StepDraft],
     graph: Graph,
     sizes: Mapping[str, int],
     roots: Mapping[str, str],
@@ -274,12 +274,12 @@ def _lives(
     start = dict.fromkeys(graph.inputs, 0.0)
     last = dict.fromkeys(graph.inputs, -1)
     end = dict.fromkeys(graph.inputs, 0.0)
-    for position, work in enumerate(works):
-        made = [name for name in work.outputs if roots.get(name) == name]
-        for name in [*made, *([work.scratch_buffer] if work.scratch_buffer in sizes else [])]:
+    for position, draft in enumerate(drafts):
+        made = [name for name in draft.outputs if roots.get(name) == name]
+        for name in [*made, *([draft.scratch_buffer] if draft.scratch_buffer in sizes else [])]:
             first[name], start[name] = position, times.starts_ns[position]
             last[name], end[name] = position, times.ends_ns[position]
-        for name in (*work.inputs, *work.outputs):
+        for name in (*draft.inputs, *draft.outputs):
             root = roots.get(name)
             if root is not None:
                 last[root] = position
@@ -287,7 +287,7 @@ def _lives(
     for name in graph.outputs:
         root = roots.get(name)
         if root is not None:
-            last[root], end[root] = len(works), times.latency_ns
+            last[root], end[root] = len(drafts), times.latency_ns
     return {
         name: Live(name, size, first[name], last[name], start[name], end[name], homes[name])
         for name, size in sizes.items()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from backends.lowering.form_steps import Work
+from backends.lowering.form_steps import StepDraft
 from compiler.ir.graph import Graph, Node
 from compiler.ir.ops import macs
 from compiler.plan.schema import Alternative, Part, Placement
@@ -15,13 +15,13 @@ from compiler.plan.schema import Alternative, Part, Placement
 FORMAT_CHANGES = ("Requantize", "QuantizeLinear", "DequantizeLinear", "Cast")
 
 
-def placements(works: Sequence[Work], graph: Graph) -> tuple[Placement, ...]:
+def placements(drafts: Sequence[StepDraft], graph: Graph) -> tuple[Placement, ...]:
     """A row for each entry of the graph's ledger, in its order."""
-    step_of = {node.name: index for index, work in enumerate(works) for node in work.nodes}
+    step_of = {node.name: index for index, draft in enumerate(drafts) for node in draft.nodes}
     own: dict[str, list[Node]] = {}
     fused: dict[str, list[Node]] = {}
-    for work in works:
-        for node in work.nodes:
+    for draft in drafts:
+        for node in draft.nodes:
             for position, name in enumerate(dict.fromkeys(node.origin)):
                 (fused if position else own).setdefault(name, []).append(node)
     rows = []

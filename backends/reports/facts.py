@@ -165,7 +165,7 @@ def bound_of(plan: Plan) -> Bound | None:
     )
 
 
-def hungriest(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
+def most_energy(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
     """The steps to show, in order, and the rest: the `most` that take the most energy, or all (None)."""
     if most is None or len(plan.steps) <= most:
         return list(plan.steps), []

@@ -33,7 +33,7 @@ def steps_table(plan: Plan, most: int | None) -> Table:
 
     Then what the others add up to.
     """
-    shown, rest = facts.hungriest(plan, most)
+    shown, rest = facts.most_energy(plan, most)
     joule = energy_scale(plan.energy_pj.total.value)
     second = time_scale(plan.serial_latency_ns)
     traced = any(step.source for step in shown)

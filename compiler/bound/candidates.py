@@ -15,7 +15,7 @@ from compiler.target.chip import Analog, Host, Target
 
 
 @dataclass(frozen=True)
-class Way:
+class BoundCandidate:
     """A node on an engine at its least: energy (pJ) and time (ns) of its work without moving activations.
 
     `weight_bits` are what its weights take of the engine, `load_pj` the energy of loading them from
@@ -31,14 +31,18 @@ class Way:
     leave_ns: float = 0.0
 
 
-def ways_of(node: Node, graph: Graph, target: Target, free: Target) -> list[Way]:
+def candidates_of(node: Node, graph: Graph, target: Target, free: Target) -> list[BoundCandidate]:
     """A node on each engine that can take it; `free` is the chip `with_free_memories`."""
     if node.op in VIEWS or node.op in FORMATS:
-        return [Way("", 0.0, 0.0, 0.0, {})]
-    return [_way(node, graph, name, target, free) for name in engines_for(node, graph, target)]
+        return [BoundCandidate("", 0.0, 0.0, 0.0, {})]
+    return [
+        _candidate(node, graph, name, target, free) for name in engines_for(node, graph, target)
+    ]
 
 
-def _way(node: Node, graph: Graph, engine: str, target: Target, free: Target) -> Way:
+def _candidate(
+    node: Node, graph: Graph, engine: str, target: Target, free: Target
+) -> BoundCandidate:
     unit = target.chip.engines[engine]
     shape = product_shape(node, graph)
     digits, choices = 1, [1]
@@ -56,17 +60,17 @@ def _way(node: Node, graph: Graph, engine: str, target: Target, free: Target) ->
             graph.types[n].size_bytes for n in dict.fromkeys(node.inputs) if n in graph.constants
         ]
         energy += sum(size * cheapest(size, target, "read") for size in sizes)
-        return Way(engine, energy, latency, 0.0, {})
+        return BoundCandidate(engine, energy, latency, 0.0, {})
     latency = max(latency, _port_ns(node, graph, target))
     if shape is None:
-        return Way(engine, energy, latency, 0.0, {})
+        return BoundCandidate(engine, energy, latency, 0.0, {})
     homes = list(target.memories)[1:] or list(target.memories)
     loads = {
         home: weight_load_cost(shape, engine, home, target, digits).parts["weight_load"].value
         for home in homes
     }
     stored = unit.cell_storage_bits.value * digits if isinstance(unit, Analog) else 8
-    return Way(engine, energy, latency, float(shape.weights * stored), loads)
+    return BoundCandidate(engine, energy, latency, float(shape.weights * stored), loads)
 
 
 def _fewest_digits(node: Node, graph: Graph) -> int:

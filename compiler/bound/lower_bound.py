@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from compiler.bound.candidates import Way, ways_of, with_free_memories
+from compiler.bound.candidates import BoundCandidate, candidates_of, with_free_memories
 from compiler.bound.values import Values
 from compiler.bound.weight_loads import least_load_pj
 from compiler.cost.node import conversion_cost
@@ -40,16 +40,16 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
     that is not placed every engine counts that `legality.why_not` has nothing against.
     """
     free = with_free_memories(target)
-    ways = [ways_of(node, graph, target, free) for node in graph]
+    candidates = [candidates_of(node, graph, target, free) for node in graph]
     values = Values(graph, target)
-    _change_formats_at_ports(ways, values, graph, target)
-    work = sum(min(way.energy_pj for way in found) for found in ways)
-    latency_ns = _longest_chain(graph, ways)
+    _change_formats_at_ports(candidates, values, graph, target)
+    work = sum(min(candidate.energy_pj for candidate in found) for found in candidates)
+    latency_ns = _longest_chain(graph, candidates)
     static = target.chip.static_mw.value * latency_ns
     energy = work + values.activations_pj + values.ports_pj + static
     return {
         "energy_pj": energy,
-        "energy_with_load_pj": energy + least_load_pj(ways, target),
+        "energy_with_load_pj": energy + least_load_pj(candidates, target),
         "latency_ns": latency_ns,
         "work_pj": work,
         "activations_pj": values.activations_pj,
@@ -59,21 +59,25 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
 
 
 def _change_formats_at_ports(
-    ways: list[list[Way]], values: Values, graph: Graph, target: Target
+    candidates: list[list[BoundCandidate]], values: Values, graph: Graph, target: Target
 ) -> None:
-    """Adds the host's change of format to the ways beside the host of the first reader of each float input, the maker of each output."""
+    """Adds the host's change of format to the candidates beside the host of the first reader of each float input, the maker of each output."""
     readers, makers = values.first_readers(), values.makers()
     for name in graph.inputs:
         if name in readers and _is_float(name, graph):
             energy_pj, latency_ns = _change(name, graph, target, to_float=False)
             at = readers[name]
-            ways[at] = [_beside_host(w, target, energy_pj, latency_ns, 0.0) for w in ways[at]]
+            candidates[at] = [
+                _beside_host(w, target, energy_pj, latency_ns, 0.0) for w in candidates[at]
+            ]
     for root, shown in values.outputs_of().items():
         floats = [name for name in shown if _is_float(name, graph)]
         if root in makers and floats:
             energy_pj, leave_ns = _change(floats[0], graph, target, to_float=True)
             at = makers[root]
-            ways[at] = [_beside_host(w, target, energy_pj, 0.0, leave_ns) for w in ways[at]]
+            candidates[at] = [
+                _beside_host(w, target, energy_pj, 0.0, leave_ns) for w in candidates[at]
+            ]
 
 
 def _is_float(name: str, graph: Graph) -> bool:
@@ -89,25 +93,29 @@ def _change(name: str, graph: Graph, target: Target, *, to_float: bool) -> tuple
 
 
 def _beside_host(
-    way: Way, target: Target, energy_pj: float, latency_ns: float, leave_ns: float
-) -> Way:
-    """A way with that much more, unless it is the host's own."""
-    if way.engine == target.host[0]:
-        return way
+    candidate: BoundCandidate, target: Target, energy_pj: float, latency_ns: float, leave_ns: float
+) -> BoundCandidate:
+    """A candidate with that much more, unless it is the host's own."""
+    if candidate.engine == target.host[0]:
+        return candidate
     return replace(
-        way,
-        energy_pj=way.energy_pj + energy_pj,
-        latency_ns=way.latency_ns + latency_ns,
-        leave_ns=way.leave_ns + leave_ns,
+        candidate,
+        energy_pj=candidate.energy_pj + energy_pj,
+        latency_ns=candidate.latency_ns + latency_ns,
+        leave_ns=candidate.leave_ns + leave_ns,
     )
 
 
-def _longest_chain(graph: Graph, ways: Iterable[list[Way]]) -> float:
+def _longest_chain(graph: Graph, candidates: Iterable[list[BoundCandidate]]) -> float:
     """The time of the longest chain of nodes, each on its fastest engine."""
     ready: dict[str, float] = {}
     longest = 0.0
-    for node, found in zip(graph, ways, strict=True):
+    for node, found in zip(graph, candidates, strict=True):
         start = max((ready.get(name, 0.0) for name in node.inputs), default=0.0)
-        ready.update(dict.fromkeys(node.outputs, start + min(way.latency_ns for way in found)))
-        longest = max(longest, start + min(way.latency_ns + way.leave_ns for way in found))
+        ready.update(
+            dict.fromkeys(node.outputs, start + min(candidate.latency_ns for candidate in found))
+        )
+        longest = max(
+            longest, start + min(candidate.latency_ns + candidate.leave_ns for candidate in found)
+        )
     return longest

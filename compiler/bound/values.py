@@ -119,11 +119,13 @@ def _least_bytes(node: Node, value: str, graph: Graph, target: Target) -> float:
     return float(value_bytes(graph.types[value], on_host=only_host))
 
 
-def cheapest(size_bytes: float, target: Target, way: str) -> float:
+def cheapest(size_bytes: float, target: Target, access: str) -> float:
     """The least pJ a byte among the memories that hold so much (among all where none does)."""
     memories = list(target.memories.values())
     able = [m for m in memories if size_bytes <= m.capacity_bytes.value] or memories
-    return min((m.read_pj_per_byte if way == "read" else m.write_pj_per_byte).value for m in able)
+    return min(
+        (m.read_pj_per_byte if access == "read" else m.write_pj_per_byte).value for m in able
+    )
 
 
 def engines_for(node: Node, graph: Graph, target: Target) -> list[str]:

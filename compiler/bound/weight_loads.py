@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.bound.candidates import Way
+from compiler.bound.candidates import BoundCandidate
 from compiler.target.chip import Analog, Target
 from compiler.target.digital import Digital
 
 
-def least_load_pj(ways: Sequence[Sequence[Way]], target: Target) -> float:
+def least_load_pj(candidates: Sequence[Sequence[BoundCandidate]], target: Target) -> float:
     """What loading weights adds at least (pJ): all from the dearest memory, less the most that nearer places can save."""
     homes = list(target.memories)[1:] or list(target.memories)
     dearest = max(homes, key=lambda home: target.memories[home].read_pj_per_byte.value)
-    layers = [found for found in ways if any(way.load_pj for way in found)]
-    kept = [min(way.energy_pj for way in found) for found in layers]
+    layers = [found for found in candidates if any(candidate.load_pj for candidate in found)]
+    kept = [min(candidate.energy_pj for candidate in found) for found in layers]
     base = [_least_with_load(found, dearest) for found in layers]
-    bits = [min(way.weight_bits for way in found if way.load_pj) for found in layers]
+    bits = [
+        min(candidate.weight_bits for candidate in found if candidate.load_pj) for found in layers
+    ]
     saved = _most_saved(base, kept, bits, _kept_bits(target))
     for home in homes:
         if home != dearest:
@@ -26,8 +28,8 @@ def least_load_pj(ways: Sequence[Sequence[Way]], target: Target) -> float:
     return max(0.0, sum(base) - sum(kept) - saved)
 
 
-def _least_with_load(found: Sequence[Way], home: str) -> float:
-    return min(way.energy_pj + way.load_pj.get(home, 0.0) for way in found)
+def _least_with_load(found: Sequence[BoundCandidate], home: str) -> float:
+    return min(candidate.energy_pj + candidate.load_pj.get(home, 0.0) for candidate in found)
 
 
 def _most_saved(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from compiler.cli import compile, model, package, run, targets, validate, verify
-from compiler.cli.console import ReaderGoneError, complain, help_when_bare, say
+from compiler.cli.console import ReaderGoneError, help_when_bare, print_error, print_result
 from compiler.cli.failures import ClickError, bug, machine_error, restrain_streams, usage_error
 from compiler.cli.signals import StopError, stoppable
 from compiler.errors import CompileError, ModelError
@@ -38,9 +38,9 @@ def _version(wanted: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            say(f"joulec {version('joulec')}\n")
+            print_result(f"joulec {version('joulec')}\n")
         except PackageNotFoundError:
-            say("joulec, not installed as a package\n")
+            print_result("joulec, not installed as a package\n")
         raise typer.Exit
 
 
@@ -68,23 +68,23 @@ def execute(arguments: Sequence[str]) -> int:
             status = command.main(list(arguments), prog_name="joulec", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except StopError as stop:
-        complain(stop.line)
+        print_error(stop.line)
         return stop.status
     except (ReaderGoneError, BrokenPipeError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # outlives this function
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # stays open
         return 0
     except CompileError as error:
-        complain(error.line())
+        print_error(error.line())
         return error.exit_status
     except ClickError as error:
         refused = usage_error(error)
-        complain(refused.line())
+        print_error(refused.line())
         return refused.exit_status
     except MemoryError:
         refused = ModelError("there is not enough memory for it", code="M008")
-        complain(refused.line())
+        print_error(refused.line())
         return refused.exit_status
     except Exception as error:
         lack = machine_error(error)
-        complain(lack.line() if lack else bug(error, arguments))
+        print_error(lack.line() if lack else bug(error, arguments))
         return lack.exit_status if lack else 1

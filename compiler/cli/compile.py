@@ -17,11 +17,11 @@ from compiler.cli.console import (
     Progress,
     TextOrJson,
     TimeLimit,
-    complain,
     parse_binds,
     parse_places,
-    say,
-    warn,
+    print_error,
+    print_result,
+    print_warning,
 )
 from compiler.cli.depfile import depfile_text, target_of
 from compiler.cli.graphs import Dump, LastGraph
@@ -140,7 +140,7 @@ def compile_command(
     import joulec
     from backends.report import render_report
     from compiler.driver import compile_model, kept
-    from compiler.plan.package import demand_place, renew_package, write_package
+    from compiler.plan.package import renew_package, require_place, write_package
 
     options = Options(
         bind=parse_binds(bind),
@@ -162,7 +162,7 @@ def compile_command(
     for name, gate in (("--max-energy-uj", max_energy_uj), ("--max-latency-us", max_latency_us)):
         if gate is not None and not gate >= 0:
             raise UsageError(f"{name} {gate:g}: wanted 0 or more")
-    demand_place(output)
+    require_place(output)
     if depfile is not None:
         target_of(output)  # what it cannot name is told before the work
     last = LastGraph()
@@ -177,7 +177,7 @@ def compile_command(
         finally:
             progress.clear()
     for line in made.diagnostics:
-        warn(line)
+        print_warning(line)
     broken = broken_gates(made.package.plan, max_energy_uj, max_latency_us)
     if not broken:
         beside: dict[Path, bytes] = {}
@@ -190,7 +190,7 @@ def compile_command(
             write_whole(path, beside[path], made.files)
         if old is not None:
             renew_package(output)
-            complain(f"note: nothing has changed: package {str(output)!r} is up to date")
+            print_error(f"note: nothing has changed: package {str(output)!r} is up to date")
         else:  # last, so that nothing is lacking once plan.json is new
             try:
                 write_package(made.package, output, progress.write)
@@ -198,7 +198,7 @@ def compile_command(
                 progress.clear()
         for path in inside:  # a package is only written into a folder of its own
             write_whole(path, beside[path], made.files)
-    say(render_report(made.package.plan, form, all_steps))
+    print_result(render_report(made.package.plan, form, all_steps))
     if broken:
         raise GateError("; ".join(broken), hint="no package was written")
 

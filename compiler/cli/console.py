@@ -63,7 +63,7 @@ class ReaderGoneError(Exception):
     """Whoever read our standard output has read enough."""
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Writes a result to standard output.
 
     UsageError (U007) where that is full or closed, ReaderGoneError where nobody reads on.
@@ -81,7 +81,7 @@ def say_json(table: Mapping[str, Any]) -> None:
     """Writes a result as JSON: sorted keys, ASCII, None for what is no number."""
     import json
 
-    say(json.dumps(_plain(table), sort_keys=True, indent=2, allow_nan=False) + "\n")
+    print_result(json.dumps(_plain(table), sort_keys=True, indent=2, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -95,14 +95,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def warn(line: str) -> None:
+def print_warning(line: str) -> None:
     """Writes a diagnostic to standard error, on one line."""
     if line[:1] == "W" and line[1:4].isdigit():
         line = f"warning[{line[:4]}]: {line[4:].lstrip(' :')}"
-    complain(line)
+    print_error(line)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Writes one line to standard error, its label in colour where there is somebody to see it."""
     shown = one_line(line, limit=1200)
     label, found, rest = shown.partition(": ")

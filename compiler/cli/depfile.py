@@ -37,7 +37,7 @@ def target_of(output: Path) -> str:
     UsageError for one that it would read as something else, such as a variable.
     """
     name = str(output / "plan.json")
-    _demand_writable(name, UNWRITABLE_TARGET)
+    _require_writable(name, UNWRITABLE_TARGET)
     return _escaped(name)
 
 
@@ -46,7 +46,7 @@ def _escaped(name: str) -> str:
 
     UsageError for one that it would read as something else, such as a command to run.
     """
-    _demand_writable(name, UNWRITABLE)
+    _require_writable(name, UNWRITABLE)
     escaped = ""
     for letter in name.replace("$", "$$"):
         if letter in QUOTED:  # gets a backslash, and those before it are doubled
@@ -56,7 +56,7 @@ def _escaped(name: str) -> str:
     return escaped
 
 
-def _demand_writable(name: str, unwritable: re.Pattern[str]) -> None:
+def _require_writable(name: str, unwritable: re.Pattern[str]) -> None:
     if found := unwritable.search(name):
         raise UsageError(
             f"--depfile cannot hold the name {one_line(name)!r}: make has no way to write {one_line(found[0])!r} there",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from compiler.cli.console import LONGEST_S, MaxMemory, TimeLimit, say, warn
+from compiler.cli.console import LONGEST_S, MaxMemory, TimeLimit, print_result, print_warning
 from compiler.errors import one_line
 from compiler.flow.limits import limited
 from compiler.storage.files import write_whole
@@ -43,9 +43,9 @@ def import_command(
     with limited(max_memory, time_limit):
         chip = imported(read_accelerator(file), file.name)
     if output is None:
-        say(chip.text)
+        print_result(chip.text)
     else:
         write_whole(output, chip.text.encode(), read=[file])
-        say(f"wrote {one_line(str(output))}\n")
+        print_result(f"wrote {one_line(str(output))}\n")
     for note in chip.notes:
-        warn(f"W003: not carried over, or taken for granted: {note}")
+        print_warning(f"W003: not carried over, or taken for granted: {note}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from compiler.cli.supervisor import run_apart
+from compiler.cli.supervisor import run_supervised
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The program `joulec`."""
-    sys.exit(run_apart(run, sys.argv[1:]))
+    sys.exit(run_supervised(run, sys.argv[1:]))
 
 
 if __name__ == "__main__":

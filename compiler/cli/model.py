@@ -15,7 +15,7 @@ from compiler.cli.console import (
     TextOrJson,
     TimeLimit,
     parse_binds,
-    say,
+    print_result,
     say_json,
 )
 from compiler.errors import one_line
@@ -62,7 +62,7 @@ def inspect_command(
     if form == "json":
         say_json(inspection_table(found))
     else:
-        say(_text(found))
+        print_result(_text(found))
 
 
 def _text(found: Inspection) -> str:

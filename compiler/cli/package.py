@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from compiler.cli.console import LONGEST_S, Folder, MaxMemory, TextOrJson, TimeLimit, say, say_json
+from compiler.cli.console import (
+    LONGEST_S,
+    Folder,
+    MaxMemory,
+    TextOrJson,
+    TimeLimit,
+    print_result,
+    say_json,
+)
 from compiler.cli.run import sound_package
 from compiler.errors import GateError, one_line
 from compiler.flow.limits import limited
@@ -67,7 +75,7 @@ def report_command(
 
     with limited(max_memory, time_limit):
         report = render_report(sound_package(folder).plan, form, all_steps)
-    say(report)
+    print_result(report)
 
 
 def explain_command(
@@ -87,7 +95,7 @@ def explain_command(
     if form == "json":
         say_json(explained)
     else:
-        say(explanation_text(explained))
+        print_result(explanation_text(explained))
 
 
 def check_command(
@@ -115,7 +123,7 @@ def check_command(
         )
         return
     name = one_line(f"{plan.model.name} on {plan.target.name}")
-    say(
+    print_result(
         f"sound: {name}, {len(plan.steps)} steps, {len(plan.files)} payloads of {size_bytes:,} bytes, "
         f"plan {plan.hash[:12]}\n"
     )
@@ -153,6 +161,6 @@ def compare_command(
             }
         )
     else:
-        say(comparison_text(rows, *plans))
+        print_result(comparison_text(rows, *plans))
     if met:
         raise GateError("; ".join(met))

@@ -17,9 +17,9 @@ from compiler.cli.console import (
     TextOrJson,
     TimeLimit,
     parse_binds,
-    say,
+    print_result,
+    print_warning,
     say_json,
-    warn,
 )
 from compiler.errors import GateError, UsageError, one_line
 from compiler.flow.limits import limited
@@ -74,7 +74,7 @@ def run_command(
         say_json({"schema": "joulec.run/1", "file": str(output), "outputs": rows})
         return
     lines = [f"{one_line(row['name'])}: {row['dtype']}{row['shape']}" for row in rows]
-    say("\n".join([*lines, f"written to {one_line(str(output))}"]) + "\n")
+    print_result("\n".join([*lines, f"written to {one_line(str(output))}"]) + "\n")
 
 
 def evaluate_command(
@@ -115,7 +115,7 @@ def evaluate_command(
             }
         )
     else:
-        say(_accuracy_text(package, ours, theirs))
+        print_result(_accuracy_text(package, ours, theirs))
     if min_accuracy is not None and ours.share < min_accuracy:
         raise GateError(f"accuracy is {ours}, --min-accuracy wants {100 * min_accuracy:g} %")
 
@@ -186,7 +186,7 @@ def simulate(
     if any(not step.payload for step in plan.steps):  # the host's models take NaN as ONNX does
         for name, array in inputs.items():
             if array.dtype.kind == "f" and np.isnan(array).any():
-                warn(
+                print_warning(
                     f"W009: input {one_line(name)!r} holds NaN, which no integer is: the outputs mean nothing"
                 )
     progress = Progress(1, form)

@@ -27,7 +27,7 @@ class CrashError(Exception):
     """The code of a library ended the process."""
 
 
-def run_apart(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+def run_supervised(work: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """The exit status of the work; in this process where the system makes no other."""
     if not hasattr(os, "fork"):
         return work(arguments)
@@ -94,17 +94,17 @@ def _send(child: int, number: int) -> None:
 
 def _told(number: int, arguments: Sequence[str]) -> int:
     """Tells of the signal that ended the work, and gives the exit status for it."""
-    from compiler.cli.console import complain
+    from compiler.cli.console import print_error
     from compiler.cli.failures import bug, restrain_streams
 
     restrain_streams()
     name = signal.Signals(number).name
     if name == "SIGBUS":  # bytes of a mapped file were read beyond its new end
-        complain(CUT_SHORT.line())
+        print_error(CUT_SHORT.line())
         return CUT_SHORT.exit_status
     if name in CRASHES:
-        complain(bug(CrashError(f"a library ended the process by {name}"), arguments))
+        print_error(bug(CrashError(f"a library ended the process by {name}"), arguments))
         return 1
     stop = StopError(number)
-    complain(stop.line)
+    print_error(stop.line)
     return stop.status

@@ -14,7 +14,7 @@ from compiler.cli.console import (
     TextOrJson,
     TimeLimit,
     help_when_bare,
-    say,
+    print_result,
     say_json,
 )
 from compiler.cli.import_hardware import HELP, import_command
@@ -66,7 +66,7 @@ def list_command(form: TextOrJson = "text") -> None:
         say_json({"schema": "joulec.targets/1", "targets": [_summary(chip) for chip in chips]})
         return
     rows = [[chip.name, ", ".join(chip.chip.engines), chip.chip.description] for chip in chips]
-    say("\n".join(aligned([["chip", "engines", "what it is"], *rows])) + "\n")
+    print_result("\n".join(aligned([["chip", "engines", "what it is"], *rows])) + "\n")
 
 
 def _summary(chip: Target) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def show_command(
             *aligned([[title, "pJ", "share", "[low, high]"], *_step_rows(step)], right=(1, 2)),
             "",
         ]
-    say("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
+    print_result("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
 
 
 def _components(part: BaseModel, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -231,7 +231,9 @@ def check_command(
             }
         )
         return
-    say(f"sound: {found.name}, {len(rows)} numbers with a source, {assumed} of them assumptions\n")
+    print_result(
+        f"sound: {found.name}, {len(rows)} numbers with a source, {assumed} of them assumptions\n"
+    )
 
 
 def schema_command() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.cli.console import LONGEST_S, MaxMemory, TextOrJson, TimeLimit, say, say_json
+from compiler.cli.console import LONGEST_S, MaxMemory, TextOrJson, TimeLimit, print_result, say_json
 from compiler.errors import ModelError, one_line
 from compiler.flow.limits import limited
 from compiler.storage.files import write_whole
@@ -64,7 +64,7 @@ def validate_command(
     if form == "json":
         say_json(_as_json(verdicts, leave_one_chip_out))
     else:
-        say(_as_text(verdicts, how))
+        print_result(_as_text(verdicts, how))
 
 
 def _verdicts(rows: list[Row], leave_one_chip_out: bool) -> list[Verdict]:

@@ -15,9 +15,9 @@ from compiler.cli.console import (
     TextOrJson,
     TimeLimit,
     parse_binds,
-    say,
+    print_result,
+    print_warning,
     say_json,
-    warn,
 )
 from compiler.cli.run import sound_package
 from compiler.errors import GateError, UsageError, one_line
@@ -71,7 +71,7 @@ def verify_command(
     with limited(max_memory, time_limit):
         package = sound_package(folder)
         reference = Reference(model, parse_binds(bind))
-        _demand_same_ports(package, reference)
+        _require_same_ports(package, reference)
         inputs = (
             load_inputs(data, reference.graph, samples).arrays
             if data is not None
@@ -79,11 +79,11 @@ def verify_command(
         )
         result = verify_package(package, reference, inputs)
     if not result.same_model:
-        warn("warning[W005]: the package was compiled from another file than this model")
+        print_warning("warning[W005]: the package was compiled from another file than this model")
     if form == "json":
         say_json(_table(result, tolerance, data is None))
     else:
-        say(_text(result, tolerance, data is None))
+        print_result(_text(result, tolerance, data is None))
     if not result.worst <= tolerance:
         name = max(result.outputs, key=lambda output: output.squared_error).value
         raise GateError(
@@ -93,7 +93,7 @@ def verify_command(
         )
 
 
-def _demand_same_ports(package: Package, reference: Any) -> None:
+def _require_same_ports(package: Package, reference: Any) -> None:
     """Refuses a model whose inputs or outputs are not the package's."""
     for kind, ours, theirs in (
         ("inputs", package.plan.inputs, reference.graph.inputs),

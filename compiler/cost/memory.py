@@ -62,7 +62,7 @@ def fewest_weight_bytes(graph: Graph, target: Target) -> int:
     return numbers * bits // 8
 
 
-def demand_room(weight_bytes: int, target: Target) -> None:
+def require_room(weight_bytes: int, target: Target) -> None:
     """Raises CapacityError when the chip's memories cannot hold that many bytes of weights: before hours go into fitting them."""
     total = sum(memory.capacity_bytes.value for memory in target.memories.values())
     if weight_bytes > total:
@@ -72,7 +72,7 @@ def demand_room(weight_bytes: int, target: Target) -> None:
         )
 
 
-def demand_room_for_values(graph: Graph, target: Target) -> None:
+def require_room_for_values(graph: Graph, target: Target) -> None:
     """Raises CapacityError for a value that no memory of the chip can hold at a byte an element: before anything runs the model."""
     largest = max(memory.capacity_bytes.value for memory in target.memories.values())
     made_by = {name: node for node in graph for name in node.outputs}

@@ -33,12 +33,12 @@ def is_large(constants: Iterable[Array], *, in_memory: bool = False) -> bool:
     return sum(data.nbytes for data in constants) > (COPIED_BYTES if in_memory else INSIDE_BYTES)
 
 
-def may_lie_beside(data: Array) -> bool:
+def may_be_external(data: Array) -> bool:
     """Whether a constant of a large model is kept beside it: it is no small one, and of a type that is handed over as it is."""
     return data.nbytes > SMALL_BYTES and data.dtype.isbuiltin == 1 and data.dtype.kind in "fiu"
 
 
-def stand_in(name: str, data: Array) -> onnx.TensorProto:
+def placeholder(name: str, data: Array) -> onnx.TensorProto:
     """The initializer that stands in a model for a constant beside it."""
     import onnx
 
@@ -62,7 +62,7 @@ def take_as_inputs(model: onnx.ModelProto) -> None:
     model.graph.initializer.extend(kept)
 
 
-def lay_beside(constants: Mapping[str, Array]) -> Payload:
+def pack_external(constants: Mapping[str, Array]) -> Payload:
     """The constants beside a model as one file."""
     return Payload.laid_out(constants.values(), ALIGNMENT)
 

@@ -27,18 +27,18 @@ def nodes_on_reference(nodes: Sequence[Node], graph: Graph, ports: Iterable[str]
     touching = {node.name: _reserved(node, graph) for node in nodes}
     if not any(touching.values()):
         return reasons
-    crossing = set(ports)
+    boundary = set(ports)
     for node in nodes:
         if node.op == "Segment" or node.name in reasons:
-            crossing.update(touching[node.name])
+            boundary.update(touching[node.name])
     settled = False
     while not settled:
         settled = True
         for node in nodes:
-            found = next((name for name in touching[node.name] if name in crossing), "")
+            found = next((name for name in touching[node.name] if name in boundary), "")
             if found and node.op != "Segment" and node.name not in reasons:
                 reasons[node.name] = why_not_exchanged(graph.types[found].dtype)
-                crossing.update(touching[node.name])
+                boundary.update(touching[node.name])
                 settled = False
     return reasons
 

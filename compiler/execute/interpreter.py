@@ -16,7 +16,7 @@ from compiler.execute.host_split import nodes_on_reference
 from compiler.execute.onnx_runtime import RuntimeModel
 from compiler.execute.reference_evaluator import ReferenceModel, values_judged, why_reference
 from compiler.ir.graph import Array, Graph, Node
-from compiler.storage.mapped import let_go
+from compiler.storage.mapped import release_pages
 
 
 class RunError(Exception):
@@ -59,10 +59,10 @@ class Model:
         placed = {name: _aligned(value) for name, value in values.items()}
         return self._runner.run({**self._weights, **placed})
 
-    def let_go(self) -> None:
+    def release_pages(self) -> None:
         """Gives the memory of weights that lie in files back until the next run."""
         for data in self._weights.values():
-            let_go(data)
+            release_pages(data)
 
 
 ALIGNMENT_BYTES = 16  # where numpy puts arrays, but not every sample of a stack
@@ -195,7 +195,7 @@ class Interpreter:
                 for known, made in zip(states, results, strict=True):
                     known.update({piece.outputs[name]: value for name, value in made.items()})
             if piece.shares_weights:
-                piece.model.let_go()
+                piece.model.release_pages()
             for known in states:
                 for name in [name for name in known if name not in piece.later]:
                     del known[name]

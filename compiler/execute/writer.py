@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.engines import numerics
-from compiler.execute.external_constants import may_lie_beside, stand_in
+from compiler.execute.external_constants import may_be_external, placeholder
 from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 from compiler.ir.protos import attribute_protos, dtype_number, split_op
 
@@ -53,9 +53,9 @@ class Writer:
     def _initialize(self, name: str, data: Array) -> None:
         import onnx
 
-        if self.beside is not None and may_lie_beside(data):
+        if self.beside is not None and may_be_external(data):
             self.beside[name] = np.ascontiguousarray(data)
-            self.initializers[name] = stand_in(name, data)
+            self.initializers[name] = placeholder(name, data)
         else:
             self.initializers[name] = onnx.numpy_helper.from_array(data, name)
 

@@ -45,7 +45,7 @@ def built_from(model_files: Sequence[Path], options: Mapping[str, object]) -> Bu
     )
 
 
-def kept_package(
+def up_to_date_package(
     folder: Path, model: Path, target: Target, options: Mapping[str, object]
 ) -> Package | None:
     """The package in a folder when it is sound and a compilation would make the same; else None."""

@@ -16,7 +16,7 @@ from compiler.frontend.builder import Builder, Unliftable, plain_reason
 from compiler.frontend.dialects import DIALECTS
 from compiler.frontend.fold import Folder
 from compiler.frontend.host_segment import is_tensor, keep_whole, subgraphs
-from compiler.frontend.lift import demand_types, lift
+from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
 from compiler.frontend.sizes import Sizes, bind_sizes
 from compiler.frontend.source import source_of
@@ -128,7 +128,7 @@ def _take(node: onnx.NodeProto, opset: int, builder: Builder) -> None:
     if node.domain and rewrite is None:
         raise Unliftable("it is of another domain")
     if not node.domain:
-        demand_types(node, onnx.defs.get_schema(node.op_type, opset, ""), builder)
+        require_types(node, onnx.defs.get_schema(node.op_type, opset, ""), builder)
     try:
         if rewrite is not None:
             rewrite(node, builder)

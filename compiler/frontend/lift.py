@@ -107,7 +107,7 @@ def type_text(builder: Builder, value: str) -> str:
     return f"tensor({name})"
 
 
-def demand_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Builder) -> None:
+def require_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Builder) -> None:
     """ModelError M004 when an input's type is not what the operation's own schema allows."""
     bound: dict[str, tuple[str, str]] = {}
     for position, value in enumerate(proto.input):

@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     rf"""[ \t\r]*(?:(?P<text>"(?:[^"\\]|\\.)*")
     |(?P<number>(?:-?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?d?|-inf)(?![A-Za-z0-9_.]))
     |(?P<name>{SIMPLE_NAME.pattern})
-    |(?P<stand_in><[^<>"]*>)
+    |(?P<placeholder><[^<>"]*>)
     |(?P<sign>->|\.\.\.|[()\[\]{{}}:,=@?])
     |(?P<end>(?:\#.*)?$))""",
     re.VERBOSE | re.DOTALL,

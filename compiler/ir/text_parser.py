@@ -209,7 +209,7 @@ def _attribute(line: Line) -> Attribute:
             return base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             line.refuse("bytes are written in base64")
-    if line.kind == "stand_in":
+    if line.kind == "placeholder":
         line.refuse(f"the bytes {line.next} were too long for the text and cannot be read back")
     return _text_or_number(line)
 
@@ -268,7 +268,7 @@ def _values(line: Line, *, whole: bool) -> tuple[float, ...]:
     def number() -> float:
         return line.integer() if whole else float(line.number())
 
-    if line.kind != "stand_in":
+    if line.kind != "placeholder":
         return line.items("[", number, "]") if line.next == "[" else (number(),)
     match = _MANY_VALUES.fullmatch(line.next)
     if match is None:

@@ -115,7 +115,7 @@ def write_package(
                         progress(name, data.size_bytes)
                         made.append(target)
                         _replace(target, data)
-                        _demand_unchanged(name, data)
+                        _require_unchanged(name, data)
                 _replace(folder / PLAN_FILE, Payload.of(text))
                 for path in _our_files(folder):
                     if path.relative_to(folder).as_posix() not in package.plan.files:
@@ -124,7 +124,7 @@ def write_package(
                     (folder / HOST_FOLDER).rmdir()  # only goes when it is empty
 
 
-def demand_place(folder: Path) -> None:
+def require_place(folder: Path) -> None:
     """Raises what `write_package` would raise for a folder that it cannot write, before there is anything to write."""
     with _told(folder):
         _refuse_strange(folder)
@@ -258,7 +258,7 @@ def _holds(folder: Path, name: str, data: Payload) -> bool:
         return False
 
 
-def _demand_unchanged(name: str, data: Payload) -> None:
+def _require_unchanged(name: str, data: Payload) -> None:
     if not data.is_unchanged():
         raise ModelError(
             f"the model's external data changed while {name} was made of them", code="M006",

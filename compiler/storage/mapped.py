@@ -85,7 +85,7 @@ def file_of(array: Array) -> FileMap | None:
     return base if isinstance(base, FileMap) else None
 
 
-def let_go(array: Array) -> None:
+def release_pages(array: Array) -> None:
     """Gives the memory of a mapped array back to the system, which reads the file again where it is asked for; of any other, nothing."""
     base = file_of(array)
     if base is None or not array.flags.forc or not hasattr(mmap, "MADV_DONTNEED"):
@@ -147,7 +147,7 @@ def blocks(array: Array) -> Iterator[tuple[int, Array | None]]:
         for at in range(start, end, BLOCK_BYTES // size):
             piece = flat[at : min(at + BLOCK_BYTES // size, end)]
             yield piece.size, piece
-            let_go(piece)
+            release_pages(piece)
         done = end
     if done < flat.size:
         yield flat.size - done, None

@@ -10,15 +10,15 @@ import numpy as np
 from compiler.ir.graph import Array
 from compiler.storage.mapped import BLOCK_BYTES, file_of, map_file
 
-ASIDE_BYTES = 4 << 20  # what is smaller is not worth a file
+SPILL_BYTES = 4 << 20  # what is smaller is not worth a file
 
 
-def put_aside(array: Array) -> Array:
+def spill_to_file(array: Array) -> Array:
     """The same values, of a large array mapped from a file in the folder for temporary files (TMPDIR); zeros are holes in it.
 
     The array itself where it is small, lies in a file already, or finds no room there.
     """
-    if array.nbytes < ASIDE_BYTES or array.dtype.isbuiltin != 1 or file_of(array) is not None:
+    if array.nbytes < SPILL_BYTES or array.dtype.isbuiltin != 1 or file_of(array) is not None:
         return array
     try:
         with tempfile.TemporaryFile() as file:

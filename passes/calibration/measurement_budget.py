@@ -17,7 +17,7 @@ MOST_RUNS = 50_000  # of nodes, however small: seconds
 
 
 @dataclass(frozen=True)
-class Effort:
+class MeasurementBudget:
     """What is spent on measuring divergences.
 
     `samples` of the inputs are used. Of the nodes that are measured every `stride`-th is followed
@@ -28,7 +28,9 @@ class Effort:
     stride: int
 
 
-def effort(graph: Graph, formats: Sequence[Sequence[str]], further_macs: int, given: int) -> Effort:
+def measurement_budget(
+    graph: Graph, formats: Sequence[Sequence[str]], further_macs: int, given: int
+) -> MeasurementBudget:
     """What measuring the `formats` of each node may take.
 
     `further_macs` are those that a sample takes in all formats beyond a product for each; `given`
@@ -41,4 +43,4 @@ def effort(graph: Graph, formats: Sequence[Sequence[str]], further_macs: int, gi
     weights = sum(graph.types[n.inputs[1]].elements for n in graph.nodes if n.op == "Product")
     work = runs * (network + FETCH * weights) * samples
     stride = max(1, ceil(work / MOST_WORK), ceil(runs * len(graph.nodes) / MOST_RUNS))
-    return Effort(samples, stride)
+    return MeasurementBudget(samples, stride)

@@ -14,7 +14,7 @@ from compiler.ir.graph import DTYPE_BITS, Array, Graph
 from passes.calibration.walk import last_reads
 
 
-class Follower:
+class SuffixRunner:
     """The rest of a network behind any of its nodes, ready to run on samples.
 
     From each node to the outputs it is a model of its own, whose making takes time in proportion to

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from compiler.execute.interpreter import Interpreter, RunError, stacked
 from compiler.ir.graph import Array, Graph, Node
-from compiler.storage.mapped import let_go
+from compiler.storage.mapped import release_pages
 
 AHEAD_NODES = 256
 AHEAD_BYTES = 64 << 20  # of the values of the nodes that are run together
@@ -67,7 +67,7 @@ class Walk:
         for name in self._ends.get(position, ()):
             self.values.pop(name, None)
             if name in self.graph.constants:
-                let_go(self.graph.constants[name])
+                release_pages(self.graph.constants[name])
 
     def alive_after(self, position: int) -> list[str]:
         """The known values that nodes after a position (or the outputs) read, among those made so far."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from passes.partitioning.problem import Candidate, Crossing, Problem
+from passes.partitioning.problem import Candidate, FormatBoundary, Problem
 
 WORDS = {
     "columns": "columns of the analog arrays",
@@ -28,10 +28,10 @@ class Assignment:
         """Energy (pJ), serial latency (ns) and divergence: of the nodes, and of the changes of form between them."""
         energy = sum(pick.cost.energy_pj.value for pick in self.picks)
         latency = sum(pick.cost.latency_ns for pick in self.picks)
-        for crossing in self.problem.crossings:
+        for boundary in self.problem.boundaries:
             for cost, needed in zip(
-                (crossing.to_integers, crossing.to_floats),
-                forms_needed(crossing, self.picks),
+                (boundary.to_integers, boundary.to_floats),
+                forms_needed(boundary, self.picks),
                 strict=True,
             ):
                 if needed:
@@ -44,11 +44,11 @@ class Assignment:
         before = self.picks[index]
         energy = instead.cost.energy_pj.value - before.cost.energy_pj.value
         latency = instead.cost.latency_ns - before.cost.latency_ns
-        for crossing in self.problem.crossings_of[index]:
-            old = forms_needed(crossing, self.picks)
-            new = forms_needed(crossing, self._picks_around(crossing, index, instead))
+        for boundary in self.problem.boundaries_of[index]:
+            old = forms_needed(boundary, self.picks)
+            new = forms_needed(boundary, self._picks_around(boundary, index, instead))
             for cost, was, becomes in zip(
-                (crossing.to_integers, crossing.to_floats), old, new, strict=True
+                (boundary.to_integers, boundary.to_floats), old, new, strict=True
             ):
                 energy += cost.energy_pj.value * (becomes - was)
                 latency += cost.latency_ns * (becomes - was)
@@ -59,9 +59,9 @@ class Assignment:
         spent = self._divergence
         if index is not None and instead is not None:
             spent += instead.divergence - self.picks[index].divergence
-            for crossing in self.problem.crossings_of[index]:
-                around = self._picks_around(crossing, index, instead)
-                spent += rounding(crossing, around) - rounding(crossing, self.picks)
+            for boundary in self.problem.boundaries_of[index]:
+                around = self._picks_around(boundary, index, instead)
+                spent += rounding(boundary, around) - rounding(boundary, self.picks)
         allowed = self.problem.max_divergence
         if spent > allowed * (1 + 1e-9):
             return f"the divergences add up to {spent:.3g}, beyond the {allowed:.3g} allowed"
@@ -82,14 +82,14 @@ class Assignment:
         return ""
 
     def _picks_around(
-        self, crossing: Crossing, index: int, instead: Candidate
+        self, boundary: FormatBoundary, index: int, instead: Candidate
     ) -> dict[int, Candidate]:
         """The candidates of the nodes that make and read a value, with one node taking another."""
-        return {**{node: self.picks[node] for node in crossing.ends}, index: instead}
+        return {**{node: self.picks[node] for node in boundary.ends}, index: instead}
 
     @cached_property
     def _divergence(self) -> float:
-        of_changes = sum(rounding(crossing, self.picks) for crossing in self.problem.crossings)
+        of_changes = sum(rounding(boundary, self.picks) for boundary in self.problem.boundaries)
         return sum(pick.divergence for pick in self.picks) + of_changes
 
     @cached_property
@@ -111,23 +111,25 @@ class Assignment:
         }
 
 
-def rounding(crossing: Crossing, picks: Mapping[int, Candidate] | Sequence[Candidate]) -> float:
+def rounding(
+    boundary: FormatBoundary, picks: Mapping[int, Candidate] | Sequence[Candidate]
+) -> float:
     """The divergence of a value's change to integers that no node counts as its own.
 
     0 where it does not change, or nobody works on that.
     """
-    made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
-    if made_as_integers or not any(picks[node].takes_integers for node in crossing.rounded_for):
+    made_as_integers = boundary.maker is not None and picks[boundary.maker].takes_integers
+    if made_as_integers or not any(picks[node].takes_integers for node in boundary.rounded_for):
         return 0.0
-    return crossing.divergence
+    return boundary.divergence
 
 
 def forms_needed(
-    crossing: Crossing, picks: Mapping[int, Candidate] | Sequence[Candidate]
+    boundary: FormatBoundary, picks: Mapping[int, Candidate] | Sequence[Candidate]
 ) -> tuple[bool, bool]:
     """Whether a value must be turned into integers, and whether into floats."""
-    made_as_integers = crossing.maker is not None and picks[crossing.maker].takes_integers
-    readers = [picks[reader].takes_integers for reader in crossing.readers]
+    made_as_integers = boundary.maker is not None and picks[boundary.maker].takes_integers
+    readers = [picks[reader].takes_integers for reader in boundary.readers]
     if made_as_integers:
-        return False, crossing.is_output or not all(readers)
+        return False, boundary.is_output or not all(readers)
     return any(readers), False

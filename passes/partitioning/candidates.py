@@ -29,7 +29,7 @@ from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target.chip import Analog, Host, Target
 from compiler.target.digital import Digital
 from passes.calibration.rounded_inputs import readers_of_rounded, rounding_divergence
-from passes.partitioning.problem import Candidate, Crossing, Problem
+from passes.partitioning.problem import Candidate, FormatBoundary, Problem
 
 
 def build_problem(
@@ -61,7 +61,7 @@ def build_problem(
     return Problem(
         tuple(candidates),
         tuple(refusals),
-        tuple(_crossings(graph, target)),
+        tuple(_boundaries(graph, target)),
         target.analog[1].total_columns if target.analog else 0,
         target.digital[1].weight_memory_bytes if target.digital else 0,
         max_divergence,
@@ -259,7 +259,7 @@ def _modes(weights: Weights, fits: bool) -> list[bool]:
     return [True] if weights == "resident" else [True, False]
 
 
-def _crossings(graph: Graph, target: Target) -> list[Crossing]:
+def _boundaries(graph: Graph, target: Target) -> list[FormatBoundary]:
     """The float values that some engine may want as integers.
 
     Quantized and non-float values have one form only.
@@ -274,7 +274,7 @@ def _crossings(graph: Graph, target: Target) -> list[Crossing]:
         readers = tuple(index[node.name] for node in graph.consumers.get(value, ()))
         size = value_bytes(kind, on_host=True)
         found.append(
-            Crossing(
+            FormatBoundary(
                 value,
                 position.get(value),
                 readers,

@@ -31,7 +31,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Crossing:
+class FormatBoundary:
     """A value whose form may have to change: made by `maker` (None: a graph input), read by `readers` (node indices).
 
     `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the
@@ -60,7 +60,7 @@ class Problem:
 
     candidates: tuple[tuple[Candidate, ...], ...]
     refusals: tuple[tuple[tuple[str, str], ...], ...]
-    crossings: tuple[Crossing, ...]
+    boundaries: tuple[FormatBoundary, ...]
     columns: int
     weight_memory_bytes: int
     max_divergence: float
@@ -72,10 +72,12 @@ class Problem:
         return {"columns": self.columns, "weight_bytes": self.weight_memory_bytes}
 
     @cached_property
-    def crossings_of(self) -> dict[int, list[Crossing]]:
-        """The crossings that each node makes or reads."""
-        found: dict[int, list[Crossing]] = {index: [] for index in range(len(self.candidates))}
-        for crossing in self.crossings:
-            for node in crossing.ends:
-                found[node].append(crossing)
+    def boundaries_of(self) -> dict[int, list[FormatBoundary]]:
+        """The boundaries that each node makes or reads."""
+        found: dict[int, list[FormatBoundary]] = {
+            index: [] for index in range(len(self.candidates))
+        }
+        for boundary in self.boundaries:
+            for node in boundary.ends:
+                found[node].append(boundary)
         return found

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from compiler.choices import Objective
 from compiler.ir.graph import PartitionSummary
 from passes.partitioning.assignment import Assignment
-from passes.partitioning.problem import Crossing, Problem
+from passes.partitioning.problem import FormatBoundary, Problem
 
 if TYPE_CHECKING:
     import highspy
@@ -173,7 +173,7 @@ def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
 
 
 class _Program:
-    """The integer program: x[node, candidate] in {0, 1}, and for each crossing whether its form changes.
+    """The integer program: x[node, candidate] in {0, 1}, and for each boundary whether its form changes.
 
     toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer
     candidates' x. The divergence of a change to integers has a column of its own, since not all
@@ -197,9 +197,9 @@ class _Program:
         self.roundings: dict[
             int, float
         ] = {}  # the column of a value's change to integers: what that adds to the divergences
-        for crossing in problem.crossings:
-            self._add_crossing(crossing, energy_weight, latency_weight)
-            self._add_rounding(crossing)
+        for boundary in problem.boundaries:
+            self._add_crossing(boundary, energy_weight, latency_weight)
+            self._add_rounding(boundary)
         self._add_budgets()
         self.scale = max(max(self.costs, default=0.0), 1e-30)
 
@@ -207,15 +207,15 @@ class _Program:
         options = self.problem.candidates[node]
         return [self.first[node] + i for i, c in enumerate(options) if c.takes_integers]
 
-    def _add_crossing(self, crossing: Crossing, energy: float, latency: float) -> None:
-        maker = [] if crossing.maker is None else self._integer_columns(crossing.maker)
-        for to_floats, cost in ((False, crossing.to_integers), (True, crossing.to_floats)):
+    def _add_crossing(self, boundary: FormatBoundary, energy: float, latency: float) -> None:
+        maker = [] if boundary.maker is None else self._integer_columns(boundary.maker)
+        for to_floats, cost in ((False, boundary.to_integers), (True, boundary.to_floats)):
             if to_floats and not maker:
                 continue
             change = len(self.costs)
             self.costs.append(energy * cost.energy_pj.value + latency * cost.latency_ns)
-            readers = [self._integer_columns(reader) for reader in crossing.readers]
-            if to_floats and crossing.is_output:
+            readers = [self._integer_columns(reader) for reader in boundary.readers]
+            if to_floats and boundary.is_output:
                 readers = [[]]
             for reader in readers:
                 plus, minus = (maker, reader) if to_floats else (reader, maker)
@@ -224,15 +224,15 @@ class _Program:
                     values = [1.0] * len(plus) + [-1.0] * len(minus) + [-1.0]
                     self._add_row(-inf, 0.0, columns, values)
 
-    def _add_rounding(self, crossing: Crossing) -> None:
+    def _add_rounding(self, boundary: FormatBoundary) -> None:
         """Its divergence's column >= I(reader) - I(maker), for the readers that do not count what the change to integers does."""
-        if not crossing.divergence:
+        if not boundary.divergence:
             return
-        maker = [] if crossing.maker is None else self._integer_columns(crossing.maker)
+        maker = [] if boundary.maker is None else self._integer_columns(boundary.maker)
         change = len(self.costs)
         self.costs.append(0.0)
-        self.roundings[change] = crossing.divergence
-        for node in crossing.rounded_for:
+        self.roundings[change] = boundary.divergence
+        for node in boundary.rounded_for:
             reader = self._integer_columns(node)
             values = [1.0] * len(reader) + [-1.0] * len(maker) + [-1.0]
             self._add_row(-inf, 0.0, [*reader, *maker, change], values)

@@ -21,7 +21,7 @@ from backends.report import FORMS, Form, render_report
 from backends.reports.compare import comparison, comparison_text, parse_condition
 from backends.reports.data import COLUMNS, report_table
 from backends.reports.explain import explain, explanation_text
-from backends.reports.facts import fates, hungriest, mapping_of, matrix_of, verdict
+from backends.reports.facts import fates, mapping_of, matrix_of, most_energy, verdict
 from backends.reports.figures import aligned, clipped, digits, energy, energy_scale, share, time
 from backends.reports.text import text
 from compiler.errors import UsageError
@@ -94,7 +94,7 @@ def test_every_node_of_the_file_is_counted_once(plan: Plan) -> None:
 
 
 def test_a_long_model_shows_its_hungriest_steps_and_the_rest_as_a_sum(resnet: Plan) -> None:
-    shown, rest = hungriest(resnet, 3)
+    shown, rest = most_energy(resnet, 3)
     assert [step.index for step in shown] == sorted(step.index for step in shown)
     assert len(shown) == 3
     least = min(step.energy_pj.total.value for step in shown)

@@ -247,13 +247,13 @@ def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
     np.zeros(1 << 20, np.uint8).tofile(tmp_path / "w.bin")
     program = f"""
 import os, sys
-from compiler.cli.supervisor import run_apart
+from compiler.cli.supervisor import run_supervised
 from compiler.storage.mapped import hash_of, map_file
 def read(arguments):
     data = map_file(os.open({str(tmp_path / "w.bin")!r}, os.O_RDONLY))
     os.truncate({str(tmp_path / "w.bin")!r}, 10)
     hash_of(data)
-sys.exit(run_apart(read, []))
+sys.exit(run_supervised(read, []))
 """
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False

@@ -31,7 +31,7 @@ from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.partitioning.assignment import Assignment
 from passes.partitioning.candidates import build_problem
-from passes.partitioning.problem import Candidate, Crossing, Problem
+from passes.partitioning.problem import Candidate, FormatBoundary, Problem
 from passes.partitioning.solve import Solution, solve
 from passes.pipeline import clean_passes
 from passes.quantize import Quantize
@@ -79,10 +79,10 @@ def random_problem(seed: int) -> Problem:
         host = step(scale * number(2, 20), scale * number(2, 20))
         options.append(Candidate("host", "", 1, True, False, 0, 0, False, 0.0, host))
         candidates.append(tuple(options))
-    crossings = []
+    boundaries = []
     for maker in range(-1, nodes):
         readers = tuple(i for i in range(maker + 1, nodes) if random.random() < 0.6)
-        crossing = Crossing(
+        boundary = FormatBoundary(
             f"v{maker}",
             None if maker < 0 else maker,
             readers,
@@ -92,11 +92,13 @@ def random_problem(seed: int) -> Problem:
             float(random.choice([0.0, number(0, 0.02)])),
             tuple(i for i in readers if random.random() < 0.5),
         )
-        crossings.append(crossing)
+        boundaries.append(boundary)
     budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
     capacities = int(random.integers(0, 5)), int(random.integers(0, 100))
     empty = tuple(() for _ in candidates)
-    return Problem(tuple(candidates), empty, tuple(crossings), *capacities, budget, ("l2",) * nodes)
+    return Problem(
+        tuple(candidates), empty, tuple(boundaries), *capacities, budget, ("l2",) * nodes
+    )
 
 
 def value_of(objective: Objective, energy_pj: float, latency_ns: float) -> float:
@@ -210,8 +212,8 @@ def test_a_change_of_form_is_paid_once_for_each_value() -> None:
     """A graph input that two analog nodes read is turned into integers once: 3 pJ, not 6; an
     output of one becomes floats: 1 pJ.
     """
-    read_twice = Crossing("x", None, (0, 1), False, step(3, 3), step(99, 99))
-    output = Crossing("y", 1, (), True, step(99, 99), step(1, 1))
+    read_twice = FormatBoundary("x", None, (0, 1), False, step(3, 3), step(99, 99))
+    output = FormatBoundary("y", 1, (), True, step(99, 99), step(1, 1))
     problem = problem_of(pair(), pair())
     problem = Problem(
         problem.candidates, problem.refusals, (read_twice, output), 9, 9, inf, problem.weight_homes
@@ -226,7 +228,7 @@ def test_a_change_to_integers_diverges_once_for_those_who_do_not_count_it() -> N
     """Of the two readers of a graph input, the first counts what int8 does to it, the second
     does not.
     """
-    change = Crossing("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
+    change = FormatBoundary("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
     problem = problem_of(pair(divergence=0.0), pair(divergence=0.0))
     problem = Problem(
         problem.candidates, problem.refusals, (change,), 9, 9, 0.005, problem.weight_homes

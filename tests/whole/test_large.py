@@ -22,9 +22,9 @@ from compiler.ir.graph import Graph, Node, TensorType
 from compiler.plan.check import check_package
 from compiler.plan.package import read_package, write_package
 from compiler.storage import spill
-from compiler.storage.mapped import blocks, file_of, hash_of, let_go, map_file
+from compiler.storage.mapped import blocks, file_of, hash_of, map_file, release_pages
 from compiler.storage.payload import Payload
-from compiler.storage.spill import put_aside
+from compiler.storage.spill import spill_to_file
 
 MIB = 1 << 20
 
@@ -96,11 +96,11 @@ def test_a_mapped_array_that_is_let_go_takes_no_memory_and_keeps_its_values(
     assert resident_bytes() - start < 5 * MIB, "a walk lets go what it has seen"
     assert array.max() == 255
     held = resident_bytes()
-    let_go(array)
+    release_pages(array)
     assert held - resident_bytes() > 7 * MIB
     assert hash_of(array) == digest
-    let_go(array[::-2])  # not one piece of memory, so it stays
-    let_go(np.zeros(8 * MIB))
+    release_pages(array[::-2])  # not one piece of memory, so it stays
+    release_pages(np.zeros(8 * MIB))
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells")
@@ -208,13 +208,13 @@ def test_mapped_weights_take_no_memory(tmp_path: Path) -> None:
 def test_an_array_put_aside_lies_in_a_file_and_keeps_its_holes() -> None:
     array = np.zeros((3, MIB // 4), np.float32)
     array[2] = np.arange(MIB // 4)
-    assert put_aside(array) is array, "too small to be worth a file"
+    assert spill_to_file(array) is array, "too small to be worth a file"
     large = np.zeros((3, 4 * MIB), np.float32)
     large[1, -1] = 5
-    aside = put_aside(large)
+    aside = spill_to_file(large)
     assert np.array_equal(aside, large)
     assert not aside.flags.writeable
-    assert put_aside(aside) is aside
+    assert spill_to_file(aside) is aside
     file = file_of(aside)
     assert file is not None
     assert sum(end - start for start, end in file.data) <= 4 * MIB
@@ -226,7 +226,7 @@ def test_an_array_stays_in_memory_where_there_is_no_room_aside(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     large = np.ones((2, 4 * MIB), np.float32)
-    assert put_aside(large) is large
+    assert spill_to_file(large) is large
 
 
 def test_quantized_weights_take_a_small_part_of_the_models_memory(
@@ -238,7 +238,7 @@ def test_quantized_weights_take_a_small_part_of_the_models_memory(
     model = decoder(tmp_path / "m", layers=6, size=1280)
     weights = np.random.default_rng(0).standard_normal((6, 1280, 1280), np.float32) / 37
     (tmp_path / "m" / "w.bin").write_bytes(weights.tobytes())
-    monkeypatch.setattr(spill, "ASIDE_BYTES", MIB)
+    monkeypatch.setattr(spill, "SPILL_BYTES", MIB)
     joulec.compile(decoder(tmp_path / "warm"), "diana_digital")  # imports what is to be imported
     tracemalloc.start()
     try:
@@ -253,7 +253,7 @@ def test_quantized_weights_take_a_small_part_of_the_models_memory(
 
 def test_the_integers_of_holes_are_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = decoder(tmp_path / "m", layers=4, size=1024)
-    monkeypatch.setattr(spill, "ASIDE_BYTES", MIB // 2)
+    monkeypatch.setattr(spill, "SPILL_BYTES", MIB // 2)
     joulec.compile(model, "diana_digital", output=tmp_path / "p")
     (file,) = (tmp_path / "p").glob("weights.*.bin")
     assert file.stat().st_size > 4 * MIB, "int8 of four layers"

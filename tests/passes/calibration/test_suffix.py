@@ -11,7 +11,7 @@ import passes.calibration.suffix
 from compiler.execute.interpreter import Interpreter, RunError
 from compiler.ir.graph import Graph
 from compiler.ir.text import from_text
-from passes.calibration.suffix import Follower
+from passes.calibration.suffix import SuffixRunner
 
 # `a` is read far behind, `unread` by nobody, `k` is an output that is a constant, and `a` one that
 # is read as well.
@@ -29,7 +29,7 @@ y: float32[4] = Tanh(d)
 @pytest.mark.parametrize("starts", [(), (1,), (0, 1, 2, 3, 4)])
 def test_the_outputs_from_any_node_on(starts: tuple[int, ...]) -> None:
     graph, random = from_text(NETWORK), np.random.default_rng(0)
-    follower = Follower(graph, starts)
+    follower = SuffixRunner(graph, starts)
     given = {"x": random.random((3, 4), np.float32), "unread": np.zeros((3, 2), np.float32)}
     alive = [["x", "a"], ["x", "a", "b"], ["a", "c"], ["a", "d"], ["a", "y"]]
     seen = Interpreter(graph, outputs=("x", "a", "b", "c", "d", "y")).run_all(given)
@@ -50,7 +50,7 @@ def test_a_value_that_nobody_knows_is_told(unknown: str) -> None:
     """It is missing where the node that makes it could not run on the samples."""
     values = {name: np.zeros((1, 4), np.float32) for name in "xab" if name != unknown}
     with pytest.raises(RunError, match=f"value '{unknown}' is not known"):
-        Follower(from_text(NETWORK)).outputs(1, values)
+        SuffixRunner(from_text(NETWORK)).outputs(1, values)
 
 
 def test_every_node_between_cuts_is_made_into_a_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_every_node_between_cuts_is_made_into_a_model_once(monkeypatch: pytest.M
 
     monkeypatch.setattr(passes.calibration.suffix, "Interpreter", counted)
     graph = from_text(NETWORK)
-    follower = Follower(graph, (1, 3))
+    follower = SuffixRunner(graph, (1, 3))
     values = {"x": np.zeros((1, 4), np.float32), "unread": np.zeros((1, 2), np.float32)}
     follower.outputs(-1, values)
     seen = {name: np.zeros((1, 4), np.float32) for name in "xabcdy"}
@@ -88,6 +88,6 @@ c: float32[4] = Cast(b) to=1
 y: float32[4] = Tanh(c)
 """)
     values = {"x": np.linspace(-1, 1, 4, dtype=np.float32)[None]}
-    Follower(graph, (0, 1, 2)).outputs(-1, values)
+    SuffixRunner(graph, (0, 1, 2)).outputs(-1, values)
     assert [[node.name for node in piece.graph] for piece in made] == [["a"], ["b", "c"], ["y"]]
     assert not any(piece.on_reference for piece in made)
