@@ -165,8 +165,9 @@ def _step(
 def _attributes(draft: StepDraft, target: Target) -> dict[str, Attribute]:
     """What the arithmetic needs; the noise of an analog step's converters is the chip's."""
     attributes = dict(draft.attributes)
-    if draft.op == "AnalogProduct" and target.analog is not None:
-        attributes["noise_lsb"] = target.analog[1].converter_noise_lsb.value
+    unit = target.analog_engines.get(draft.engine)
+    if draft.op == "AnalogProduct" and unit is not None:
+        attributes["noise_lsb"] = unit.converter_noise_lsb.value
         if draft.main is not None and pixels_of(draft.main) > 1:
             attributes["pixels"] = pixels_of(draft.main)
     return attributes

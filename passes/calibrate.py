@@ -13,6 +13,7 @@ from compiler.engines import numerics
 from compiler.engines.bit_slicing import useful_digits
 from compiler.engines.legality import why_not_analog, why_not_digital
 from compiler.execute.interpreter import RunError
+from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Array, Calibration, Graph, Node, Quant
 from compiler.ir.ops import FORMATS, macs
 from compiler.target.chip import Target
@@ -22,7 +23,7 @@ from passes.calibration.divergence import BEYOND_MEASURE, divergence, output_div
 from passes.calibration.given_formats import given_format
 from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.measurement_budget import measurement_budget
-from passes.calibration.product_formats import digits_of, product_formats
+from passes.calibration.product_formats import product_formats
 from passes.calibration.rounded_inputs import (
     PASSING,
     given_by_format,
@@ -67,7 +68,7 @@ class _Calibrator:
         self.target = target
         self.inputs = inputs
         self.ranges: dict[str, tuple[float, float]] = {}
-        self.divergence: dict[str, dict[str, float]] = {}
+        self.divergence: dict[str, dict[Format, float]] = {}
         self.rounding: dict[str, float] = {}
         self.takes_int8 = self._nodes_in_int8()
         self.formats = [self._formats(node) for node in graph.nodes]
@@ -76,7 +77,7 @@ class _Calibrator:
             for node, formats in zip(graph.nodes, self.formats, strict=True)
         ]
         self.rounded_inputs = self._rounded(graph.inputs)
-        errors = [self.rounded_inputs, *self.formats, *self.rounded]
+        errors: list[Sequence[object]] = [self.rounded_inputs, *self.formats, *self.rounded]
         spent = measurement_budget(graph, errors, self._further_macs(), inputs.count)
         self.samples, self.stride = spent.samples, spent.stride
         self.measured = 0
@@ -122,34 +123,34 @@ class _Calibrator:
 
     def _nodes_in_int8(self) -> set[str]:
         """The names of the nodes that a digital engine of the target takes."""
-        if self.target.digital is None:
-            return set()
-        engine = self.target.digital[1]
+        engines = self.target.digital_engines.values()
         return {
-            node.name for node in self.graph.nodes if not why_not_digital(node, self.graph, engine)
+            node.name
+            for node in self.graph.nodes
+            if any(not why_not_digital(node, self.graph, engine) for engine in engines)
         }
 
-    def _formats(self, node: Node) -> list[str]:
+    def _formats(self, node: Node) -> list[Format]:
         """The number formats a node could be given by an engine of the target."""
         graph, formats = self.graph, []
         if node.op in (*PASSING, *FORMATS) or not node.outputs[0]:
             return []
-        analog = self.target.analog
         is_float = graph.types[node.outputs[0]].quant is None
         if is_float and graph.types[node.outputs[0]].dtype != "float32":
             return []
         if is_float and node.name in self.takes_int8:
-            formats.append("int8")
-        if analog and node.op == "Product" and not why_not_analog(node, graph, analog[1]):
-            counts = useful_digits(analog[1].cell_levels.value, analog[1].max_digits.value)
-            formats += [f"analog/{digits}" for digits in counts]
+            formats.append(INT8)
+        for name, engine in self.target.analog_engines.items():
+            if node.op == "Product" and not why_not_analog(node, graph, engine):
+                counts = useful_digits(engine.cell_levels.value, engine.max_digits.value)
+                formats += [Format.analog(name, count) for count in counts]
         return formats
 
-    def _rounded(self, values: Iterable[str], formats: Sequence[str] = ()) -> list[str]:
+    def _rounded(self, values: Iterable[str], formats: Sequence[Format] = ()) -> list[str]:
         """Of the graph's inputs or a node's outputs, those whose rounding to int8 has to be measured beside the node's `formats`."""
         return [value for value in values if value and self._is_rounded(value, formats)]
 
-    def _is_rounded(self, value: str, formats: Sequence[str]) -> bool:
+    def _is_rounded(self, value: str, formats: Sequence[Format]) -> bool:
         kind, maker = self.graph.types[value], self.graph.producer.get(value)
         if kind.dtype != "float32" or kind.quant is not None:
             return False
@@ -162,11 +163,10 @@ class _Calibrator:
 
     def _further_macs(self) -> int:
         """Of a sample, the products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
-        if self.target.analog is None:
-            return 0
-        further = self.target.analog[1].steps - 1
+        further = {name: unit.steps - 1 for name, unit in self.target.analog_engines.items()}
         return sum(
-            macs(node, self.graph) * further * sum(map(digits_of, formats))
+            macs(node, self.graph)
+            * sum(further.get(form.engine, 0) * form.weight_slices for form in formats)
             for node, formats in zip(self.graph.nodes, self.formats, strict=True)
         )
 
@@ -199,14 +199,14 @@ class _Calibrator:
 
     # -- divergence
 
-    def _measure(self, position: int, node: Node, formats: list[str], walk: Walk) -> None:
+    def _measure(self, position: int, node: Node, formats: list[Format], walk: Walk) -> None:
         """The divergence of each format of a node: at the outputs, or estimated from the node's own output."""
         follow = self._follows_next()
         output = node.outputs[0]
         changed = (
             self._product_outputs(node, formats, walk)
             if node.op == "Product"
-            else [("int8", self._rounded_output(node, walk, follow))]
+            else [(INT8, self._rounded_output(node, walk, follow))]
         )
         self.divergence[node.name] = self._divergences(position, output, changed, walk, follow)
         self.estimated += not follow
@@ -217,10 +217,10 @@ class _Calibrator:
             if self.reference is None or value not in walk.values:
                 continue
             follow = self._follows_next()
-            changed = [("int8", self._in_int8(value, walk.values[value][: self.samples]))]
+            changed = [(INT8, self._in_int8(value, walk.values[value][: self.samples]))]
             found = self._divergences(position, value, changed, walk, follow)
             if found:
-                self.rounding[value] = found["int8"]
+                self.rounding[value] = found[INT8]
 
     def _follows_next(self) -> bool:
         """Whether the next error to be measured is followed to the outputs."""
@@ -231,13 +231,13 @@ class _Calibrator:
         self,
         position: int,
         value: str,
-        changed: Iterable[tuple[str, Array | None]],
+        changed: Iterable[tuple[Format, Array | None]],
         walk: Walk,
         follow: bool,
-    ) -> dict[str, float]:
+    ) -> dict[Format, float]:
         """For each format in which a value has been `changed` (None: it cannot be) what that does to the outputs."""
-        own: dict[str, float] = {}
-        results: dict[str, float] = {}
+        own: dict[Format, float] = {}
+        results: dict[Format, float] = {}
         for form, values in changed:
             if values is None:
                 continue
@@ -272,8 +272,8 @@ class _Calibrator:
         return divergence(before, after, scores=False)
 
     def _product_outputs(
-        self, node: Node, formats: Sequence[str], walk: Walk
-    ) -> Iterator[tuple[str, Array | None]]:
+        self, node: Node, formats: Sequence[Format], walk: Walk
+    ) -> Iterator[tuple[Format, Array | None]]:
         """The output of a product in each format, on the samples."""
         source, output = node.inputs[0], node.outputs[0]
         product = product_formats(node, self.graph, self.target, walk.values[source], formats)

@@ -40,8 +40,8 @@ class LowerConvolution(Pass):
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph with its products in one form."""
-        array = target.digital[1].array if target.digital else None
-        if self.in_float and (array is None or array.arithmetic != "float32"):
+        arrays = [unit.array for unit in target.digital_engines.values() if unit.array]
+        if self.in_float and not any(array.arithmetic == "float32" for array in arrays):
             return graph
         rewriter = Rewriter(graph)
         for node in graph:

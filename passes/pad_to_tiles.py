@@ -31,9 +31,9 @@ class PadToTiles(Pass):
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph with its analog weights as tile images."""
-        if target.analog is None:
+        engine = next(iter(target.analog_engines.values()), None)
+        if engine is None:
             return graph
-        engine = target.analog[1]
         rewriter = Rewriter(graph)
         for node in graph:
             digits = graph.constants.get(node.inputs[1]) if node.op == "AnalogProduct" else None

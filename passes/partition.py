@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
 from compiler.errors import CapacityError, UsageError
+from compiler.ir.formats import INT8
 from compiler.ir.graph import Alternative, Graph, Placement
 from compiler.target.chip import Target
 from passes.base import Pass
@@ -107,10 +108,10 @@ def int8_divergence(graph: Graph) -> float:
     if graph.calibration is None:
         return 0.0
     known = graph.calibration.divergence
-    found = [formats.get("int8", 0.0) for formats in known.values()]
+    found = [formats.get(INT8, 0.0) for formats in known.values()]
     for value, divergence in graph.calibration.rounding.items():
         maker = graph.producer.get(value)
-        if maker is None or "int8" not in known.get(maker.name, {}):
+        if maker is None or INT8 not in known.get(maker.name, {}):
             found.append(divergence)
     return sum(value for value in found if value < UNBOUNDED)
 

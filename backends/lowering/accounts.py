@@ -128,9 +128,9 @@ def efficiency(steps: Sequence[Step], energy: PlanEnergy, target: Target) -> dic
 
 
 def _array_efficiency(steps: Sequence[Step], target: Target) -> Efficiency | None:
-    if target.analog is None:
+    if not target.analog_engines:
         return None
-    name, unit = target.analog
+    name, unit = next(iter(target.analog_engines.items()))
     mine = [step for step in steps if step.engine == name]
     spent = total(
         [

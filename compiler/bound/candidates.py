@@ -78,9 +78,9 @@ def _fewest_digits(node: Node, graph: Graph) -> int:
     known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
     allowed = graph.partition.max_divergence if graph.partition else inf
     able = [
-        int(form.removeprefix("analog/"))
+        form.weight_slices
         for form, divergence in known.items()
-        if form.startswith("analog/") and divergence <= allowed
+        if form.kind == "analog" and divergence <= allowed
     ]
     chosen = node.placement.slices if node.placement else 1
     return min(able, default=max(1, chosen))

@@ -55,9 +55,8 @@ def weight_homes(sizes_bytes: Iterable[int], target: Target) -> list[str]:
 
 def fewest_weight_bytes(graph: Graph, target: Target) -> int:
     """The least that a graph's constants could take: a byte a number, or one digit in the cells of an analog array."""
-    bits = 8
-    if target.analog is not None:
-        bits = min(bits, target.analog[1].cell_storage_bits.value)
+    cells = [unit.cell_storage_bits.value for unit in target.analog_engines.values()]
+    bits = min([8, *cells])
     numbers = sum(data.size for data in graph.constants.values())
     return numbers * bits // 8
 

@@ -240,9 +240,9 @@ def _vector_pass(elements: int, engine: str, target: Target) -> StepCost:
 
 def requantizing_engine(target: Target) -> str:
     """The engine that turns one integer format into another."""
-    digital_engine = target.digital
-    if digital_engine and "Requantize" in digital_engine[1].vector_operations:
-        return digital_engine[0]
+    for name, unit in target.digital_engines.items():
+        if "Requantize" in unit.vector_operations:
+            return name
     return target.host[0]
 
 

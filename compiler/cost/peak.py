@@ -153,7 +153,8 @@ def _digital(published: Published, array: MacArray, target: Target) -> _Activati
 def _moved(published: Published, inputs: int, outputs: int, target: Target) -> Estimate:
     """Inputs from the nearest memory, outputs through the vector unit into it."""
     nearest = next(iter(target.memories))
-    vector = target.digital[1].vector if target.digital else None
+    vectors = [unit.vector for unit in target.digital_engines.values() if unit.vector]
+    vector = vectors[0] if vectors else None
     operation = vector.operation_pj.estimate if vector else ZERO
     return (
         read_energy(inputs * published.input_bits / 8, nearest, target)

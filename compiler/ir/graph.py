@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from compiler.ir.formats import Format
+
 Array: TypeAlias = npt.NDArray[np.generic]
 # bytes: a serialized TensorProto (a tensor attribute), or the ModelProto of a Segment
 Attribute: TypeAlias = (
@@ -241,7 +243,7 @@ class Calibration:
     """What calibration saw: ranges of values, and the divergence that each number format would cause alone.
 
     `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format:
-    divergence}, where a format is "int8" or "analog/<slices>". `rounding` maps a value to the
+    divergence}. `rounding` maps a value to the
     divergence that it alone in int8 would cause, where an integer engine could read it so from the
     host. `kind` says how the divergence is measured ("KL" or "relative squared error").
     `inputs_hash` names the calibration inputs. `estimated` of the nodes were not followed to the
@@ -249,7 +251,7 @@ class Calibration:
     """
 
     ranges: Mapping[str, tuple[float, float]]
-    divergence: Mapping[str, Mapping[str, float]]
+    divergence: Mapping[str, Mapping[Format, float]]
     kind: str
     inputs_hash: str
     estimated: int = 0

@@ -87,7 +87,7 @@ def _calibration(calibration: Calibration) -> Iterator[str]:
     for value, (low, high) in calibration.ranges.items():
         yield f"range {_name(value)} [{_float(low)}, {_float(high)}]"
     for node, formats in calibration.divergence.items():
-        shown = ", ".join(f"{_name(key)} {_float(number)}" for key, number in formats.items())
+        shown = ", ".join(f"{_name(str(key))} {_float(number)}" for key, number in formats.items())
         yield f"divergence {_name(node)} ({shown})"
     for value, number in calibration.rounding.items():
         yield f"rounding {_name(value)} {_float(number)}"

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from compiler.errors import ModelError
+from compiler.ir.formats import Format
 from compiler.ir.graph import (
     DTYPE_BITS,
     Array,
@@ -131,7 +132,7 @@ class _Reader:
 
     def _read_divergence(self, line: Line) -> None:
         seen, name = self._seen(line), line.name()
-        formats = dict(line.items("(", lambda: (line.name(), float(line.number())), ")"))
+        formats = dict(line.items("(", lambda: (_format(line), float(line.number())), ")"))
         self._calibration = replace(seen, divergence={**seen.divergence, name: formats})
 
     def _read_rounding(self, line: Line) -> None:
@@ -306,3 +307,12 @@ def _data(items: tuple[str, ...], dtype: np.dtype[Any]) -> Array:
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
     with np.errstate(over="ignore"):
         return np.array([float(item) for item in items]).astype(part).view(dtype)
+
+
+def _format(line: Line) -> Format:
+    """A number format by its text; LineError where the text is none."""
+    text = line.name()
+    try:
+        return Format.parse(text)
+    except ValueError as error:
+        return line.refuse(str(error))

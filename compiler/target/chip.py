@@ -224,16 +224,14 @@ class Target:
         return 1000.0 / self.chip.clock_mhz.value
 
     @cached_property
-    def analog(self) -> tuple[str, Analog] | None:
-        """The analog engine with its name, where there is one."""
-        found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Analog)]
-        return found[0] if found else None
+    def analog_engines(self) -> dict[str, Analog]:
+        """The analog engines by name, in the order of the chip file."""
+        return {n: e for n, e in self.chip.engines.items() if isinstance(e, Analog)}
 
     @cached_property
-    def digital(self) -> tuple[str, Digital] | None:
-        """The digital engine with its name, where there is one."""
-        found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Digital)]
-        return found[0] if found else None
+    def digital_engines(self) -> dict[str, Digital]:
+        """The digital engines by name, in the order of the chip file."""
+        return {n: e for n, e in self.chip.engines.items() if isinstance(e, Digital)}
 
     @cached_property
     def host(self) -> tuple[str, Host]:

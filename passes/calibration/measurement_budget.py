@@ -29,7 +29,7 @@ class MeasurementBudget:
 
 
 def measurement_budget(
-    graph: Graph, formats: Sequence[Sequence[str]], further_macs: int, given: int
+    graph: Graph, formats: Sequence[Sequence[object]], further_macs: int, given: int
 ) -> MeasurementBudget:
     """What measuring the `formats` of each node may take.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -12,6 +12,7 @@ from compiler.engines import numerics
 from compiler.engines.numerics import Floats, Integers
 from compiler.engines.numerics_analog import analog_output
 from compiler.execute.interpreter import Interpreter
+from compiler.ir.formats import Format
 from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 from compiler.target.chip import Target
 from passes.fitting.engine_nodes import Named, analog_constants, analog_node, integer_constants
@@ -25,7 +26,7 @@ ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at
 class ProductFormats:
     """A product on samples of its input: `seen` [samples, ...] as reals, and `layer`, what its weights are fitted to, the same for all formats.
 
-    `on_arrays` is what all its analog formats share; None where there are none.
+    `on_arrays` is what the formats of each analog engine share.
     """
 
     node: Node
@@ -33,10 +34,10 @@ class ProductFormats:
     target: Target
     seen: Floats
     layer: LayerData
-    on_arrays: AnalogLayer | None
+    on_arrays: Mapping[str, AnalogLayer]
 
     def output(
-        self, form: str, given: Quant | None, quant: Quant | None, samples: int
+        self, form: Format, given: Quant | None, quant: Quant | None, samples: int
     ) -> Array | None:
         """Its output on the first samples, as the engine of a format gives it.
 
@@ -47,11 +48,11 @@ class ProductFormats:
         """
         kinds = self.graph.types
         data, output = kinds[self.node.inputs[0]], kinds[self.node.outputs[0]]
-        quant, digits = output.quant or quant, digits_of(form)
-        if quant is None or (given is None and not digits):
+        quant, is_analog = output.quant or quant, form.kind == "analog"
+        if quant is None or (given is None and not is_analog):
             return None
-        if digits:
-            given, constants, built = self._analog(digits)
+        if is_analog:
+            given, constants, built = self._analog(form)
         else:
             assert given is not None
             constants = integer_constants(fit_integer(self.layer, self.node, self.graph, given))
@@ -60,17 +61,17 @@ class ProductFormats:
         single = _single(built, constants, data, given, output, quant)
         steps = numerics.quantize(self.seen[:samples], given)
         result = (
-            _on_arrays(single, steps) if digits else Interpreter(single).run_all({"x": steps})["y"]
+            _on_arrays(single, steps)
+            if is_analog
+            else Interpreter(single).run_all({"x": steps})["y"]
         )
         integers = np.asarray(result, quant.storage)
         return integers if output.quant is not None else numerics.dequantize(integers, quant)
 
-    def _analog(self, digits: int) -> tuple[Quant, Named, Node]:
-        """The quantization of the input, the constants and the node of the product with so many digits a weight."""
-        assert self.target.analog is not None
-        assert self.on_arrays is not None
-        engine = self.target.analog[1]
-        fitted = fit_analog(self.on_arrays, self.node, digits, engine)
+    def _analog(self, form: Format) -> tuple[Quant, Named, Node]:
+        """The quantization of the input, the constants and the node of the product in a format."""
+        engine, digits = self.target.analog_engines[form.engine], form.weight_slices
+        fitted = fit_analog(self.on_arrays[form.engine], self.node, digits, engine)
         constants = analog_constants(fitted)
         names = ("x", *(c[0] for c in constants))
         rows = self.layer.patches.shape[2]
@@ -78,21 +79,16 @@ class ProductFormats:
 
 
 def product_formats(
-    node: Node, graph: Graph, target: Target, values: Array, formats: Sequence[str]
+    node: Node, graph: Graph, target: Target, values: Array, formats: Sequence[Format]
 ) -> ProductFormats:
     """A product on samples of its input, ready for `formats`."""
     seen = numerics.reals(values, graph.types[node.inputs[0]].quant)
     patches = layer_patches(seen, node, graph.types[node.inputs[1]].sizes[0])
     layer = LayerData(patches, layer_outputs(patches, node, graph))
-    on_arrays = None
-    if target.analog is not None and any(map(digits_of, formats)):
-        on_arrays = analog_layer(layer, seen, node, graph, target.analog[1])
+    names = dict.fromkeys(form.engine for form in formats if form.kind == "analog")
+    engines = target.analog_engines
+    on_arrays = {name: analog_layer(layer, seen, node, graph, engines[name]) for name in names}
     return ProductFormats(node, graph, target, seen, layer, on_arrays)
-
-
-def digits_of(form: str) -> int:
-    """The digits of an analog format, 0 of any other."""
-    return int(form.removeprefix("analog/")) if form.startswith("analog/") else 0
 
 
 def _on_arrays(single: Graph, steps: Integers) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from compiler.engines import numerics
 from compiler.execute.interpreter import Interpreter
+from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Array, Graph, Node
 from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS
 
@@ -29,9 +30,9 @@ def readers_of_rounded(value: str, graph: Graph) -> tuple[Node, ...]:
     )
 
 
-def given_by_format(maker: Node, formats: Collection[str]) -> bool:
+def given_by_format(maker: Node, formats: Collection[Format]) -> bool:
     """Whether what int8 as a format of a node does is no other than what its output in int8 does: not so of a product, and of what only gives on."""
-    return maker.op != "Product" and "int8" in formats
+    return maker.op != "Product" and INT8 in formats
 
 
 def rounding_divergence(value: str, graph: Graph) -> float:
@@ -41,7 +42,7 @@ def rounding_divergence(value: str, graph: Graph) -> float:
     maker = graph.producer.get(value)
     formats = graph.calibration.divergence.get(maker.name, {}) if maker is not None else {}
     if maker is not None and given_by_format(maker, formats):
-        return formats["int8"]
+        return formats[INT8]
     return graph.calibration.rounding.get(value, 0.0)
 
 

@@ -24,6 +24,7 @@ from compiler.engines.mapping import (
     unroll_of,
 )
 from compiler.errors import UsageError, nearest, one_line
+from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Graph, Node
 from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target.chip import Analog, Host, Target
@@ -62,8 +63,8 @@ def build_problem(
         tuple(candidates),
         tuple(refusals),
         tuple(_boundaries(graph, target)),
-        target.analog[1].total_columns if target.analog else 0,
-        target.digital[1].weight_memory_bytes if target.digital else 0,
+        sum(unit.total_columns for unit in target.analog_engines.values()),
+        sum(unit.weight_memory_bytes for unit in target.digital_engines.values()),
         max_divergence,
         tuple(homes),
     )
@@ -148,7 +149,7 @@ def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Hos
     return ""
 
 
-def _divergence(node: Node, graph: Graph, form: str) -> float:
+def _divergence(node: Node, graph: Graph, form: Format) -> float:
     if graph.calibration is None:
         return 0.0
     return graph.calibration.divergence.get(node.name, {}).get(form, 0.0)
@@ -173,7 +174,7 @@ def _analog_candidates(
     ways = [
         (digits, pixels)
         for digits in range(1, engine.max_digits.value + 1)
-        if f"analog/{digits}" in known
+        if Format.analog(name, digits) in known
         for pixels in pixel_choices(node, graph, engine, digits)
     ]
     for digits, pixels in ways:
@@ -195,7 +196,7 @@ def _analog_candidates(
                     layout.columns_kept if resident else min(layout.columns_kept, whole),
                     0,
                     True,
-                    known[f"analog/{digits}"],
+                    known[Format.analog(name, digits)],
                     cost if resident else cost + load,
                     pixels,
                 )
@@ -222,7 +223,7 @@ def _digital_candidates(
     home: str,
 ) -> list[Candidate]:
     cost = node_cost(node, graph, name, target)
-    divergence = _divergence(node, graph, "int8")
+    divergence = _divergence(node, graph, INT8)
     shape = product_shape(node, graph)
     if shape is None:
         return [Candidate(name, "", 1, True, False, 0, 0, True, divergence, cost)]

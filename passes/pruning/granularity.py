@@ -53,13 +53,16 @@ def prune_granularity(width: int, rows_per_channel: int, target: Target) -> Gran
 
 
 def _array_that_whole_tiles_save(target: Target) -> tuple[int, int] | None:
-    """Rows and columns of the arrays that hold weights or run all lanes alike, None where each channel saves by itself."""
-    if target.analog is not None:
-        engine = target.analog[1]
+    """Rows and columns of the arrays that hold weights or run all lanes alike.
+
+    Of several analog engines the first one's; None where each channel saves by itself.
+    """
+    for engine in target.analog_engines.values():
         return engine.rows.value, engine.columns.value
-    array = target.digital[1].array if target.digital else None
-    if array is not None and (array.is_in_memory or array.idle_lane_pj is not None):
-        return array.row_lanes, array.columns.value
+    for unit in target.digital_engines.values():
+        array = unit.array
+        if array is not None and (array.is_in_memory or array.idle_lane_pj is not None):
+            return array.row_lanes, array.columns.value
     return None
 
 

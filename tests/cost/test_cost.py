@@ -28,6 +28,7 @@ from compiler.cost.node import (
 )
 from compiler.cost.step import NOTHING, PARTS, StepCost, with_static
 from compiler.errors import CapacityError
+from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Calibration, Graph
 from compiler.ir.ops import ProductShape, product_shape
 from compiler.ir.text import from_text
@@ -36,14 +37,15 @@ from compiler.units import Estimate
 from passes.partitioning.assignment import Assignment
 from passes.partitioning.candidates import build_problem
 from passes.partitioning.solve import solve
+from tests.support.chips import only_digital
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
-assert TILE16.digital is not None
-assert TILE16.digital[1].array is not None
-assert TILE16.digital[1].array.weight_read_pj_per_byte is not None
-assert TILE16.digital[1].vector is not None
-WEIGHT_PJ = TILE16.digital[1].array.weight_read_pj_per_byte.value
-VECTOR_PJ = TILE16.digital[1].vector.operation_pj.value
+DIGITAL = only_digital(TILE16)
+assert DIGITAL.array is not None
+assert DIGITAL.array.weight_read_pj_per_byte is not None
+assert DIGITAL.vector is not None
+WEIGHT_PJ = DIGITAL.array.weight_read_pj_per_byte.value
+VECTOR_PJ = DIGITAL.vector.operation_pj.value
 
 DENSE = """\
 graph g(x: float32[1, 20]) -> (y)
@@ -393,11 +395,11 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
     assert shape is not None
     home = list(target.memories)[-1]
     found = {"host": node_cost(graph.nodes[0], graph, "host", target)}
-    if target.digital and target.digital[1].array:
+    if any(unit.array for unit in target.digital_engines.values()):
         found["digital"] = node_cost(graph.nodes[0], graph, "digital", target)
         found["digital load"] = weight_load_cost(shape, "digital", home, target)
-    if target.analog:
-        for digits in range(1, target.analog[1].max_digits.value + 1):
+    for unit in target.analog_engines.values():
+        for digits in range(1, unit.max_digits.value + 1):
             for resident in (False, True):
                 found[f"analog {digits} {resident}"] = node_cost(
                     graph.nodes[0], graph, "analog", target, digits=digits, resident=resident
@@ -452,7 +454,7 @@ def scaled(target: Target, path: str, factor: float) -> Target:
 
 CALIBRATED = Calibration(
     {"x": (-1, 1), "y": (-1, 1)},
-    {"y": {"int8": 0.0, "analog/1": 0.0, "analog/2": 0.0, "analog/3": 0.0}},
+    {"y": {INT8: 0.0, **{Format.analog("analog", n): 0.0 for n in (1, 2, 3)}}},
     "KL",
     "",
 )

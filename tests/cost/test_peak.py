@@ -15,6 +15,7 @@ from compiler.cost.peak import comparisons, digits_of, peak
 from compiler.errors import TargetError
 from compiler.target.chip import Target, built_in, load_target, parse_target
 from compiler.target.published import Published
+from tests.support.chips import only_digital
 
 CASES = [
     pytest.param(name, item, id=f"{name}: {item.name}")
@@ -76,16 +77,15 @@ def test_the_analog_peak_with_a_pencil() -> None:
 
 
 def vector_pj(chip: Target) -> float:
-    assert chip.digital is not None
-    assert chip.digital[1].vector is not None
-    return chip.digital[1].vector.operation_pj.value
+    vector = only_digital(chip).vector
+    assert vector is not None
+    return vector.operation_pj.value
 
 
 def test_the_digital_peak_with_a_pencil() -> None:
     """tile16: 4 x 4 lanes at 100 MHz; a step reads 4 weights and 4 inputs and keeps its outputs."""
     chip = load_target("tile16")
-    assert chip.digital is not None
-    array = chip.digital[1].array
+    array = only_digital(chip).array
     assert array is not None
     assert array.weight_read_pj_per_byte is not None
     found = peak(figure("digital", "engine"), chip)

@@ -123,8 +123,8 @@ def costs_nj(layer: str, chip: str) -> tuple[float, float]:
     graph = from_text(LAYERS[layer])
     node = graph.nodes[0]
     target = load_target(chip)
-    engine = "digital" if target.analog is None else "analog"
-    digits = 1 if target.analog is None else 8
+    engine = "digital" if not target.analog_engines else "analog"
+    digits = 1 if not target.analog_engines else 8
     cost = node_cost(node, graph, engine, target, digits=digits)
     shape = product_shape(node, graph)
     assert shape is not None
@@ -194,8 +194,6 @@ def test_the_same_array_with_the_library_s_constants_is_on_the_page_too() -> Non
 def test_the_systolic_array_s_multipliers() -> None:
     """0.04 pJ a MAC; ZigZag counts the registers with the memories."""
     target = load_target("tpu_like")
-    assert target.digital is not None
-    assert target.digital[1].array is not None
-    assert 64 * 64 * 9 * 64 * target.digital[1].array.mac_pj.value == pytest.approx(
-        94.4e3, rel=1e-3
-    )
+    (unit,) = target.digital_engines.values()
+    assert unit.array is not None
+    assert 64 * 64 * 9 * 64 * unit.array.mac_pj.value == pytest.approx(94.4e3, rel=1e-3)

@@ -24,27 +24,25 @@ from compiler.ir.ops import ProductShape, product_shape
 from compiler.ir.text import from_text
 from compiler.target.chip import Analog, load_target
 from compiler.target.digital import MacArray
+from tests.support.chips import only_analog, only_digital
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
 
 
 def analog(name: str = "tile16") -> Analog:
-    found = load_target(name).analog
-    assert found is not None
-    return found[1]
+    return only_analog(load_target(name))
 
 
 def digital(**changes: int | bool) -> MacArray:
     """tile16's digital array with other numbers."""
-    found = load_target("tile16").digital
-    assert found is not None
-    assert found[1].array is not None
+    found = only_digital(load_target("tile16"))
+    assert found.array is not None
     given: dict[str, object] = {
         key: {"value": value, "source": "a test"} for key, value in changes.items()
     }
     if changes.get("holds_weights"):
         given["weight_read_pj_per_byte"] = None
-    table = {**found[1].array.model_dump(), **given}
+    table = {**found.array.model_dump(), **given}
     return MacArray.model_validate(table)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from compiler.errors import ModelError
 from compiler.frontend.import_onnx import import_onnx
+from compiler.ir.formats import FLOAT, INT8, Format
 from compiler.ir.graph import (
     Array,
     Attribute,
@@ -197,6 +198,10 @@ names = st.one_of(
     st.sampled_from(["x", "h.in", "x:0", "/a/b_output_0", "a::b", "graph", "const", "from", "inf", "nan", "ledger"]),
     st.text(min_size=1, max_size=6),
 )  # fmt: skip
+formats = st.one_of(
+    st.sampled_from([INT8, FLOAT]),
+    st.builds(Format.analog, st.sampled_from(["analog", "array-b"]), st.integers(1, 9)),
+)
 whole = st.integers(-(2**63), 2**63 - 1)
 floats = st.one_of(st.floats(allow_nan=False), st.floats(width=32, allow_nan=False))
 attributes: st.SearchStrategy[Attribute] = st.one_of(
@@ -287,7 +292,7 @@ def graphs(draw: st.DrawFn) -> Graph:
             | st.builds(
                 Calibration,
                 st.dictionaries(names, st.tuples(numbers, numbers), max_size=2),
-                st.dictionaries(names, st.dictionaries(names, numbers, max_size=2), max_size=2),
+                st.dictionaries(names, st.dictionaries(formats, numbers, max_size=2), max_size=2),
                 st.text(max_size=4),
                 st.text(max_size=4),
             )

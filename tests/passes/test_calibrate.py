@@ -16,6 +16,7 @@ from compiler.execute.export_onnx import export_onnx
 from compiler.execute.interpreter import Interpreter
 from compiler.flow.measure import measured_note
 from compiler.frontend.import_onnx import import_onnx
+from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Array, Calibration, Graph
 from compiler.ir.text import from_text, to_text
 from compiler.target.chip import load_target
@@ -134,19 +135,29 @@ def test_divergence_by_hand() -> None:
 
 def test_every_format_of_every_node_is_measured() -> None:
     found = calibrate(NETWORK)
-    forms = {"int8", "analog/1", "analog/2", "analog/3"}
+    forms = {
+        INT8,
+        Format.analog("analog", 1),
+        Format.analog("analog", 2),
+        Format.analog("analog", 3),
+    }
     assert {node: set(by_format) for node, by_format in found.divergence.items()} == {
         "a": forms,
         "b": forms,
     }
     assert set(calibrate(NETWORK, target="tile16").divergence["a"]) == {
-        "int8",
-        "analog/1",
-        "analog/2",
+        INT8,
+        Format.analog("analog", 1),
+        Format.analog("analog", 2),
     }
-    assert set(calibrate(NETWORK, target="diana_digital").divergence["a"]) == {"int8"}
+    assert set(calibrate(NETWORK, target="diana_digital").divergence["a"]) == {INT8}
     for by_format in found.divergence.values():
-        assert 0 < by_format["int8"] < by_format["analog/2"] < by_format["analog/1"]
+        assert (
+            0
+            < by_format[INT8]
+            < by_format[Format.analog("analog", 2)]
+            < by_format[Format.analog("analog", 1)]
+        )
 
 
 def test_the_kind_of_divergence() -> None:
@@ -166,7 +177,7 @@ unread: float32[1, 8] = Product(x, w)
 y: float32[1, 8] = Sigmoid(x)
 """)
     assert set(found.divergence["unread"].values()) == {0.0}
-    assert 0 < found.divergence["y"]["int8"] < 1e-4
+    assert 0 < found.divergence["y"][INT8] < 1e-4
 
 
 def test_the_nodes_stay_and_the_inputs_are_named() -> None:
@@ -239,8 +250,8 @@ s: float32[1, 16] = HardSwish(d)
     graph = replace(graph, calibration=found)
     assert from_text(to_text(graph)).calibration == found
     assert 0 < rounding_divergence("x", graph) < 1e-3
-    assert 0 < rounding_divergence("c", graph) < found.divergence["c"]["int8"]
-    assert rounding_divergence("d", graph) == found.divergence["d"]["int8"]
+    assert 0 < rounding_divergence("c", graph) < found.divergence["c"][INT8]
+    assert rounding_divergence("d", graph) == found.divergence["d"][INT8]
     assert rounding_divergence("w", graph) == 0
 
 
@@ -292,8 +303,8 @@ y: float32[16] = Relu(e)
     samples = np.linspace(-0.3, 9.9999, 64, dtype=np.float32).reshape(4, 16)
     found = Calibrate(CalibrationInputs({"x": samples}))(graph, DIANA).calibration
     assert found is not None
-    assert found.divergence["a"] == {"int8": BEYOND_MEASURE}
-    assert found.divergence["y"]["int8"] < 0.01
+    assert found.divergence["a"] == {INT8: BEYOND_MEASURE}
+    assert found.divergence["y"][INT8] < 0.01
 
 
 # -- where following every node would take too long
@@ -362,7 +373,7 @@ def test_divergences_roughly_add_up(resnet: tuple[Graph, CalibrationInputs, Cali
     Values are rounded in the float network here, which is what int8 does to it.
     """
     graph, inputs, found = resnet
-    names = [node.outputs[0] for node in graph if "int8" in found.divergence.get(node.name, {})]
+    names = [node.outputs[0] for node in graph if INT8 in found.divergence.get(node.name, {})]
     assert len(names) > 10
     dense = Interpreter(graph).run_all(inputs.arrays)
     values: dict[str, Array] = dict(inputs.arrays)
@@ -376,7 +387,7 @@ def test_divergences_roughly_add_up(resnet: tuple[Graph, CalibrationInputs, Cali
     together = divergence(
         dense[output].astype(np.float64), values[output].astype(np.float64), scores=False
     )
-    alone = sum(found.divergence[graph.producer[name].name]["int8"] for name in names)
+    alone = sum(found.divergence[graph.producer[name].name][INT8] for name in names)
     assert 0.2 * alone < together < 3 * alone
 
 
@@ -387,10 +398,12 @@ def rounded(data: Array, limits: tuple[float, float]) -> Array:
 
 def test_more_digits_diverge_less(resnet: tuple[Graph, CalibrationInputs, Calibration]) -> None:
     _, _, found = resnet
-    analog = [d for d in found.divergence.values() if "analog/1" in d]
+    analog = [d for d in found.divergence.values() if Format.analog("analog", 1) in d]
     assert len(analog) == 10
     for digits in (1, 2):
-        fewer, more = (sum(d[f"analog/{n}"] for d in analog) for n in (digits, digits + 1))
+        fewer, more = (
+            sum(d[Format.analog("analog", n)] for d in analog) for n in (digits, digits + 1)
+        )
         assert more < fewer
 
 
@@ -440,7 +453,7 @@ def test_a_concat_in_whose_format_a_part_is_lost_is_charged_for_it(tmp_path: Pat
     seen = CalibrationInputs({"x": samples[:64, None]})
     calibration = Calibrate(seen)(graph, load_target("diana_digital")).calibration
     assert calibration is not None
-    charged = {node: formats["int8"] for node, formats in calibration.divergence.items()}
+    charged = {node: formats[INT8] for node, formats in calibration.divergence.items()}
     assert charged["both"] > 0.02
     assert rounding_divergence("both", replace(graph, calibration=calibration)) > 0.02
     assert charged["small"] < 0.001

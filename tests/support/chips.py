@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from compiler.target.chip import built_in
+from compiler.target.chip import Analog, Target, built_in
+from compiler.target.digital import Digital
 
 # An analog array with a digital one, a digital one alone, small arrays of many levels.
 ALWAYS = ("diana", "diana_digital", "tile16")
@@ -29,3 +30,15 @@ def on_chips(cases: Sequence[str], others: int = 1) -> list[Any]:
             marks = () if chip in ALWAYS or chip in turn else (pytest.mark.slow,)
             found.append(pytest.param(case, chip, marks=marks, id=f"{case}-{chip}"))
     return found
+
+
+def only_analog(target: Target) -> Analog:
+    """The analog engine of a chip that has one."""
+    (unit,) = target.analog_engines.values()
+    return unit
+
+
+def only_digital(target: Target) -> Digital:
+    """The digital engine of a chip that has one."""
+    (unit,) = target.digital_engines.values()
+    return unit

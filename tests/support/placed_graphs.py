@@ -142,8 +142,7 @@ class Build:
         **more: Attribute,
     ) -> str:
         """A product on the analog array, with random weights, gains and scales."""
-        assert self.target.analog is not None
-        unit = self.target.analog[1]
+        (unit,) = self.target.analog_engines.values()
         levels, bits = unit.cell_levels.value, unit.converter_bits.value
         kind = self.types[value]
         assert kind.quant is not None

@@ -21,6 +21,7 @@ from compiler.target.chip import (
     target_schema,
 )
 from compiler.target.quantity import Quantity, Whole
+from tests.support.chips import only_analog, only_digital
 
 TILE16 = (resources.files("compiler") / "targets" / "tile16.toml").read_text()
 
@@ -58,7 +59,7 @@ def test_every_shipped_chip_loads(name: str) -> None:
     assert target.file is None
     assert len(target.sha256) == 64
     assert target.host[0] == "host"
-    assert target.digital is not None or target.analog is not None
+    assert target.digital_engines or target.analog_engines
     assert target.cycle_ns == pytest.approx(1000 / target.chip.clock_mhz.value)
     assert list(target.memories) == list(target.chip.memories)
 
@@ -111,17 +112,16 @@ def test_the_units_stand_in_the_keys() -> None:
 
 def test_diana_digital_is_diana_without_its_analog_array() -> None:
     whole, part = load_target("diana"), load_target("diana_digital")
-    assert part.analog is None
-    assert whole.analog is not None
+    assert not part.analog_engines
+    assert whole.analog_engines
     assert part.memories == whole.memories
-    assert part.digital == whole.digital
+    assert part.digital_engines == whole.digital_engines
     assert part.host == whole.host
 
 
 def test_tile16_is_what_its_name_says() -> None:
-    found = load_target("tile16").analog
-    assert found is not None
-    assert (found[1].rows.value, found[1].columns.value) == (16, 16)
+    found = only_analog(load_target("tile16"))
+    assert (found.rows.value, found.columns.value) == (16, 16)
     assert len(load_target("tile16").memories) == 1
 
 
@@ -191,9 +191,8 @@ def test_a_digital_engine_has_an_array_or_a_vector_unit() -> None:
     neither = f"{head}[engines.analog]{analog}"
     assert refusal(neither).startswith("engines.digital: wanted an array, a vector unit, or both")
     for one in (f"[engines.digital.array]{array}", f"[engines.digital.vector]{vector}"):
-        found = parse_target(f"{head}{one}[engines.analog]{analog}".encode(), "mine").digital
-        assert found is not None
-        assert (found[1].array is None) == ("digital.vector" in one)
+        found = parse_target(f"{head}{one}[engines.analog]{analog}".encode(), "mine")
+        assert (only_digital(found).array is None) == ("digital.vector" in one)
     without_reads = "\n".join(line for line in TILE16.splitlines() if "weight_read" not in line)
     assert refusal(without_reads).startswith(
         "engines.digital.array.weight_read_pj_per_byte: wanted, as holds_weights is not true"
@@ -225,7 +224,7 @@ def test_binary_cells_need_a_digit_for_the_sign() -> None:
     found = parse_target(
         text.replace("max_digits = { value = 1,", "max_digits = { value = 2,").encode(), "x"
     )
-    assert found.analog is not None
+    assert found.analog_engines
 
 
 # -- files that are no chips

@@ -21,6 +21,7 @@ from compiler.execute.onnx_runtime import RuntimeModel
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.ops import FLOAT_VECTOR, ProductShape
 from compiler.target.chip import load_target, parse_target
+from tests.support.chips import only_digital
 from tests.support.conformance import FLOAT_CHIP, own_work
 
 CHIP = load_target(FLOAT_CHIP)
@@ -155,13 +156,11 @@ def test_an_engine_of_integers_takes_no_floats_and_the_other_way_round() -> None
 def test_the_kernels_are_those_that_legality_knows() -> None:
     pools = {"MaxPool", "AveragePool", "GlobalAveragePool"}
     assert {*ELEMENTWISE, *pools} == set(FLOAT_VECTOR)
-    assert CHIP.digital is not None
-    assert set(CHIP.digital[1].vector_operations) == set(FLOAT_VECTOR)
+    assert set(only_digital(CHIP).vector_operations) == set(FLOAT_VECTOR)
 
 
 def test_a_float_weighs_four_bytes() -> None:
-    assert CHIP.digital is not None
-    floats = CHIP.digital[1].array
+    floats = only_digital(CHIP).array
     assert floats is not None
     integers = floats.model_copy(update={"arithmetic": "int8"})
     shape = ProductShape(1, 20, 20, 7)

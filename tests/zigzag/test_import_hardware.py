@@ -15,6 +15,7 @@ from compiler.errors import TargetError, UsageError
 from compiler.target.chip import Target, load_target, parse_target
 from compiler.zigzag.hardware_yaml import MAX_FILE_BYTES, parse_accelerator, read_accelerator
 from compiler.zigzag.import_hardware import Imported, imported
+from tests.support.chips import only_digital
 
 
 def memory(
@@ -123,8 +124,7 @@ def test_sizes_are_in_bits_and_every_number_names_its_key() -> None:
 
 def test_weights_that_stay_at_the_multipliers() -> None:
     chip, found = chip_of(STATIONARY)
-    assert chip.digital is not None
-    array = chip.digital[1].array
+    array = only_digital(chip).array
     assert array is not None
     assert (array.row_lanes, array.columns.value, array.position_lanes) == (16, 32, 1)
     assert array.is_in_memory
@@ -138,8 +138,7 @@ def test_weights_that_stay_at_the_multipliers() -> None:
 
 def test_dimensions_are_read_off_the_registers() -> None:
     chip, found = chip_of(SHARING)
-    assert chip.digital is not None
-    array = chip.digital[1].array
+    array = only_digital(chip).array
     assert array is not None
     assert (array.row_lanes, array.columns.value, array.position_lanes) == (8, 32, 4)
     assert not array.is_in_memory
@@ -163,8 +162,7 @@ def test_what_zigzag_would_ask_cacti_for_is_the_library_s() -> None:
 def test_an_in_memory_array_with_a_memory_for_weights_beside_it() -> None:
     beside = memory("sram_w", "I2", 524288, 512, (26.56, 30.8))
     chip, found = chip_of(DIGITAL.replace(SRAM, beside + SRAM))
-    assert chip.digital is not None
-    array = chip.digital[1].array
+    array = only_digital(chip).array
     assert array is not None
     assert array.is_in_memory
     assert array.weight_memory_bytes.value == 128 * 128

@@ -30,6 +30,7 @@ from passes.fitting.layer_data import (
 )
 from passes.fitting.moments import InputMoments, Moments
 from passes.fitting.rounding import best_scale, coarse_integers, on_grid, sweep
+from tests.support.chips import only_analog
 
 Doubles = npt.NDArray[np.float64]
 
@@ -328,9 +329,7 @@ def test_a_column_of_zeros_keeps_its_bias() -> None:
 
 
 def engine_of(name: str) -> Analog:
-    found = load_target(name).analog
-    assert found is not None
-    return found[1]
+    return only_analog(load_target(name))
 
 
 def test_the_input_format_covers_the_data_or_clips_little() -> None:
