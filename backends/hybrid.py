@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from backends.lowering import accounts
 from backends.lowering.assumptions import assumed_energy_pj
 from backends.lowering.form_steps import StepDraft, form_steps
-from backends.lowering.layout import Layout, digits_of, pixels_of, schedule_and_allocate
+from backends.lowering.layout import Layout, mapping_of, schedule_and_allocate
 from backends.lowering.memory import ALIGNMENT
 from backends.lowering.placements import placements
 from compiler.cost.node import unmodelled
 from compiler.ir.graph import Graph, Node, Quant, TensorType
+from compiler.ir.mapping import AnalogMapping
 from compiler.ir.ops import macs
 from compiler.plan.package import Package, host_model_name, host_weights_name, seal, weights_name
 from compiler.plan.schema import (
@@ -93,7 +94,7 @@ def lower(
         spills=_spills(layout),
         macs=accounts.macs_of(steps, list(target.chip.engines), macs_before),
         utilization=accounts.utilization(steps),
-        resident=accounts.resident_use(drafts, graph, target),
+        resident=accounts.resident_use(drafts, target),
         tops_per_watt=accounts.efficiency(steps, energy, target),
         bound=bound,
         partition=partition,
@@ -129,8 +130,8 @@ def _step(
     main, cost = draft.main, layout.costs[index]
     chosen = main.placement if main else None
     alone = main is not None and len(draft.nodes) == 1
-    utilization = accounts.use_of(draft, graph, target)
-    resident = chosen.resident if chosen and utilization else False
+    utilization = accounts.use_of(draft)
+    resident = chosen.mapping.resident if chosen and utilization else False
     pays_load = utilization is not None and not resident
     return Step(
         index=index,
@@ -150,8 +151,8 @@ def _step(
         macs=sum(macs(node, graph) for node in draft.nodes),
         operations=tuple(node.op for node in draft.nodes),
         nodes=tuple(dict.fromkeys(name for node in draft.nodes for name in node.origin)),
-        mapping=chosen.mapping if chosen and alone else "",
-        digits=digits_of(main, graph) if main and utilization else 0,
+        mapping=chosen.mapping.describe() if chosen and alone else "",
+        digits=max(1, chosen.mapping.format.weight_slices) if chosen and utilization else 0,
         resident=resident,
         weight_home=layout.constant_places[main.inputs[1]].memory if main and utilization else "",
         utilization=utilization,
@@ -168,8 +169,9 @@ def _attributes(draft: StepDraft, target: Target) -> dict[str, Attribute]:
     unit = target.analog_engines.get(draft.engine)
     if draft.op == "AnalogProduct" and unit is not None:
         attributes["noise_lsb"] = unit.converter_noise_lsb.value
-        if draft.main is not None and pixels_of(draft.main) > 1:
-            attributes["pixels"] = pixels_of(draft.main)
+        mapping = mapping_of(draft.main) if draft.main is not None else None
+        if isinstance(mapping, AnalogMapping) and mapping.unroll.outputs > 1:
+            attributes["pixels"] = mapping.unroll.outputs
     return attributes
 
 

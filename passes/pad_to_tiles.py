@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compiler.engines.mapping import analog_layout
+from compiler.engines.mapping import analog_mapping
+from compiler.ir.formats import Format
 from compiler.ir.graph import Array, Graph
-from compiler.ir.ops import ProductShape
+from compiler.ir.mapping import ProductShape
 from compiler.ir.rewriter import Rewriter
 from compiler.storage.spill import spill_to_file
 from compiler.target.chip import Target
@@ -31,9 +32,6 @@ class PadToTiles(Pass):
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph with its analog weights as tile images."""
-        engine = next(iter(target.analog_engines.values()), None)
-        if engine is None:
-            return graph
         rewriter = Rewriter(graph)
         for node in graph:
             digits = graph.constants.get(node.inputs[1]) if node.op == "AnalogProduct" else None
@@ -41,8 +39,10 @@ class PadToTiles(Pass):
                 rewriter.keep(node)
                 continue
             count, groups, rows, columns = digits.shape
-            layout = analog_layout(ProductShape(groups, rows, columns, 1), count, engine)
-            image = tile_image(digits, layout.array_rows, layout.columns_kept // layout.tiles)
+            unit = target.analog_engines[node.engine]
+            form = Format.analog(node.engine, count)
+            one = analog_mapping(ProductShape(groups, rows, columns, 1), form, unit)
+            image = tile_image(digits, one.array_rows, one.reserved_columns // one.tiles)
             tiles = rewriter.constant(f"{node.name}.tiles", spill_to_file(image))
             rewriter.keep(replace(node, inputs=(node.inputs[0], tiles, *node.inputs[2:])))
         return rewriter.finish()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
+from compiler.cost.step import NOTHING
 from compiler.errors import CapacityError, UsageError
 from compiler.ir.formats import INT8
 from compiler.ir.graph import Alternative, Graph, Placement
@@ -127,21 +128,20 @@ def _placement(assignment: Assignment, index: int, objective: Objective) -> Plac
         for c in others
     ]
     alternatives += [
-        Alternative(engine, "", None, None, None, reason)
-        for engine, reason in problem.refusals[index]
+        Alternative(engine=engine, reason=reason) for engine, reason in problem.refusals[index]
     ]
+    cost, divergence = chosen.cost, chosen.divergence
+    reason = _reason(others, assignment, index)
+    if assignment.owner_of[index] != index:  # the one that covers it bears what both take
+        cost, divergence = NOTHING, 0.0
     return Placement(
-        chosen.engine,
-        chosen.mapping,
-        chosen.digits,
-        chosen.resident,
-        _reason(others, assignment, index),
-        chosen.cost.energy_pj.value,
-        chosen.cost.latency_ns,
-        chosen.divergence,
-        problem.weight_homes[index],
-        tuple(alternatives),
-        chosen.pixels,
+        mapping=chosen.mapping,
+        reason=reason,
+        energy_pj=cost.energy_pj.value,
+        latency_ns=cost.latency_ns,
+        divergence=divergence,
+        weight_home=problem.weight_homes[index],
+        alternatives=tuple(alternatives),
     )
 
 
@@ -164,12 +164,12 @@ def _drawback(assignment: Assignment, index: int, instead: Candidate) -> str:
 def _alternative(candidate: Candidate, drawback: str) -> Alternative:
     weights = (", resident" if candidate.resident else ", reload") if candidate.loads else ""
     return Alternative(
-        candidate.engine,
-        candidate.mapping + weights,
-        candidate.cost.energy_pj.value,
-        candidate.cost.latency_ns,
-        candidate.divergence,
-        drawback,
+        engine=candidate.engine,
+        mapping=candidate.mapping.describe() + weights,
+        energy_pj=candidate.cost.energy_pj.value,
+        latency_ns=candidate.cost.latency_ns,
+        divergence=candidate.divergence,
+        reason=drawback,
     )
 
 

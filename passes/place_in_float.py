@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 from compiler.cost.node import node_cost
 from compiler.engines.legality import why_not_in_floats
+from compiler.engines.mapping import map_node
 from compiler.errors import CapacityError, UnsupportedError
 from compiler.ir.graph import Alternative, Graph, Node, Placement
-from compiler.ir.ops import product_shape
 from compiler.target.chip import Target
 from passes.base import Pass
 
@@ -35,19 +35,22 @@ def _placed(node: Node, graph: Graph, target: Target) -> Node:
         why = why_not_in_floats(name, node, graph, target)
         if not why:
             break
-        refusals.append(Alternative(name, "", None, None, None, why))
+        refusals.append(Alternative(engine=name, reason=why))
     else:
         raise AssertionError("the host takes any node")
     reason = "; ".join(other.reason for other in refusals) or "it computes in the model's floats"
     try:
-        cost = node_cost(node, graph, name, target)
+        mapping = map_node(node, graph, name, target)
+        cost = node_cost(node, graph, mapping, target)
     except CapacityError as error:
         what = f"{node.op}: {error.message}"
         raise CapacityError(what, code=error.code, node=node.name, hint=error.hint) from error
-    energy_pj, latency_ns = cost.energy_pj.value, cost.latency_ns
-    resident = name == target.host[0] or product_shape(node, graph) is None
     placement = Placement(
-        name, "", 1, resident, reason, energy_pj, latency_ns, 0.0, "", tuple(refusals)
+        mapping=mapping,
+        reason=reason,
+        energy_pj=cost.energy_pj.value,
+        latency_ns=cost.latency_ns,
+        alternatives=tuple(refusals),
     )
     return replace(node, placement=placement)
 

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from compiler.cost.node import conversion_cost, requantize_cost, requantizing_engine
 from compiler.cost.step import StepCost
 from compiler.engines import numerics
+from compiler.engines.mapping import map_off_arrays
 from compiler.engines.numerics import Floats
 from compiler.ir.graph import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.ir.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
@@ -184,8 +185,19 @@ class _Quantizer:
             op,
             inputs,
             (output,),
-            placement=_placement(self.target.host[0], reason, cost, divergence),
+            placement=self._placement(self.target.host[0], reason, cost, divergence),
             origin=made.origin if made else (),
+        )
+
+    def _placement(
+        self, engine: str, reason: str, cost: StepCost, divergence: float = 0.0
+    ) -> Placement:
+        return Placement(
+            mapping=map_off_arrays(engine, self.target),
+            reason=reason,
+            energy_pj=cost.energy_pj.value,
+            latency_ns=cost.latency_ns,
+            divergence=divergence,
         )
 
     def _rounding(self, value: str) -> float:
@@ -332,7 +344,7 @@ class _Quantizer:
                 "Requantize",
                 (source,),
                 (name,),
-                placement=_placement(engine, reason, cost),
+                placement=self._placement(engine, reason, cost),
                 origin=node.origin,
                 source=node.source,
             ),
@@ -366,14 +378,14 @@ class _Quantizer:
         assert node.placement is not None
         source = self._integer_of(node.inputs[0])
         layer = analog_layer(*self._layer(node), node, self.graph, engine)
-        fitted = fit_analog(layer, node, node.placement.slices, engine)
+        slices = node.placement.mapping.format.weight_slices
+        fitted = fit_analog(layer, node, slices, engine)
         source = self._requantized(node, source, fitted.inputs)
         inputs = (source, *self._constants(node, analog_constants(fitted)))
         out = self.graph.types[node.outputs[0]].quant or self._range_quant(node.outputs[0])
         output = self._integer_output(node, out)
         rows = self.graph.types[node.inputs[1]].sizes[1]
-        digits = node.placement.slices
-        self._add(analog_node(node, inputs, output, rows, digits, engine))
+        self._add(analog_node(node, inputs, output, rows, slices, engine))
 
     def _constants(self, node: Node, constants: Named) -> tuple[str, ...]:
         return tuple(
@@ -386,7 +398,3 @@ def _holds(quant: Quant, values: Array) -> bool:
     """Whether a format reaches as far as all values do."""
     ends = numerics.dequantize(np.array([quant.lowest, quant.highest], quant.storage), quant)
     return not values.size or bool(ends[0] <= values.min() and values.max() <= ends[1])
-
-
-def _placement(engine: str, reason: str, cost: StepCost, divergence: float = 0.0) -> Placement:
-    return Placement(engine, "", 1, True, reason, cost.energy_pj.value, cost.latency_ns, divergence)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from backends.lowering.form_steps import StepDraft
-from backends.lowering.layout import cells_of
+from backends.lowering.layout import mapping_of
 from compiler.cost.efficiency import tops_per_watt
 from compiler.cost.step import PARTS, StepCost
-from compiler.engines.mapping import digital_layout, line_of
-from compiler.ir.graph import Graph
-from compiler.ir.ops import product_shape
+from compiler.ir.mapping import AnalogMapping, DigitalMapping, Resource
 from compiler.plan.schema import Efficiency, Energy, Load, Macs, PlanEnergy, Step, Use
 from compiler.target.chip import Analog, Target
 from compiler.target.digital import Digital
@@ -42,21 +41,17 @@ def macs_of(steps: Sequence[Step], engines: Sequence[str], before: int | None) -
     return Macs(before=before, after=sum(by_engine.values()), by_engine=by_engine)
 
 
-def use_of(draft: StepDraft, graph: Graph, target: Target) -> Use | None:
+def use_of(draft: StepDraft) -> Use | None:
     """How much of the arrays a product uses: cells of its analog tiles, or multiplier cycles of its digital blocks."""
     node = draft.main
-    shape = product_shape(node, graph) if node is not None and len(draft.nodes) == 1 else None
-    if node is None or shape is None:
+    if node is None or len(draft.nodes) > 1:
         return None
-    unit = target.chip.engines[draft.engine]
-    if isinstance(unit, Analog):
-        layout = cells_of(node, graph, unit)
-        assert layout is not None
-        return Use(used=layout.used_cells, total=layout.array_cells, unit="cells")
-    if isinstance(unit, Digital) and unit.array is not None:
-        blocks = digital_layout(shape, line_of(node, graph), unit.array)
-        total = blocks.lane_steps(unit.array)
-        return Use(used=shape.macs, total=total, unit="multiplier cycles")
+    mapping = mapping_of(node)
+    if isinstance(mapping, AnalogMapping):
+        return Use(used=mapping.used_cells, total=mapping.array_cells, unit="cells")
+    if isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
+        tiling = mapping.tiling
+        return Use(used=tiling.shape.macs, total=tiling.lane_steps, unit="multiplier cycles")
     return None
 
 
@@ -73,30 +68,21 @@ def utilization(steps: Sequence[Step]) -> dict[str, Use]:
     return result
 
 
-def resident_use(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> dict[str, Use]:
+def resident_use(drafts: Sequence[StepDraft], target: Target) -> dict[str, Use]:
     """What the weights that stay between inferences take of each engine: columns of arrays, bytes of weight memory."""
-    used: dict[str, int] = {}
+    used: Counter[Resource] = Counter()
     for draft in drafts:
-        node = draft.main
-        if node is None or node.placement is None or not node.placement.resident:
-            continue
-        shape, unit = product_shape(node, graph), target.chip.engines[draft.engine]
-        if shape is None or len(draft.nodes) > 1:
-            continue
-        if isinstance(unit, Analog):
-            layout = cells_of(node, graph, unit)
-            assert layout is not None
-            used[draft.engine] = used.get(draft.engine, 0) + layout.columns_kept
-        elif isinstance(unit, Digital) and unit.array is not None:
-            bytes_kept = digital_layout(shape, line_of(node, graph), unit.array).weight_bytes_kept
-            used[draft.engine] = used.get(draft.engine, 0) + bytes_kept
+        mapping = mapping_of(draft.main) if draft.main and len(draft.nodes) == 1 else None
+        if mapping is not None and mapping.resident:
+            used.update(mapping.uses)
     result = {}
     for name, unit in target.chip.engines.items():
         if isinstance(unit, Analog):
-            result[name] = Use(used=used.get(name, 0), total=unit.total_columns, unit="columns")
+            columns = used[Resource(name, "columns")]
+            result[name] = Use(used=columns, total=unit.total_columns, unit="columns")
         elif isinstance(unit, Digital) and unit.array is not None:
-            capacity = unit.weight_memory_bytes
-            result[name] = Use(used=used.get(name, 0), total=capacity, unit="bytes")
+            taken = used[Resource(name, "weight_bytes")]
+            result[name] = Use(used=taken, total=unit.weight_memory_bytes, unit="bytes")
     return result
 
 
@@ -105,9 +91,7 @@ def one_time_load(drafts: Sequence[StepDraft], loads: Sequence[StepCost]) -> Loa
     once = [
         load
         for draft, load in zip(drafts, loads, strict=True)
-        if draft.main is not None
-        and draft.main.placement is not None
-        and draft.main.placement.resident
+        if draft.main is not None and mapping_of(draft.main).resident
     ]
     return Load(
         energy_pj=total([load.energy_pj for load in once]),
@@ -128,10 +112,10 @@ def efficiency(steps: Sequence[Step], energy: PlanEnergy, target: Target) -> dic
 
 
 def _array_efficiency(steps: Sequence[Step], target: Target) -> Efficiency | None:
-    if not target.analog_engines:
+    engines = target.analog_engines
+    if not engines:
         return None
-    name, unit = next(iter(target.analog_engines.items()))
-    mine = [step for step in steps if step.engine == name]
+    mine = [step for step in steps if step.engine in engines]
     spent = total(
         [
             step.energy_pj.parts.get(part, ZERO)
@@ -139,11 +123,16 @@ def _array_efficiency(steps: Sequence[Step], target: Target) -> Efficiency | Non
             for step in mine
         ]
     )
-    digits = max((step.digits for step in mine), default=1)
+    used = {step.engine for step in mine} or set(list(engines)[:1])
+    formats = [
+        _analog_format(unit, max((step.digits for step in mine if step.engine == name), default=1))
+        for name, unit in engines.items()
+        if name in used
+    ]
     return Efficiency(
         value=_tops_per_watt(sum(step.macs for step in mine), spent),
         scope="the analog array: cells, row drivers, converters, recombination",
-        at=_analog_format(unit, digits),
+        at="; ".join(formats),
     )
 
 

@@ -11,10 +11,10 @@ from backends.lowering.schedule import Schedule, Task, schedule
 from compiler.cost.memory import home_of, weight_homes
 from compiler.cost.node import node_cost, weight_load_cost
 from compiler.cost.step import NOTHING, StepCost
-from compiler.engines.mapping import AnalogLayout, analog_layout, unroll_of
 from compiler.ir.graph import Graph, Node
-from compiler.ir.ops import PRODUCTS, product_shape
-from compiler.target.chip import Analog, Host, Target
+from compiler.ir.mapping import AnalogMapping, NodeMapping
+from compiler.ir.ops import PRODUCTS
+from compiler.target.chip import Analog, Target
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,10 @@ class Layout:
     weight_bytes: Mapping[str, int]
 
 
-def digits_of(node: Node, graph: Graph) -> int:
-    """The digits a product's weights are held as."""
-    if node.op == "AnalogProduct":
-        return graph.types[node.inputs[2]].sizes[2]
-    return max(1, node.placement.slices if node.placement else 1)
-
-
-def pixels_of(node: Node) -> int:
-    """The output pixels that one activation of an analog product computes."""
-    return node.placement.pixels if node.placement else 1
-
-
-def cells_of(node: Node, graph: Graph, engine: Analog) -> AnalogLayout | None:
-    """How a placed product lies on the analog arrays; None for a node that is none."""
-    shape = product_shape(node, graph)
-    if shape is None:
-        return None
-    unroll = unroll_of(node, graph, pixels_of(node))
-    return analog_layout(shape, digits_of(node, graph), engine, unroll=unroll)
+def mapping_of(node: Node) -> NodeMapping:
+    """How a placed node lies on its engine."""
+    assert node.placement is not None, f"{node.name} is not placed"
+    return node.placement.mapping
 
 
 def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> Layout:
@@ -138,9 +123,9 @@ def _stored_bytes(name: str, draft: StepDraft, graph: Graph, target: Target) -> 
     """The bytes of a constant on the chip: cells of an analog array are packed, without the padding to whole tiles."""
     node = draft.main
     if node is not None and node.op == "AnalogProduct" and name == node.inputs[1]:
-        shape, unit = product_shape(node, graph), target.chip.engines[draft.engine]
-        if shape is not None and isinstance(unit, Analog):
-            cells = shape.weights * digits_of(node, graph)
+        mapping, unit = mapping_of(node), target.chip.engines[draft.engine]
+        if isinstance(mapping, AnalogMapping) and isinstance(unit, Analog):
+            cells = mapping.shape.weights * mapping.weight_slices
             return (cells * unit.cell_storage_bits.value + 7) // 8
     return graph.types[name].size_bytes
 
@@ -157,12 +142,7 @@ def _load(draft: StepDraft, graph: Graph, places: Mapping[str, Place], target: T
     node = draft.main
     if node is None or node.op not in PRODUCTS or len(draft.nodes) > 1:
         return NOTHING
-    shape = product_shape(node, graph)
-    if shape is None or isinstance(target.chip.engines[draft.engine], Host):
-        return NOTHING
-    home = places[node.inputs[1]].memory
-    unroll = unroll_of(node, graph, pixels_of(node))
-    return weight_load_cost(shape, draft.engine, home, target, digits_of(node, graph), unroll)
+    return weight_load_cost(mapping_of(node), places[node.inputs[1]].memory, target)
 
 
 def _cost(
@@ -185,23 +165,9 @@ def _cost(
     main = draft.main
     cost = NOTHING
     for node in draft.nodes:
-        cost = cost + node_cost(
-            node,
-            graph,
-            draft.engine,
-            target,
-            digits=digits_of(node, graph),
-            resident=_is_resident(node),
-            pixels=pixels_of(node),
-            homes=memories,
-        )
-    resident = main is not None and _is_resident(main)
+        cost = cost + node_cost(node, graph, mapping_of(node), target, homes=memories)
+    resident = main is not None and mapping_of(main).resident
     return cost if resident or load is NOTHING else cost + load
-
-
-def _is_resident(node: Node) -> bool:
-    """Whether a node's weights stay in its engine between inferences."""
-    return node.placement is not None and node.placement.resident
 
 
 def _roots(drafts: Sequence[StepDraft], graph: Graph) -> dict[str, str]:

@@ -61,7 +61,7 @@ def _row(
         fate=fate,
         parts=parts,
         reason=chosen.reason,
-        mapping=chosen.mapping,
+        mapping=chosen.mapping.describe(),
         divergence=sum(node.placement.divergence for node in nodes if node.placement),
         alternatives=tuple(
             Alternative(

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from compiler.cost.memory import weight_home
 from compiler.cost.node import node_cost, weight_load_cost
-from compiler.engines.mapping import (
-    analog_layout,
-    digital_layout,
-    line_of,
-    unroll_of,
-    why_not_unrolled,
-)
+from compiler.engines.mapping import map_node, why_not_unrolled
 from compiler.ir.graph import Graph, Node, Placement
+from compiler.ir.mapping import AnalogMapping, NodeMapping
 from compiler.ir.ops import product_shape
 from compiler.plan.schema import PrunedLayer, PrunedSize
-from compiler.target.chip import Analog, Target
-from compiler.target.digital import Digital
+from compiler.target.chip import Target
 
 
 def pruned_layers(
@@ -51,35 +45,44 @@ def _origin(node: Node) -> str:
 
 
 def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> PrunedSize:
-    """A layer in the way its placement says: engine, digits, weights resident or not."""
+    """A layer as its placement says: engine, format, weights resident or not."""
+    mapping = _mapped(node, graph, placement.mapping, target)
     shape = product_shape(node, graph)
     assert shape is not None
-    name, digits = placement.engine, max(1, placement.slices)
-    unit = target.chip.engines[name]
-    pixels = placement.pixels if isinstance(unit, Analog) else 1
-    if isinstance(unit, Analog) and why_not_unrolled(node, graph, unit, digits, pixels):
-        pixels = 1  # the layer before pruning may have been too large
-    unroll = unroll_of(node, graph, pixels)
-    cost = node_cost(
-        node, graph, name, target, digits=digits, resident=placement.resident, pixels=pixels
-    )
-    if not placement.resident:
+    cost = node_cost(node, graph, mapping, target)
+    if not mapping.resident:
         home = placement.weight_home or weight_home(0, shape.weights, target)
-        cost = cost + weight_load_cost(shape, name, home, target, digits, unroll)
-    tiles, used_share, mapping = None, None, ""
-    if isinstance(unit, Analog):
-        cells = analog_layout(shape, digits, unit, unroll=unroll)
-        tiles, used_share, mapping = cells.tiles, cells.utilization, cells.describe()
-    elif isinstance(unit, Digital) and unit.array is not None:
-        mapping = digital_layout(shape, line_of(node, graph), unit.array).describe(unit.array)
+        cost = cost + weight_load_cost(mapping, home, target)
+    tiles, used_share = None, None
+    if isinstance(mapping, AnalogMapping):
+        tiles, used_share = mapping.tiles, mapping.utilization
     return PrunedSize(
         groups=shape.groups,
         rows=shape.rows,
         columns=shape.columns,
         macs=shape.macs,
-        mapping=mapping,
+        mapping=mapping.describe(),
         tiles=tiles,
         used_share=used_share,
         energy_pj=cost.energy_pj.value,
         latency_ns=cost.latency_ns,
+    )
+
+
+def _mapped(node: Node, graph: Graph, chosen: NodeMapping, target: Target) -> NodeMapping:
+    """A layer of another size mapped as `chosen` is."""
+    slices, outputs = 1, 1
+    if isinstance(chosen, AnalogMapping):
+        slices, outputs = chosen.weight_slices, chosen.unroll.outputs
+        unit = target.analog_engines[chosen.engine]
+        if why_not_unrolled(node, graph, unit, slices, outputs):
+            outputs = 1  # the layer before pruning may have been too large
+    return map_node(
+        node,
+        graph,
+        chosen.engine,
+        target,
+        weight_slices=slices,
+        resident=chosen.resident,
+        outputs=outputs,
     )

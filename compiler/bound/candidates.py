@@ -8,8 +8,9 @@ from math import inf
 
 from compiler.bound.values import FORMATS, cheapest, data_of, engines_for
 from compiler.cost.node import node_cost, value_bytes, weight_load_cost
-from compiler.engines.mapping import pixel_choices
+from compiler.engines.mapping import map_node, output_unrolls
 from compiler.ir.graph import Graph, Node
+from compiler.ir.mapping import AnalogMapping
 from compiler.ir.ops import VIEWS, product_shape
 from compiler.target.chip import Analog, Host, Target
 
@@ -45,14 +46,15 @@ def _candidate(
 ) -> BoundCandidate:
     unit = target.chip.engines[engine]
     shape = product_shape(node, graph)
-    digits, choices = 1, [1]
+    slices, unrolls = 1, [1]
     if isinstance(unit, Analog):
-        digits = _fewest_digits(node, graph)
-        choices = pixel_choices(node, graph, unit, digits)
-    costs = [
-        node_cost(node, graph, engine, free, digits=digits, resident=True, pixels=pixels)
-        for pixels in choices
+        slices = _fewest_slices(node, graph, engine)
+        unrolls = output_unrolls(node, graph, unit, slices)
+    mappings = [
+        map_node(node, graph, engine, free, weight_slices=slices, resident=True, outputs=outputs)
+        for outputs in unrolls
     ]
+    costs = [node_cost(node, graph, mapping, free) for mapping in mappings]
     energy = min(cost.energy_pj.value for cost in costs)
     latency = min(cost.latency_ns for cost in costs)
     if isinstance(unit, Host):
@@ -66,24 +68,28 @@ def _candidate(
         return BoundCandidate(engine, energy, latency, 0.0, {})
     homes = list(target.memories)[1:] or list(target.memories)
     loads = {
-        home: weight_load_cost(shape, engine, home, target, digits).parts["weight_load"].value
+        home: weight_load_cost(mappings[0], home, target).parts["weight_load"].value
         for home in homes
     }
-    stored = unit.cell_storage_bits.value * digits if isinstance(unit, Analog) else 8
+    stored = unit.cell_storage_bits.value * slices if isinstance(unit, Analog) else 8
     return BoundCandidate(engine, energy, latency, float(shape.weights * stored), loads)
 
 
-def _fewest_digits(node: Node, graph: Graph) -> int:
-    """The fewest digits a weight that alone stay within the divergence allowed (1 where nothing was measured)."""
+def _fewest_slices(node: Node, graph: Graph, engine: str) -> int:
+    """The fewest slices a weight that alone stay within the divergence allowed.
+
+    1 where nothing was measured.
+    """
     known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
     allowed = graph.partition.max_divergence if graph.partition else inf
     able = [
         form.weight_slices
         for form, divergence in known.items()
-        if form.kind == "analog" and divergence <= allowed
+        if form.engine == engine and divergence <= allowed
     ]
-    chosen = node.placement.slices if node.placement else 1
-    return min(able, default=max(1, chosen))
+    mapping = node.placement.mapping if node.placement else None
+    chosen = mapping.weight_slices if isinstance(mapping, AnalogMapping) else 1
+    return min(able, default=chosen)
 
 
 def with_free_memories(target: Target) -> Target:

@@ -11,7 +11,7 @@ as the inputs have slices:
 
 with physical columns = columns * digits and steps = ceil(input bits / bits a step). One activation
 is one position, or several neighbouring ones where the array is unrolled: then `rows` are those of
-their patches together (mapping.Unroll), and cells that hold zeros for one of them cost what others
+their patches together (compiler.ir.mapping.Unroll), and cells that hold zeros for one of them cost what others
 do. Unused rows are not driven and unused columns not converted (gating); where the chip tells the
 bitline apart, the cells follow the wires instead:
 
@@ -25,13 +25,13 @@ from __future__ import annotations
 
 from compiler.cost.memory import product_transfers, read_energy, transfer_ns
 from compiler.cost.step import StepCost
-from compiler.engines.mapping import AnalogLayout
+from compiler.ir.mapping import AnalogMapping
 from compiler.target.chip import Analog, Target
 from compiler.units import Estimate
 
 
 def product_cost(
-    layout: AnalogLayout,
+    mapping: AnalogMapping,
     input_bytes: float,
     output_bytes: float,
     input_home: str,
@@ -40,21 +40,23 @@ def product_cost(
     target: Target,
 ) -> StepCost:
     """One layer on the array, without its weight load and without static power."""
-    shape = layout.shape
-    steps = shape.groups * layout.steps
-    outputs = steps * shape.positions * layout.physical_columns
-    drivers = steps * layout.unroll.activations * layout.unroll.rows * layout.column_tiles
-    conversions = outputs * layout.row_tiles
+    shape = mapping.shape
+    steps = shape.groups * mapping.array_steps
+    outputs = steps * shape.positions * mapping.physical_columns
+    drivers = steps * mapping.unroll.activations * mapping.unroll.rows * mapping.column_tiles
+    conversions = outputs * mapping.row_tiles
     conversion = engine.row_driver_pj.estimate.times(drivers) + engine.converter_pj.estimate.times(
         conversions
     )
     recombination = engine.recombine_pj.estimate.times(conversions)
-    cells = outputs * layout.unroll.rows
+    cells = outputs * mapping.unroll.rows
     compute = _cells(engine, cells, drivers, conversions) + recombination
     moved = product_transfers(
-        input_bytes, layout.input_reads, input_home, output_bytes, output_home, target
+        input_bytes, mapping.input_reads, input_home, output_bytes, output_home, target
     )
-    steps_ns = layout.unroll.activations * layout.rounds * layout.steps * engine.step_ns.value
+    steps_ns = (
+        mapping.unroll.activations * mapping.rounds * mapping.array_steps * engine.step_ns.value
+    )
     parts = {"compute": compute, "conversion": conversion, **moved.parts}
     return StepCost(max(steps_ns, moved.latency_ns), parts)
 
@@ -67,14 +69,14 @@ def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate
     return reached + engine.bitline_pj.estimate.times(conversions * engine.rows.value)
 
 
-def load_cost(layout: AnalogLayout, weight_home: str, engine: Analog, target: Target) -> StepCost:
+def load_cost(mapping: AnalogMapping, weight_home: str, engine: Analog, target: Target) -> StepCost:
     """Writing a layer's weights into the cells: each used row of each tile takes one row time."""
-    shape = layout.shape
-    read_bytes = shape.weights * layout.digits * engine.cell_storage_bits.value / 8
-    written_bits = layout.written_cells * engine.cell_storage_bits.value
+    shape = mapping.shape
+    read_bytes = shape.weights * mapping.weight_slices * engine.cell_storage_bits.value / 8
+    written_bits = mapping.written_cells * engine.cell_storage_bits.value
     energy = read_energy(read_bytes, weight_home, target)
     energy += engine.write_pj_per_bit.estimate.times(written_bits)
-    rows = shape.groups * layout.unroll.rows * layout.column_tiles
+    rows = shape.groups * mapping.unroll.rows * mapping.column_tiles
     latency_ns = max(
         rows * engine.load_ns_per_row.value, transfer_ns(read_bytes, weight_home, target)
     )

@@ -21,14 +21,14 @@ from math import ceil
 
 from compiler.cost.memory import product_transfers, read_energy, transfer_ns, write_energy
 from compiler.cost.step import StepCost
-from compiler.engines.mapping import DigitalLayout
+from compiler.ir.mapping import DigitalTiling
 from compiler.target.chip import Target
 from compiler.target.digital import MacArray, VectorUnit
 from compiler.units import Estimate
 
 
 def product_cost(
-    layout: DigitalLayout,
+    tiling: DigitalTiling,
     input_bytes: float,
     output_bytes: float,
     input_home: str,
@@ -37,28 +37,28 @@ def product_cost(
     target: Target,
 ) -> StepCost:
     """One layer on the array, without its weight load and without static power."""
-    compute = _compute(layout, array)
+    compute = _compute(tiling, array)
     moved = product_transfers(
-        input_bytes, layout.input_reads, input_home, output_bytes, output_home, target
+        input_bytes, tiling.input_reads, input_home, output_bytes, output_home, target
     )
-    cycles = layout.rounds * (layout.row_steps * array.step_cycles + array.overhead_cycles)
+    cycles = tiling.rounds * (tiling.row_steps * array.step_cycles + array.overhead_cycles)
     cycles += ceil((input_bytes + output_bytes) / array.activation_bytes_per_cycle.value)
     latency_ns = cycles * target.cycle_ns
     return StepCost(max(latency_ns, moved.latency_ns), {"compute": compute, **moved.parts})
 
 
-def _compute(layout: DigitalLayout, array: MacArray) -> Estimate:
+def _compute(tiling: DigitalTiling, array: MacArray) -> Estimate:
     """The multiplications, what adds up their sums where that is told apart, and the weights read for them."""
-    shape = layout.shape
+    shape = tiling.shape
     energy = array.mac_pj.estimate.times(shape.macs)
     if array.idle_lane_pj is not None:
-        idle = layout.lane_steps(array) - shape.macs
+        idle = tiling.lane_steps - shape.macs
         energy += array.idle_lane_pj.estimate.times(idle)
     if array.accumulate_pj is not None:
         used = shape.positions * shape.columns * shape.groups * ceil(shape.rows / array.row_lanes)
         energy += array.accumulate_pj.estimate.times(used)
     if array.weight_read_pj_per_byte is not None:
-        energy += array.weight_read_pj_per_byte.estimate.times(layout.weight_bytes_read)
+        energy += array.weight_read_pj_per_byte.estimate.times(tiling.weight_bytes_read)
     return energy
 
 

@@ -9,23 +9,14 @@ from compiler.cost import analog, digital, host, odimo
 from compiler.cost.memory import home_of, move, read_energy, weight_home
 from compiler.cost.step import NOTHING, StepCost, clocked, with_power, with_static
 from compiler.engines.legality import why_not_static
-from compiler.engines.mapping import (
-    Unroll,
-    analog_layout,
-    digital_layout,
-    line_of,
-    patch_reuse,
-    unroll_of,
-)
 from compiler.ir.graph import Graph, Node, TensorType
+from compiler.ir.mapping import AnalogMapping, DigitalMapping, NodeMapping
 from compiler.ir.ops import (
     MOVEMENT,
     PRODUCTS,
     STANDARD_PRODUCTS,
     VIEWS,
-    ProductShape,
     macs,
-    product_shape,
 )
 from compiler.target.chip import Analog, Host, Target
 from compiler.target.digital import Digital
@@ -47,32 +38,25 @@ def value_bytes(kind: TensorType, on_host: bool) -> int:
 def node_cost(
     node: Node,
     graph: Graph,
-    engine: str,
+    mapping: NodeMapping,
     target: Target,
     *,
-    digits: int = 1,
-    resident: bool = False,
-    pixels: int = 1,
     homes: Mapping[str, str] | None = None,
 ) -> StepCost:
-    """A node's work on an engine, with static power, without loading weights (`weight_load_cost`) or changing formats.
+    """A node's work in its mapping, with static power.
 
-    On analog arrays weights take so many `digits`, stay (`resident`) or not, and an activation
-    computes so many `pixels`. `homes` names the memory of values and constants whose place is
-    known; any other is taken to lie as near as its size allows.
+    Loading weights (`weight_load_cost`) and changing formats are not in it. `homes` names the
+    memory of values and constants whose place is known; any other is taken to lie as near as its
+    size allows.
     """
     homes = homes or {}
-    unit = target.chip.engines[engine]
-    if node.op in VIEWS or (node.op == "DequantizeLinear" and not isinstance(unit, Host)):
+    on_host = isinstance(target.chip.engines[mapping.engine], Host)
+    if node.op in VIEWS or (node.op == "DequantizeLinear" and not on_host):
         return NOTHING
     if node.op in (*PRODUCTS, *STANDARD_PRODUCTS, "Segment"):
-        return _cost_of(node, graph, engine, target, digits, resident, pixels, homes)
-    key = _alike(node, graph, engine, homes)
-    return _remembered(
-        key,
-        target,
-        lambda: _cost_of(node, graph, engine, target, digits, resident, pixels, homes),
-    )
+        return _cost_of(node, graph, mapping, target, homes)
+    key = _alike(node, graph, mapping.engine, homes)
+    return _remembered(key, target, lambda: _cost_of(node, graph, mapping, target, homes))
 
 
 def _remembered(
@@ -102,54 +86,40 @@ def _alike(node: Node, graph: Graph, engine: str, homes: Mapping[str, str]) -> t
 
 
 def _cost_of(
-    node: Node,
-    graph: Graph,
-    engine: str,
-    target: Target,
-    digits: int,
-    resident: bool,
-    pixels: int,
-    homes: Mapping[str, str],
+    node: Node, graph: Graph, mapping: NodeMapping, target: Target, homes: Mapping[str, str]
 ) -> StepCost:
     """What `node_cost` says of a node that does some work."""
-    unit = target.chip.engines[engine]
-    on_host = isinstance(unit, Host)
+    unit = target.chip.engines[mapping.engine]
     data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
-    in_floats = on_host or (isinstance(unit, Digital) and unit.arithmetic == "float32")
+    in_floats = not mapping.format.takes_integers
     sizes_in = {name: value_bytes(graph.types[name], in_floats) for name in data}
     sizes_out = {name: value_bytes(graph.types[name], in_floats) for name in node.outputs if name}
     bytes_in, bytes_out = sum(sizes_in.values()), sum(sizes_out.values())
     home_in, home_out = (_home(sizes, homes, target) for sizes in (sizes_in, sizes_out))
-    shape = product_shape(node, graph)
+    moved = (bytes_in, bytes_out, home_in, home_out)
     if isinstance(unit, Host):
-        cost = _host_cost(node, graph, bytes_in, bytes_out, home_in, home_out, unit, target)
+        cost = _host_cost(node, graph, *moved, unit, target)
         cost = cost + _constant_reads(node, graph, homes, target)
     elif node.op in MOVEMENT:
         cost = move(bytes_in, home_in, bytes_out, home_out, target)
-    elif isinstance(unit, Analog):
-        assert shape is not None
-        unroll = unroll_of(node, graph, pixels)
-        layout = analog_layout(shape, digits, unit, patch_reuse(node), resident, unroll)
-        cost = analog.product_cost(layout, bytes_in, bytes_out, home_in, home_out, unit, target)
+    elif isinstance(mapping, AnalogMapping):
+        assert isinstance(unit, Analog)
+        cost = analog.product_cost(mapping, *moved, unit, target)
         if unit.odimo is not None:
-            latency_ns = odimo.analog_ns(odimo.Layer.of(node, shape, graph), unit)
+            latency_ns = odimo.analog_ns(odimo.Layer.of(node, mapping.shape, graph), unit)
             return _powered(StepCost(latency_ns, cost.parts), unit, target)
-    elif shape is not None:
+    elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
+        assert isinstance(unit, Digital)
         assert unit.array is not None
-        line = line_of(node, graph)
-        blocks = digital_layout(shape, line, unit.array, patch_reuse(node))
-        cost = digital.product_cost(
-            blocks, bytes_in, bytes_out, home_in, home_out, unit.array, target
-        )
+        cost = digital.product_cost(mapping.tiling, *moved, unit.array, target)
         if unit.array.odimo is not None and unit.array.odimo.value:
-            cycles = odimo.digital_cycles(odimo.Layer.of(node, shape, graph), unit.array)
-            return _powered(StepCost(cycles * target.cycle_ns, cost.parts), unit, target)
+            layer = odimo.Layer.of(node, mapping.tiling.shape, graph)
+            latency_ns = odimo.digital_cycles(layer, unit.array) * target.cycle_ns
+            return _powered(StepCost(latency_ns, cost.parts), unit, target)
     else:
+        assert isinstance(unit, Digital)
         assert unit.vector is not None
-        operations = vector_operations(node, graph)
-        cost = digital.vector_cost(
-            operations, bytes_in, bytes_out, home_in, home_out, unit.vector, target
-        )
+        cost = digital.vector_cost(vector_operations(node, graph), *moved, unit.vector, target)
     return _clocked(cost, unit, target)
 
 
@@ -176,27 +146,22 @@ def _home(sizes: Mapping[str, int], homes: Mapping[str, str], target: Target) ->
     return max(found, key=order.index, default=order[0])
 
 
-def weight_load_cost(
-    shape: ProductShape,
-    engine: str,
-    weight_home: str,
-    target: Target,
-    digits: int = 1,
-    unroll: Unroll | None = None,
-) -> StepCost:
-    """Loading a product's weights into an engine once, with static power.
+def weight_load_cost(mapping: NodeMapping, weight_home: str, target: Target) -> StepCost:
+    """Loading a product's weights into its engine once, with static power.
 
-    The host reads weights where they lie.
+    NOTHING for any other node, and on the host, which reads weights where they lie.
     """
-    unit = target.chip.engines[engine]
-    if isinstance(unit, Analog):
-        layout = analog_layout(shape, digits, unit, unroll=unroll)
-        cost = analog.load_cost(layout, weight_home, unit, target)
+    unit = target.chip.engines[mapping.engine]
+    if isinstance(mapping, AnalogMapping):
+        assert isinstance(unit, Analog)
+        cost = analog.load_cost(mapping, weight_home, unit, target)
         if unit.odimo is not None:
-            return _powered(StepCost(odimo.load_ns(shape, unit), cost.parts), unit, target)
-    elif isinstance(unit, Digital):
+            latency_ns = odimo.load_ns(mapping.shape, unit)
+            return _powered(StepCost(latency_ns, cost.parts), unit, target)
+    elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
+        assert isinstance(unit, Digital)
         assert unit.array is not None
-        size_bytes = shape.weights * unit.array.number_bytes
+        size_bytes = mapping.tiling.shape.weights * unit.array.number_bytes
         cost = digital.load_cost(size_bytes, weight_home, unit.array, target)
         if unit.array.odimo is not None and unit.array.odimo.value:
             return StepCost(0.0, cost.parts)

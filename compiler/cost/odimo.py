@@ -21,9 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
-from compiler.engines.mapping import line_of
+from compiler.engines.mapping import output_width
 from compiler.ir.graph import Graph, Node
-from compiler.ir.ops import ProductShape
+from compiler.ir.mapping import ProductShape
 from compiler.target.chip import Analog
 from compiler.target.digital import MacArray
 
@@ -46,7 +46,7 @@ class Layer:
         kernel = node.ints("kernel", ()) or (1,)
         inputs = shape.groups * shape.rows // prod(kernel)
         outputs = shape.groups * shape.columns
-        line = line_of(node, graph)
+        line = output_width(node, graph)
         return Layer(
             inputs, outputs, shape.groups, prod(kernel[:-1]), kernel[-1], shape.positions, line
         )

@@ -126,24 +126,24 @@ def input_slices(bits: int, signed: bool, bits_per_step: int) -> tuple[Slice, ..
 
 
 @dataclass(frozen=True)
-class Cut:
+class Slicing:
     """How an analog product is cut: the slices of its inputs, and how many of its weights' digits are never negative."""
 
     slices: tuple[Slice, ...]
     unsigned_digits: int = 0
 
     @staticmethod
-    def of(node: Node, inputs: Quant) -> Cut:
+    def of(node: Node, inputs: Quant) -> Slicing:
         """The cut in an AnalogProduct's attributes; without them the inputs' bits drive the rows together. Raises ValueError for 0 bits."""
         per_step = node.integer("input_bits_per_step", inputs.bits)
         if per_step < 1:
             raise ValueError(f"input_bits_per_step is {per_step}, wanted 1 or more")
         slices = input_slices(inputs.bits, inputs.signed, per_step)
-        return Cut(slices, node.integer("unsigned_digits", 0))
+        return Slicing(slices, node.integer("unsigned_digits", 0))
 
     def is_unipolar(self, piece: Slice, digit: int) -> bool:
         """Whether no bitline's sum of this slice and digit can be negative, so that all codes of a converter tell positive sums."""
         return not piece.is_signed and digit < self.unsigned_digits
 
 
-WHOLE = Cut((Slice(0, 32, 1, True, True),))
+WHOLE = Slicing((Slice(0, 32, 1, True, True),))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.engines import numerics
-from compiler.engines.bit_slicing import WHOLE, Cut, digits_of_tiles
+from compiler.engines.bit_slicing import WHOLE, Slicing, digits_of_tiles
 from compiler.engines.numerics import Floats, Integers, Window
 from compiler.ir.graph import Array, Node, TensorType
 
@@ -66,7 +66,7 @@ def analog_product(
     array_rows: int,
     converter: Converter,
     zero_point: int = 0,
-    cut: Cut = WHOLE,
+    cut: Slicing = WHOLE,
 ) -> Floats:
     """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
 
@@ -136,7 +136,7 @@ def analog_output(
         node.integer("array_rows", 0),
         Converter(node.integer("converter_bits", 0), node.number("noise_lsb", 0.0), random),
         given.zero_point[0],
-        Cut.of(node, given),
+        Slicing.of(node, given),
     )
     shape = numerics.column_shape(multiplier, codes.ndim, not window.kernel)
     real = codes * np.asarray(multiplier, np.float32).reshape(shape)

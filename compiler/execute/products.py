@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.engines import numerics, numerics_analog
-from compiler.engines.bit_slicing import Cut, Slice, digits_of_tiles
+from compiler.engines.bit_slicing import Slice, Slicing, digits_of_tiles
 from compiler.execute.writer import Writer, constant_of, needed_quant, per_column, write_bounds
 from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 
@@ -105,7 +105,7 @@ def _write_analog_product(writer: Writer, node: Node) -> None:
     gain, digit_weight, multiplier, bias = (constant_of(writer, name) for name in node.inputs[2:6])
     channels = data.sizes[1 if window.kernel else -1]
     rows, window = _row_drives(writer, node.inputs[0], data_quant, window)
-    cut = Cut.of(node, data_quant)
+    cut = Slicing.of(node, data_quant)
     bits = node.integer("converter_bits", 0)
     driven = [(piece, _slice_of(writer, rows, piece)) for piece in cut.slices]
     ends = {

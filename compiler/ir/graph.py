@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.ir.formats import Format
+from compiler.ir.mapping import NodeMapping
 
 Array: TypeAlias = npt.NDArray[np.generic]
 # bytes: a serialized TensorProto (a tensor attribute), or the ModelProto of a Segment
@@ -101,33 +102,41 @@ DTYPE_BITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """A way a node could have run: what it costs there, and in `reason` why it was not taken though it is better by itself; or why it cannot."""
+    """A way a node could have run, and in `reason` why it was not taken though it is better by itself.
+
+    A way that cannot be has no costs, and in `reason` why it cannot be. `mapping` is in words.
+    """
 
     engine: str
-    mapping: str
-    energy_pj: float | None
-    latency_ns: float | None
-    divergence: float | None
+    mapping: str = ""
+    energy_pj: float | None = None
+    latency_ns: float | None = None
+    divergence: float | None = None
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a node runs and why, with the ways it did not take."""
+    """Where and how a node runs and why, with the ways it did not take.
 
-    engine: str
-    mapping: str
-    slices: int
-    resident: bool
-    reason: str
-    energy_pj: float
-    latency_ns: float
-    divergence: float
+    Energy (pJ), latency (ns) and divergence are of this node alone, as they were when it was
+    chosen; `weight_home` is the memory that keeps its weights ("" where there are none).
+    """
+
+    mapping: NodeMapping
+    reason: str = ""
+    energy_pj: float = 0.0
+    latency_ns: float = 0.0
+    divergence: float = 0.0
     weight_home: str = ""
     alternatives: tuple[Alternative, ...] = ()
-    pixels: int = 1
+
+    @property
+    def engine(self) -> str:
+        """The engine the node runs on."""
+        return self.mapping.engine
 
 
 @dataclass(frozen=True)

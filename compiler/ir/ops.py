@@ -4,33 +4,28 @@ Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K colum
 digits):
 
 - `Product(x, w[G,R,K], b[G*K]?)`: a matrix product with constant weights. With a `kernel` it is a
-  convolution whose rows are the
-  flattened (channel, kernel) patch, else it is dense over the last axis. `minimum` and `maximum`
-  clip the result. On float32
-  tensors it is arithmetic of floats; on quantized ones (`TensorType.quant`) it is an integer
-  product and a requantization.
+  convolution whose rows are the flattened (channel, kernel) patch, else it is dense over the last
+  axis. `minimum` and `maximum` clip the result. On float32 tensors it is arithmetic of floats; on
+  quantized ones (`TensorType.quant`) it is an integer product and a requantization.
 - `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog
-  array (see compiler.engines.numerics).
-  `weights` is [D,G,R,K], or an image of the tiles [G,row tiles,column tiles,array rows,array
-  columns];
-  `gain` and `digit_weight` are [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are
-  as in compiler.engines.bit_slicing.Cut.
+  array (see compiler.engines.numerics). `weights` is [D,G,R,K], or an image of the tiles
+  [G,row tiles,column tiles,array rows,array columns]; `gain` and `digit_weight` are [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are
+  as in compiler.engines.bit_slicing.Slicing.
 - `ClippedAdd(a, b)`: an Add whose result is clipped to `minimum` and `maximum`.
-- `Requantize(x)`: integers of one quantization to another. - `IntegerAdd(a, b)`, `IntegerMul(a,
-  b)`, `IntegerAveragePool(x)`,
-  `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function of
-  one value.
+- `Requantize(x)`: integers of one quantization to another.
+- `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`, `IntegerTable(x, table[256])`: the
+  quantized forms of Add, Mul, AveragePool and of any function of one value.
 - `Segment(...)`: ONNX nodes kept whole as a model of their own (`model` holds it), for the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
 from compiler.ir.graph import OPSET, Array, Graph, Node, TensorType
+from compiler.ir.mapping import ProductShape
 from compiler.ir.protos import attribute_protos, from_type_proto, split_op, type_proto
 
 OWN = (
@@ -67,26 +62,6 @@ FLOAT_VECTOR = (
 PRODUCTS = ("Product", "AnalogProduct")
 STANDARD_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RECURRENT = ("LSTM", "GRU", "RNN")
-
-
-@dataclass(frozen=True)
-class ProductShape:
-    """A layer as matrices: for each of `groups`, `rows` x `columns` weights used at `positions` places."""
-
-    groups: int
-    rows: int
-    columns: int
-    positions: int
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one inference."""
-        return self.groups * self.rows * self.columns * self.positions
-
-    @property
-    def weights(self) -> int:
-        """The number of weights."""
-        return self.groups * self.rows * self.columns
 
 
 def product_shape(node: Node, graph: Graph) -> ProductShape | None:

@@ -14,8 +14,9 @@
 - A large constant reads `random(seed, low, high)`, a long list of scales `<64 values sha
   1a2b3c4d>`.
   Parsed, they become random values from that seed, which print as they were read.
-- Bytes of more than 256 read `<900 bytes sha 1a2b3c4d>` and cannot be parsed. A placement keeps its
-  engine and slices, not its reason and cost.
+- Bytes of more than 256 read `<900 bytes sha 1a2b3c4d>` and cannot be parsed.
+- A placement that is more than an engine follows the nodes, whole: `placement NODE Placement(...)`
+  with its mapping, reason, costs and alternatives. `@ENGINE` alone reads as a HostMapping there.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from compiler.ir.graph import (
     Quant,
     TensorType,
 )
+from compiler.ir.records import record_text
 from compiler.ir.text_lexer import SIMPLE_NAME
-from compiler.ir.text_parser import default_name, parse
+from compiler.ir.text_parser import default_name, parse, plain_placement
 from compiler.ir.text_placeholders import RandomArray, RandomValues
 
 CONSTANT_LIMIT = 16  # elements shown in full
@@ -74,6 +76,11 @@ def _lines(graph: Graph) -> Iterator[str]:
             yield f"{_typed(name, graph.types)} = const {_constant(graph.constants[name])}"
     for node in graph:
         yield _node(node, graph.types)
+    for node in graph:
+        if node.placement is not None and node.placement != plain_placement(node.engine):
+            yield f"placement {_name(node.name)} {record_text(node.placement, _quoted)}"
+    if graph.partition is not None:
+        yield f"partition {record_text(graph.partition, _quoted)}"
     if graph.ledger:
         entries = (_name(key) + (fate and f" {_name(fate)}") for key, fate in graph.ledger.items())
         yield f"ledger ({', '.join(entries)})"
@@ -108,8 +115,7 @@ def _node(node: Node, types: Mapping[str, TensorType]) -> str:
     if node.source:
         words.append(f"at {_quoted(node.source)}")
     if node.placement is not None:
-        slices = node.placement.slices
-        words.append(f"@{_name(node.engine)}" + (f"(slices={slices})" if slices != 1 else ""))
+        words.append(f"@{_name(node.engine)}")
     return " ".join(words)
 
 

@@ -19,10 +19,13 @@ from compiler.ir.graph import (
     Calibration,
     Graph,
     Node,
+    PartitionSummary,
     Placement,
     Quant,
 )
 from compiler.ir.graph import TensorType as Type
+from compiler.ir.mapping import HostMapping
+from compiler.ir.records import read_record
 from compiler.ir.text_lexer import Line
 from compiler.ir.text_placeholders import (
     dtype_of,
@@ -65,6 +68,7 @@ class _Reader:
         self._domains: dict[str, int] = {}
         self._ledger: dict[str, str] = {}
         self._calibration: Calibration | None = None
+        self._partition: PartitionSummary | None = None
         header.want("graph")
         self._name = header.name()
         self._inputs = header.items("(", lambda: self._end_value(header), ")")
@@ -75,7 +79,7 @@ class _Reader:
     def finish(self) -> Graph:
         return Graph(
             self._name, self._inputs, self._outputs, tuple(self._nodes), self._types, self._constants,
-            self._domains, self._batch_axes, self._ledger, self._calibration,
+            self._domains, self._batch_axes, self._ledger, self._calibration, self._partition,
         )  # fmt: skip
 
     def read(self, line: Line) -> None:
@@ -83,7 +87,8 @@ class _Reader:
         readers = {
             "domain": self._read_domain, "ledger": self._read_ledger, "range": self._read_range,
             "calibration": self._read_calibration, "divergence": self._read_divergence,
-            "rounding": self._read_rounding,
+            "rounding": self._read_rounding, "placement": self._read_placement,
+            "partition": self._read_partition,
         }  # fmt: skip
         if line.next in readers and (
             line.second.kind in ("name", "text") or line.second.text == "("
@@ -139,6 +144,21 @@ class _Reader:
         seen, name = self._seen(line), line.name()
         self._calibration = replace(seen, rounding={**seen.rounding, name: float(line.number())})
 
+    def _read_placement(self, line: Line) -> None:
+        name, placement = line.name(), read_record(line)
+        at = next((i for i, node in enumerate(self._nodes) if node.name == name), None)
+        if at is None or not isinstance(placement, Placement):
+            line.refuse(f"wanted the Placement of a node above, found one of {name!r}")
+        if placement.engine != self._nodes[at].engine:
+            line.refuse(f"{name!r} runs on {self._nodes[at].engine!r} as its own line says")
+        self._nodes[at] = replace(self._nodes[at], placement=placement)
+
+    def _read_partition(self, line: Line) -> None:
+        found = read_record(line)
+        if not isinstance(found, PartitionSummary):
+            line.refuse("wanted a PartitionSummary")
+        self._partition = found
+
     def _seen(self, line: Line) -> Calibration:
         return self._calibration or line.refuse("wanted a line 'calibration' before this one")
 
@@ -184,20 +204,16 @@ def _node(line: Line, outputs: tuple[str, ...]) -> Node:
         elif line.took("at"):
             source = line.text()
         elif line.took("@"):
-            placement = _placement(line)
+            placement = plain_placement(line.name())
         else:
             line.fail("attribute=value, 'named', 'from', 'at' or '@engine'")
     name = name or default_name(outputs, origin)
     return Node(name, op, inputs, outputs, attrs, placement, origin, source)
 
 
-def _placement(line: Line) -> Placement:
-    engine, slices = line.name(), 1
-    if line.took("("):
-        line.want("slices", "=")
-        slices = line.integer()
-        line.want(")")
-    return Placement(engine, "", slices, True, "", 0.0, 0.0, 0.0)
+def plain_placement(engine: str) -> Placement:
+    """What `@ENGINE` alone stands for."""
+    return Placement(mapping=HostMapping(engine=engine))
 
 
 def _attribute(line: Line) -> Attribute:

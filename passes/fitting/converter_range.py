@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compiler.engines.bit_slicing import Cut, Slice
+from compiler.engines.bit_slicing import Slice, Slicing
 from compiler.engines.numerics import Floats
 from compiler.engines.numerics_analog import code_range, row_tiles
 from compiler.target.chip import Analog
@@ -29,7 +29,7 @@ class Sums:
     values: npt.NDArray[np.floating]
 
 
-def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, cut: Cut) -> Iterator[Sums]:
+def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, cut: Slicing) -> Iterator[Sums]:
     """The sums of every tile, digit and slice, in the order in which an array makes them.
 
     `steps` are [G,M,R], `cells` [D,G,R,K].
@@ -47,7 +47,7 @@ def choose_gain(
     steps: Floats,
     cells: Int8s,
     factors: Doubles,
-    cut: Cut,
+    cut: Slicing,
     targets: Floats,
     bounds: tuple[float, float],
     engine: Analog,

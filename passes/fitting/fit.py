@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.engines import bit_slicing, numerics, numerics_analog
-from compiler.engines.bit_slicing import Cut
+from compiler.engines.bit_slicing import Slicing
 from compiler.engines.numerics import Floats
 from compiler.ir.graph import Graph, Node, Quant
 from compiler.target.chip import Analog
@@ -153,11 +153,11 @@ def fit_analog(layer: AnalogLayer, node: Node, digits: int, engine: Analog) -> A
     return min(tried, key=lambda pair: pair[0])[1]
 
 
-def input_cut(engine: Analog, digits: int) -> Cut:
+def input_slicing(engine: Analog, digits: int) -> Slicing:
     """How an engine cuts a product: the slices that drive its rows in turn, and the digits that are never negative."""
     bits = engine.input_bits.value
     pieces = bit_slicing.input_slices(bits, True, engine.bits_per_step)
-    return Cut(pieces, bit_slicing.unsigned_digits(engine.cell_levels.value, digits))
+    return Slicing(pieces, bit_slicing.unsigned_digits(engine.cell_levels.value, digits))
 
 
 def _converted(
@@ -169,7 +169,7 @@ def _converted(
     large.
     """
     digits = len(cells)
-    cut = input_cut(engine, digits)
+    cut = input_slicing(engine, digits)
     factors = np.asarray(bit_slicing.digit_factors(engine.cell_levels.value, digits), np.float64)
     data = data.thinned(max(FEWEST_PATCHES, MOST_PATCHES // len(cut.slices)))
     steps = numerics.quantize(data.patches, inputs).astype(np.float32)

@@ -1,67 +1,67 @@
-"""What candidates, one a node, take together, and why they may not be taken together."""
+"""What the chosen candidates take together, and why they may not be taken together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from compiler.ir.mapping import Resource
 from passes.partitioning.problem import Candidate, FormatBoundary, Problem
 
-WORDS = {
-    "columns": "columns of the analog arrays",
-    "weight_bytes": "bytes of digital weight memory",
-}
+# In place of a candidate's number at a node that a candidate of another node covers.
+COVERED = -1
 
 
 class Assignment:
-    """The candidate chosen for every node.
+    """The candidates that were chosen: of every node the number of its own, or COVERED.
 
-    What all of them take is added up once, so that judging one node's change takes the time of that
-    node, not of the whole graph.
+    What all of them take is added up once, so that looking at one node's change takes the time of
+    that node, not of the whole graph.
     """
 
     def __init__(self, problem: Problem, chosen: Sequence[int]) -> None:
         self.problem = problem
-        self.picks = [options[c] for options, c in zip(problem.candidates, chosen, strict=True)]
+        self.owners = [node for node, choice in enumerate(chosen) if choice != COVERED]
+        owned = {node: problem.candidates[node][chosen[node]] for node in self.owners}
+        self.owner_of = {n: node for node, pick in owned.items() for n in (node, *pick.covers)}
+        self.picks = [owned[self.owner_of[node]] for node in range(len(problem.candidates))]
 
     def totals(self) -> tuple[float, float, float]:
         """Energy (pJ), serial latency (ns) and divergence: of the nodes, and of the changes of form between them."""
-        energy = sum(pick.cost.energy_pj.value for pick in self.picks)
-        latency = sum(pick.cost.latency_ns for pick in self.picks)
-        for boundary in self.problem.boundaries:
-            for cost, needed in zip(
-                (boundary.to_integers, boundary.to_floats),
-                forms_needed(boundary, self.picks),
-                strict=True,
-            ):
-                if needed:
-                    energy += cost.energy_pj.value
-                    latency += cost.latency_ns
+        energy, latency = self._costs(self.picks, self.owners, self.problem.boundaries)
         return energy, latency, self._divergence
 
     def switch(self, index: int, instead: Candidate) -> tuple[float, float]:
-        """What the totals of energy (pJ) and latency (ns) change by when one node takes another candidate and all others stay."""
-        before = self.picks[index]
-        energy = instead.cost.energy_pj.value - before.cost.energy_pj.value
-        latency = instead.cost.latency_ns - before.cost.latency_ns
-        for boundary in self.problem.boundaries_of[index]:
-            old = forms_needed(boundary, self.picks)
-            new = forms_needed(boundary, self._picks_around(boundary, index, instead))
-            for cost, was, becomes in zip(
-                (boundary.to_integers, boundary.to_floats), old, new, strict=True
-            ):
-                energy += cost.energy_pj.value * (becomes - was)
-                latency += cost.latency_ns * (becomes - was)
-        return energy, latency
+        """What the totals of energy (pJ) and latency (ns) change by when one node takes another candidate and all others stay.
+
+        With a candidate that covers several nodes, these leave the candidates they had.
+        """
+        before, after = self._sides(index, instead)
+        energy = instead.cost.energy_pj.value
+        latency = instead.cost.latency_ns
+        for owner in dict.fromkeys(self.owner_of[node] for node in after):
+            energy -= self.picks[owner].cost.energy_pj.value
+            latency -= self.picks[owner].cost.latency_ns
+        around = self._boundaries_around(after)
+        old = self._costs(before, (), around)
+        new = self._costs({**before, **after}, (), around)
+        return energy + (new[0] - old[0]), latency + (new[1] - old[1])
 
     def why_infeasible(self, index: int | None = None, instead: Candidate | None = None) -> str:
         """Why this (with one node taking another candidate, if given) is not allowed, or an empty string."""
         spent = self._divergence
         if index is not None and instead is not None:
-            spent += instead.divergence - self.picks[index].divergence
-            for boundary in self.problem.boundaries_of[index]:
-                around = self._picks_around(boundary, index, instead)
-                spent += rounding(boundary, around) - rounding(boundary, self.picks)
+            before, after = self._sides(index, instead)
+            left: set[int] = set()
+            for owner in {self.owner_of[node] for node in after}:
+                left |= {owner, *self.picks[owner].covers} - set(after)
+            if left:
+                return f"{len(left)} more nodes would have no place"
+            spent += instead.divergence - sum(
+                self.picks[owner].divergence for owner in {self.owner_of[n] for n in after}
+            )
+            for boundary in self._boundaries_around(after):
+                spent += rounding(boundary, {**before, **after}) - rounding(boundary, before)
         allowed = self.problem.max_divergence
         if spent > allowed * (1 + 1e-9):
             return f"the divergences add up to {spent:.3g}, beyond the {allowed:.3g} allowed"
@@ -69,46 +69,73 @@ class Assignment:
 
     def why_no_room(self, index: int | None = None, instead: Candidate | None = None) -> str:
         """Why the engines cannot hold the weights of these candidates, or an empty string."""
-        for room, capacity in self.problem.capacities.items():
-            kept, neediest = self._taken[room]
-            working = [need for need, node in neediest if node != index]
-            if index is not None and instead is not None:
-                before, now = getattr(self.picks[index], room), getattr(instead, room)
-                kept += instead.resident * now - self.picks[index].resident * before
+        leaving: set[int] = set()
+        if index is not None and instead is not None:
+            leaving = {self.owner_of[node] for node in (index, *instead.covers)}
+        for resource, capacity in self.problem.capacities.items():
+            taken, neediest = self._taken[resource]
+            working = [need for need, node in neediest if node not in leaving]
+            if instead is not None:
+                gone = [
+                    self.picks[n].uses.get(resource, 0) for n in leaving if self.picks[n].resident
+                ]
+                now = instead.uses.get(resource, 0)
+                taken += instead.resident * now - sum(gone)
                 working.append(0 if instead.resident else now)
-            wanted = kept + max(working, default=0)
+            wanted = taken + max(working, default=0)
             if wanted > capacity:
-                return f"{wanted:,} {WORDS[room]} are wanted, and there are {capacity:,}"
+                return f"{wanted:,} {resource.words} are wanted, and there are {capacity:,}"
         return ""
 
-    def _picks_around(
-        self, boundary: FormatBoundary, index: int, instead: Candidate
-    ) -> dict[int, Candidate]:
-        """The candidates of the nodes that make and read a value, with one node taking another."""
-        return {**{node: self.picks[node] for node in boundary.ends}, index: instead}
+    def _sides(
+        self, index: int, instead: Candidate
+    ) -> tuple[dict[int, Candidate], dict[int, Candidate]]:
+        """The candidates around the nodes that change, as they are; and those nodes' as they would be."""
+        after = dict.fromkeys((index, *instead.covers), instead)
+        ends = {node for boundary in self._boundaries_around(after) for node in boundary.ends}
+        return {node: self.picks[node] for node in sorted(ends)}, after
+
+    def _boundaries_around(self, nodes: Iterable[int]) -> list[FormatBoundary]:
+        """The values that these nodes make or read, each once."""
+        found = [boundary for node in nodes for boundary in self.problem.boundaries_of[node]]
+        return list({id(boundary): boundary for boundary in found}.values())
+
+    @staticmethod
+    def _costs(
+        picks: Mapping[int, Candidate] | Sequence[Candidate],
+        owners: Iterable[int],
+        boundaries: Iterable[FormatBoundary],
+    ) -> tuple[float, float]:
+        """Energy (pJ) and latency (ns) of candidates, and of the changes of form at boundaries."""
+        energy = latency = 0.0
+        for node in owners:
+            energy += picks[node].cost.energy_pj.value
+            latency += picks[node].cost.latency_ns
+        for boundary in boundaries:
+            needed = forms_needed(boundary, picks)
+            for cost, is_needed in zip(
+                (boundary.to_integers, boundary.to_floats), needed, strict=True
+            ):
+                if is_needed:
+                    energy += cost.energy_pj.value
+                    latency += cost.latency_ns
+        return energy, latency
 
     @cached_property
     def _divergence(self) -> float:
         of_changes = sum(rounding(boundary, self.picks) for boundary in self.problem.boundaries)
-        return sum(pick.divergence for pick in self.picks) + of_changes
+        return sum(self.picks[node].divergence for node in self.owners) + of_changes
 
     @cached_property
-    def _taken(self) -> dict[str, tuple[int, list[tuple[int, int]]]]:
-        """For each room: what the residents keep, and the need and node of the two neediest others, which take turns."""
-        return {
-            room: (
-                sum(getattr(pick, room) for pick in self.picks if pick.resident),
-                sorted(
-                    (
-                        (getattr(pick, room), node)
-                        for node, pick in enumerate(self.picks)
-                        if not pick.resident
-                    ),
-                    reverse=True,
-                )[:2],
-            )
-            for room in self.problem.capacities
-        }
+    def _taken(self) -> dict[Resource, tuple[int, list[tuple[int, int]]]]:
+        """For each resource: what the residents take, and the others' needs and nodes, the neediest first."""
+        found = {}
+        for resource in self.problem.capacities:
+            uses = [(self.picks[node].uses.get(resource, 0), node) for node in self.owners]
+            resident = sum(use for use, node in uses if self.picks[node].resident)
+            working = [(use, node) for use, node in uses if use and not self.picks[node].resident]
+            found[resource] = (resident, sorted(working, reverse=True))
+        return found
 
 
 def rounding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from compiler.choices import Place, Weights
@@ -15,17 +16,11 @@ from compiler.cost.node import (
     weight_load_cost,
 )
 from compiler.engines.legality import why_not
-from compiler.engines.mapping import (
-    analog_layout,
-    digital_layout,
-    line_of,
-    patch_reuse,
-    pixel_choices,
-    unroll_of,
-)
+from compiler.engines.mapping import map_analog, map_digital, output_unrolls
 from compiler.errors import UsageError, nearest, one_line
 from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Graph, Node
+from compiler.ir.mapping import AnalogMapping, HostMapping, Resource
 from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target.chip import Analog, Host, Target
 from compiler.target.digital import Digital
@@ -60,14 +55,27 @@ def build_problem(
         candidates.append(tuple(found))
         refusals.append(tuple(refused))
     return Problem(
-        tuple(candidates),
-        tuple(refusals),
-        tuple(_boundaries(graph, target)),
-        sum(unit.total_columns for unit in target.analog_engines.values()),
-        sum(unit.weight_memory_bytes for unit in target.digital_engines.values()),
-        max_divergence,
-        tuple(homes),
+        candidates=tuple(candidates),
+        refusals=tuple(refusals),
+        boundaries=tuple(_boundaries(graph, target)),
+        capacities=_capacities(target),
+        max_divergence=max_divergence,
+        weight_homes=tuple(homes),
     )
+
+
+def _capacities(target: Target) -> dict[Resource, int]:
+    """The room for weights of each engine that has any."""
+    columns = {
+        Resource(name, "columns"): unit.total_columns
+        for name, unit in target.analog_engines.items()
+    }
+    weight_bytes = {
+        Resource(name, "weight_bytes"): unit.weight_memory_bytes
+        for name, unit in target.digital_engines.items()
+        if unit.array is not None
+    }
+    return {**columns, **weight_bytes}
 
 
 def _weight_homes(graph: Graph, target: Target) -> list[str]:
@@ -95,8 +103,9 @@ def _node_candidates(
             found += _digital_candidates(node, graph, name, engine, target, weights, home)
         else:
             homes = {value: home for value in node.inputs if value in graph.constants}
-            cost = node_cost(node, graph, name, target, homes=homes)
-            found.append(Candidate(name, "", 1, True, False, 0, 0, False, 0.0, cost))
+            mapping = HostMapping(engine=name)
+            cost = node_cost(node, graph, mapping, target, homes=homes)
+            found.append(Candidate(mapping=mapping, cost=cost))
     return found, refused
 
 
@@ -164,53 +173,41 @@ def _analog_candidates(
     weights: Weights,
     home: str,
 ) -> list[Candidate]:
-    shape = product_shape(node, graph)
-    assert shape is not None
+    """A product in each format that was measured for the engine, each unroll, resident and reloaded."""
     known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
     elements = graph.types[node.inputs[0]].elements
     requantize = requantize_cost(elements, requantizing_engine(target), target)
-    whole = engine.columns.value
+    formats = [Format.analog(name, count) for count in range(1, engine.max_digits.value + 1)]
     found = []
-    ways = [
-        (digits, pixels)
-        for digits in range(1, engine.max_digits.value + 1)
-        if Format.analog(name, digits) in known
-        for pixels in pixel_choices(node, graph, engine, digits)
-    ]
-    for digits, pixels in ways:
-        unroll = unroll_of(node, graph, pixels)
-        layout = analog_layout(shape, digits, engine, patch_reuse(node), unroll=unroll)
-        load = weight_load_cost(shape, name, home, target, digits, unroll)
-        for resident in _modes(weights, layout.tiles <= engine.arrays.value):
-            cost = node_cost(
-                node, graph, name, target, digits=digits, resident=resident, pixels=pixels
-            )
-            cost = cost + requantize
-            found.append(
-                Candidate(
-                    name,
-                    layout.describe(),
-                    digits,
-                    resident,
-                    True,
-                    layout.columns_kept if resident else min(layout.columns_kept, whole),
-                    0,
-                    True,
-                    known[Format.analog(name, digits)],
-                    cost if resident else cost + load,
-                    pixels,
+    for form in formats:
+        if form not in known:
+            continue
+        for outputs in output_unrolls(node, graph, engine, form.weight_slices):
+            reloaded = map_analog(node, graph, form, engine, resident=False, outputs=outputs)
+            for resident in _modes(weights, reloaded.tiles <= engine.arrays.value):
+                mapping = replace(reloaded, resident=resident)
+                cost = node_cost(node, graph, mapping, target) + requantize
+                if not resident:
+                    cost = cost + weight_load_cost(mapping, home, target)
+                found.append(
+                    Candidate(mapping=mapping, cost=cost, divergence=known[form], loads=True)
                 )
-            )
     return [one for one in found if not any(_is_better(other, one) for other in found)]
 
 
 def _is_better(one: Candidate, other: Candidate) -> bool:
     """Whether a way of the same format beats another in energy, time and room, so that the other need not be looked at."""
-    if (one.digits, one.resident) != (other.digits, other.resident):
+    if (one.mapping.format, one.resident) != (other.mapping.format, other.resident):
         return False
-    mine = (one.cost.energy_pj.value, one.cost.latency_ns, one.columns, one.pixels)
-    its = (other.cost.energy_pj.value, other.cost.latency_ns, other.columns, other.pixels)
+    mine, its = _demands(one), _demands(other)
     return mine < its and all(a <= b for a, b in zip(mine[:3], its[:3], strict=True))
+
+
+def _demands(one: Candidate) -> tuple[float, float, int, int]:
+    """Energy (pJ), time (ns), room, and copies of the weights in the arrays."""
+    assert isinstance(one.mapping, AnalogMapping)
+    room = sum(one.uses.values())
+    return one.cost.energy_pj.value, one.cost.latency_ns, room, one.mapping.copies
 
 
 def _digital_candidates(
@@ -222,31 +219,21 @@ def _digital_candidates(
     weights: Weights,
     home: str,
 ) -> list[Candidate]:
-    cost = node_cost(node, graph, name, target)
+    """A node on a digital engine; a product resident and reloaded."""
     divergence = _divergence(node, graph, INT8)
-    shape = product_shape(node, graph)
-    if shape is None:
-        return [Candidate(name, "", 1, True, False, 0, 0, True, divergence, cost)]
-    assert engine.array is not None
-    layout = digital_layout(shape, line_of(node, graph), engine.array, patch_reuse(node))
-    load = weight_load_cost(shape, name, home, target)
-    capacity = engine.weight_memory_bytes
-    kept = layout.weight_bytes_kept
-    block = min(kept, layout.row_steps * engine.array.array_bytes, capacity)
+    mapping = map_digital(node, graph, name, engine, resident=True)
+    cost = node_cost(node, graph, mapping, target)
+    if mapping.tiling is None:
+        return [Candidate(mapping=mapping, cost=cost, divergence=divergence)]
+    load = weight_load_cost(mapping, home, target)
     return [
         Candidate(
-            name,
-            layout.describe(engine.array),
-            1,
-            resident,
-            True,
-            0,
-            kept if resident else block,
-            True,
-            divergence,
-            cost if resident else cost + load,
+            mapping=replace(mapping, resident=resident),
+            cost=cost if resident else cost + load,
+            divergence=divergence,
+            loads=True,
         )
-        for resident in _modes(weights, kept <= capacity)
+        for resident in _modes(weights, mapping.tiling.weight_bytes <= engine.weight_memory_bytes)
     ]
 
 
@@ -276,14 +263,14 @@ def _boundaries(graph: Graph, target: Target) -> list[FormatBoundary]:
         size = value_bytes(kind, on_host=True)
         found.append(
             FormatBoundary(
-                value,
-                position.get(value),
-                readers,
-                value in graph.outputs,
-                conversion_cost(kind.elements, size, False, target),
-                conversion_cost(kind.elements, size, True, target),
-                rounding_divergence(value, graph),
-                tuple(index[node.name] for node in readers_of_rounded(value, graph)),
+                value=value,
+                maker=position.get(value),
+                readers=readers,
+                is_output=value in graph.outputs,
+                to_integers=conversion_cost(kind.elements, size, False, target),
+                to_floats=conversion_cost(kind.elements, size, True, target),
+                divergence=rounding_divergence(value, graph),
+                rounded_for=tuple(index[node.name] for node in readers_of_rounded(value, graph)),
             )
         )
     return found

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from compiler.cost.step import StepCost
+from compiler.ir.mapping import NodeMapping, Resource
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One way a node could run: its cost includes loading weights where they are not resident and fitting its inputs' format.
+    """One way for a node to run, alone or together with other nodes.
 
-    `loads` says whether there are weights to load at all. A resident layer keeps `columns` of the
-    analog arrays and `weight_bytes` of the digital weight memory for good; a reloaded one needs
-    that much free while it runs. `takes_integers` is False on the host.
+    `cost` includes loading weights where they are not resident and fitting its inputs' format;
+    `loads` says whether there are weights to load at all. `covers` are the other nodes (indices)
+    that it does the work of.
     """
 
-    engine: str
-    mapping: str
-    digits: int
-    resident: bool
-    loads: bool
-    columns: int
-    weight_bytes: int
-    takes_integers: bool
-    divergence: float
+    mapping: NodeMapping
     cost: StepCost
-    pixels: int = 1
+    divergence: float = 0.0
+    loads: bool = False
+    covers: tuple[int, ...] = ()
+
+    @property
+    def engine(self) -> str:
+        """The engine that does the work."""
+        return self.mapping.engine
+
+    @property
+    def resident(self) -> bool:
+        """Whether it takes what it uses for good, or only while it runs."""
+        return self.mapping.resident
+
+    @property
+    def uses(self) -> Mapping[Resource, int]:
+        """What it takes of the resources that candidates compete for."""
+        return self.mapping.uses
+
+    @property
+    def takes_integers(self) -> bool:
+        """Whether it reads and makes integers; the host does not."""
+        return self.mapping.format.takes_integers
 
 
 @dataclass(frozen=True)
@@ -54,22 +70,30 @@ class FormatBoundary:
         return tuple(sorted({*self.readers, *(() if self.maker is None else (self.maker,))}))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Everything `passes.partitioning.solve` needs, by node index."""
+    """Everything `passes.partitioning.solve` needs, by node index.
+
+    A candidate stands at one node and may cover others; each node is covered once. `capacities` is
+    the room of each resource, `refusals` are (engine, reason) pairs.
+    """
 
     candidates: tuple[tuple[Candidate, ...], ...]
     refusals: tuple[tuple[tuple[str, str], ...], ...]
     boundaries: tuple[FormatBoundary, ...]
-    columns: int
-    weight_memory_bytes: int
+    capacities: Mapping[Resource, int]
     max_divergence: float
     weight_homes: tuple[str, ...]
 
-    @property
-    def capacities(self) -> dict[str, int]:
-        """The room for weights, by the field of a Candidate that tells what it takes of it."""
-        return {"columns": self.columns, "weight_bytes": self.weight_memory_bytes}
+    @cached_property
+    def covering(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """For each node the candidates that cover it, as (the node they stand at, their place there)."""
+        found: list[list[tuple[int, int]]] = [[] for _ in self.candidates]
+        for index, options in enumerate(self.candidates):
+            for place, candidate in enumerate(options):
+                for node in (index, *candidate.covers):
+                    found[node].append((index, place))
+        return tuple(map(tuple, found))
 
     @cached_property
     def boundaries_of(self) -> dict[int, list[FormatBoundary]]:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from compiler.choices import Objective
 from compiler.ir.graph import PartitionSummary
-from passes.partitioning.assignment import Assignment
-from passes.partitioning.problem import FormatBoundary, Problem
+from compiler.ir.mapping import Resource
+from passes.partitioning.assignment import COVERED, Assignment
+from passes.partitioning.problem import Candidate, FormatBoundary, Problem
 
 if TYPE_CHECKING:
     import highspy
@@ -37,13 +38,13 @@ class Solution:
     def summary(self, objective: Objective, max_divergence: float, kind: str) -> PartitionSummary:
         """The solution as the graph carries it."""
         return PartitionSummary(
-            objective,
-            self.energy_pj,
-            self.latency_ns,
-            self.divergence,
-            max_divergence,
-            kind,
-            self.gap,
+            objective=objective,
+            energy_pj=self.energy_pj,
+            latency_ns=self.latency_ns,
+            divergence=self.divergence,
+            max_divergence=max_divergence,
+            divergence_kind=kind,
+            gap=self.gap,
         )
 
 
@@ -191,23 +192,28 @@ class _Program:
                 energy_weight * c.cost.energy_pj.value + latency_weight * c.cost.latency_ns
                 for c in options
             ]
-            columns = list(range(self.first[-1], len(self.costs)))
+        for covering in problem.covering:
+            columns = [self.first[node] + place for node, place in covering]
             self.rows.append((1.0, 1.0, columns, [1.0] * len(columns)))
         self.integer_count = len(self.costs)
         self.roundings: dict[
             int, float
         ] = {}  # the column of a value's change to integers: what that adds to the divergences
         for boundary in problem.boundaries:
-            self._add_crossing(boundary, energy_weight, latency_weight)
+            self._add_boundary(boundary, energy_weight, latency_weight)
             self._add_rounding(boundary)
         self._add_budgets()
         self.scale = max(max(self.costs, default=0.0), 1e-30)
 
     def _integer_columns(self, node: int) -> list[int]:
-        options = self.problem.candidates[node]
-        return [self.first[node] + i for i, c in enumerate(options) if c.takes_integers]
+        candidates = self.problem.candidates
+        return [
+            self.first[owner] + place
+            for owner, place in self.problem.covering[node]
+            if candidates[owner][place].takes_integers
+        ]
 
-    def _add_crossing(self, boundary: FormatBoundary, energy: float, latency: float) -> None:
+    def _add_boundary(self, boundary: FormatBoundary, energy: float, latency: float) -> None:
         maker = [] if boundary.maker is None else self._integer_columns(boundary.maker)
         for to_floats, cost in ((False, boundary.to_integers), (True, boundary.to_floats)):
             if to_floats and not maker:
@@ -254,23 +260,26 @@ class _Program:
         used = [i for i, divergence in divergences.items() if divergence <= budget]
         if used and budget < inf:
             self.rows.append((-inf, 1.0, used, [divergences[i] / budget for i in used]))
-        for room, capacity in problem.capacities.items():
-            self.excluded += [i for i, c in enumerate(flat) if getattr(c, room) > capacity]
-            kept = [i for i, c in enumerate(flat) if c.resident and getattr(c, room)]
-            sizes = [getattr(flat[i], room) / max(capacity, 1) for i in kept]
-            # `work` is what the neediest of the others takes, one after the other, beside what is
-            # kept.
-            work = len(self.costs)
-            self.costs.append(0.0)
-            if kept:
-                self._add_row(-inf, 1.0, [*kept, work], [*sizes, 1.0])
-            for options, start in zip(problem.candidates, self.first, strict=True):
-                working = [
-                    start + i for i, c in enumerate(options) if not c.resident and getattr(c, room)
-                ]
-                if working and kept:
-                    needs = [getattr(flat[i], room) / max(capacity, 1) for i in working]
-                    self._add_row(-inf, 0.0, [*working, work], [*needs, -1.0])
+        for resource, capacity in problem.capacities.items():
+            self._add_room(resource, capacity, flat)
+
+    def _add_room(self, resource: Resource, capacity: int, flat: list[Candidate]) -> None:
+        """What is resident and the neediest of the others, which work one after the other, fit together."""
+        uses = [c.uses.get(resource, 0) for c in flat]
+        self.excluded += [i for i, use in enumerate(uses) if use > capacity]
+        resident = [i for i, c in enumerate(flat) if c.resident and uses[i]]
+        neediest = len(self.costs)
+        self.costs.append(0.0)
+        if not resident:
+            return
+        sizes = [uses[i] / max(capacity, 1) for i in resident]
+        self._add_row(-inf, 1.0, [*resident, neediest], [*sizes, 1.0])
+        for options, start in zip(self.problem.candidates, self.first, strict=True):
+            numbers = range(start, start + len(options))
+            working = [i for i in numbers if not flat[i].resident and uses[i]]
+            if working:
+                needs = [uses[i] / max(capacity, 1) for i in working]
+                self._add_row(-inf, 0.0, [*working, neediest], [*needs, -1.0])
 
     def lp(self, *, whole: bool = True) -> highspy.HighsLp:
         """The program as HiGHS takes it, with or without the demand that the choices are whole."""
@@ -296,8 +305,13 @@ class _Program:
         return lp
 
     def choices(self, values: Values) -> tuple[int, ...]:
-        """The candidate of every node: the largest x, the first of equals."""
-        return tuple(
-            int(np.argmax(values[start : start + len(options)]))
-            for options, start in zip(self.problem.candidates, self.first, strict=True)
-        )
+        """The candidate of every node: the largest x of those that cover it, the first of equals.
+
+        COVERED where that stands at another node.
+        """
+        chosen = []
+        for node, covering in enumerate(self.problem.covering):
+            columns = [self.first[owner] + place for owner, place in covering]
+            owner, place = covering[int(np.argmax(values[columns]))]
+            chosen.append(place if owner == node else COVERED)
+        return tuple(chosen)

@@ -12,11 +12,11 @@ import pytest
 
 from backends.hybrid import lower
 from backends.simulate import Simulator
-from compiler.cost.node import node_cost, weight_load_cost
 from compiler.cost.step import PARTS
 from compiler.errors import CapacityError
 from compiler.execute.interpreter import Interpreter
 from compiler.ir.graph import Graph, Node, Placement, TensorType
+from compiler.ir.mapping import HostMapping
 from compiler.ir.ops import product_shape
 from compiler.plan.canonical_json import render_plan
 from compiler.plan.check import check_package
@@ -24,6 +24,7 @@ from compiler.plan.package import Package
 from compiler.plan.schema import Plan
 from compiler.target.chip import Target, load_target
 from compiler.units import total
+from tests.support.mappings import cost_on, load_on
 from tests.support.placed_graphs import INT8, Build, classifier, with_capacities
 
 DIANA = load_target("diana")
@@ -71,19 +72,19 @@ def test_the_energy_of_a_step_is_the_cost_of_its_node_and_its_weight_load() -> N
     stem, analog, dense = graph.nodes[1], graph.nodes[3], graph.nodes[7]
     shape = product_shape(stem, graph)
     assert shape is not None
-    load = weight_load_cost(shape, "digital", "l2", DIANA)
-    cost = node_cost(stem, graph, "digital", DIANA) + load
+    load = load_on(shape, "digital", "l2", DIANA)
+    cost = cost_on(stem, graph, "digital", DIANA) + load
     assert plan.steps[1].energy_pj.total == cost.energy_pj
     assert plan.steps[1].weight_load_ns == load.latency_ns
     assert plan.steps[1].latency_ns == pytest.approx(cost.latency_ns)
-    kept = node_cost(analog, graph, "analog", DIANA, digits=2, resident=True)
+    kept = cost_on(analog, graph, "analog", DIANA, weight_slices=2, resident=True)
     assert plan.steps[3].energy_pj.total == kept.energy_pj
     assert "weight_load" not in plan.steps[3].energy_pj.parts
     once = []
     for node, engine, digits in ((analog, "analog", 2), (dense, "digital", 1)):
         shape = product_shape(node, graph)
         assert shape is not None
-        once.append(weight_load_cost(shape, engine, "l2", DIANA, digits).energy_pj)
+        once.append(load_on(shape, engine, "l2", DIANA, weight_slices=digits).energy_pj)
     assert plan.one_time_load.energy_pj == total(once)
 
 
@@ -216,7 +217,7 @@ def test_every_entry_of_the_ledger_has_a_row() -> None:
     assert rows["dropout"].parts == ()
     analog = rows["onnx_n3"]
     assert analog.reason == "why n3"
-    assert analog.mapping == "AnalogProduct map"
+    assert analog.mapping == "72x8 x 2 digits: 1 tile of 1152x512, 0 % used"
     assert [(p.engine, p.share, p.steps) for p in analog.parts] == [
         ("digital", 0.0, (2,)),
         ("analog", 1.0, (3,)),
@@ -253,7 +254,7 @@ def kept_whole() -> Graph:
     build = Build()
     first = build.add("Relu", [build.input((1, 1, 2, 2))], "host")
     scales = build.constant(np.array([1, 1, 2, 2], np.float32))
-    placement = Placement("host", "", 1, False, "kept", 0, 0, 0)
+    placement = Placement(mapping=HostMapping(engine="host"), reason="kept")
     attrs = {"model": old.SerializeToString()}
     build.types["up"] = TensorType("float32", (1, 1, 4, 4))
     build.nodes.append(

@@ -18,6 +18,7 @@ from compiler.bound.lower_bound import lower_bound
 from compiler.bound.values import engines_for
 from compiler.choices import Objective, Weights
 from compiler.ir.graph import Alternative, Placement
+from compiler.ir.mapping import HostMapping
 from compiler.ir.text import from_text
 from compiler.plan.schema import Plan
 from compiler.target.chip import Target, built_in, load_target
@@ -126,13 +127,15 @@ y: int8[1, 64, 6, 6]{scale=1.0} = Product(x, w) kernel=[3, 3]
 def test_of_a_placed_node_the_engines_count_that_the_partition_found_able() -> None:
     graph = from_text(DENSE)
     others = (
-        Alternative("analog", "", 1.0, 1.0, 0.5, ""),
-        Alternative("digital", "", 1.0, 1.0, 0.01, ""),
+        Alternative(engine="analog", energy_pj=1.0, latency_ns=1.0, divergence=0.5, reason=""),
+        Alternative(engine="digital", energy_pj=1.0, latency_ns=1.0, divergence=0.01, reason=""),
     )
-    refused = Alternative("analog", "", None, None, None, "it cannot")
+    refused = Alternative(engine="analog", reason="it cannot")
 
     def engines(*others: Alternative) -> list[str]:
-        placement = Placement("host", "", 1, True, "", 1, 1, 0, "", others)
+        placement = Placement(
+            mapping=HostMapping(engine="host"), energy_pj=1, latency_ns=1, alternatives=others
+        )
         return engines_for(replace(graph.nodes[0], placement=placement), graph, TILE16)
 
     assert engines(*others) == ["digital", "analog", "host"]

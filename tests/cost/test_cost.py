@@ -19,18 +19,17 @@ from hypothesis import strategies as st
 from compiler.cost.memory import home_of, move, weight_home
 from compiler.cost.node import (
     conversion_cost,
-    node_cost,
     requantize_cost,
     requantizing_engine,
     unmodelled,
     value_bytes,
-    weight_load_cost,
 )
 from compiler.cost.step import NOTHING, PARTS, StepCost, with_static
 from compiler.errors import CapacityError
 from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Calibration, Graph
-from compiler.ir.ops import ProductShape, product_shape
+from compiler.ir.mapping import ProductShape
+from compiler.ir.ops import product_shape
 from compiler.ir.text import from_text
 from compiler.target.chip import Target, built_in, load_target
 from compiler.units import Estimate
@@ -38,6 +37,7 @@ from passes.partitioning.assignment import Assignment
 from passes.partitioning.candidates import build_problem
 from passes.partitioning.solve import solve
 from tests.support.chips import only_digital
+from tests.support.mappings import cost_on, load_on
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
 DIGITAL = only_digital(TILE16)
@@ -62,7 +62,7 @@ y: float32[1, 8, 6, 6] = Product(x, w) kernel=[3, 3] pads=[1, 1, 1, 1]
 def cost(text: str, engine: str, target: Target = TILE16, **options: Any) -> StepCost:
     """The cost of the last node of a graph."""
     graph = from_text(text)
-    return node_cost(graph.nodes[-1], graph, engine, target, **options)
+    return cost_on(graph.nodes[-1], graph, engine, target, **options)
 
 
 def values(step: StepCost) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_loading_an_analog_array() -> None:
     tiles.
     """
     shape = ProductShape(1, 20, 20, 1)
-    found = weight_load_cost(shape, "analog", "sram", TILE16)
+    found = load_on(shape, "analog", "sram", TILE16)
     assert values(found) == {"weight_load": 200 * 1.112 + 1600 * 0.05, "static": 2 * 400}
     assert found.latency_ns == 40 * 10
 
@@ -206,7 +206,7 @@ def with_array(entries: dict[str, Any]) -> Target:
 
 
 def test_loading_the_digital_weight_memory() -> None:
-    found = weight_load_cost(ProductShape(1, 20, 20, 1), "digital", "sram", TILE16)
+    found = load_on(ProductShape(1, 20, 20, 1), "digital", "sram", TILE16)
     assert values(found) == {"weight_load": 400 * (1.112 + WEIGHT_PJ), "static": 2 * 1000}
     assert found.latency_ns == 400 / 4 * 10
 
@@ -394,17 +394,19 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
     shape = product_shape(graph.nodes[0], graph)
     assert shape is not None
     home = list(target.memories)[-1]
-    found = {"host": node_cost(graph.nodes[0], graph, "host", target)}
+    found = {"host": cost_on(graph.nodes[0], graph, "host", target)}
     if any(unit.array for unit in target.digital_engines.values()):
-        found["digital"] = node_cost(graph.nodes[0], graph, "digital", target)
-        found["digital load"] = weight_load_cost(shape, "digital", home, target)
+        found["digital"] = cost_on(graph.nodes[0], graph, "digital", target)
+        found["digital load"] = load_on(shape, "digital", home, target)
     for unit in target.analog_engines.values():
         for digits in range(1, unit.max_digits.value + 1):
             for resident in (False, True):
-                found[f"analog {digits} {resident}"] = node_cost(
-                    graph.nodes[0], graph, "analog", target, digits=digits, resident=resident
+                found[f"analog {digits} {resident}"] = cost_on(
+                    graph.nodes[0], graph, "analog", target, weight_slices=digits, resident=resident
                 )
-            found[f"analog {digits} load"] = weight_load_cost(shape, "analog", home, target, digits)
+            found[f"analog {digits} load"] = load_on(
+                shape, "analog", home, target, weight_slices=digits
+            )
     return found
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from compiler.cost import odimo
-from compiler.cost.node import node_cost, weight_load_cost
 from compiler.ir.ops import product_shape
 from compiler.ir.text import from_text
 from compiler.plan.schema import Plan
@@ -25,6 +24,7 @@ from tests.support.diana_segment import (
     with_match_cycles,
 )
 from tests.support.diana_table import POLICIES, PUBLISHED, Policy, row
+from tests.support.mappings import cost_on, load_on
 
 ODIMO = load_target("diana_odimo")
 # One layer of ResNet-8: 16 to 32 channels, 3x3, stride 2, 16x16 outputs.
@@ -43,16 +43,16 @@ def test_a_layer_with_a_pencil() -> None:
     rows of 8 cycles are loaded.
     """
     node, cycle_ns = STRIDED.nodes[0], 1000 / 260
-    digital = node_cost(node, STRIDED, "digital", ODIMO)
+    digital = cost_on(node, STRIDED, "digital", ODIMO)
     cycles = 2 * 16 * 16 * 9 + 256 * 48 / 8
     assert digital.latency_ns == pytest.approx(cycles * cycle_ns)
     assert digital.energy_pj.value == pytest.approx(cycles * cycle_ns * 24.96)
-    analog = node_cost(node, STRIDED, "analog", ODIMO)
+    analog = cost_on(node, STRIDED, "analog", ODIMO)
     assert analog.latency_ns == pytest.approx(64 * 70)
     assert analog.energy_pj.value == pytest.approx(64 * 70 * 28.74)
     shape = product_shape(node, STRIDED)
     assert shape is not None
-    load = weight_load_cost(shape, "analog", "unbounded", ODIMO)
+    load = load_on(shape, "analog", "unbounded", ODIMO)
     assert load.latency_ns == pytest.approx(144 * 8 * cycle_ns)
     assert load.energy_pj.value == pytest.approx(144 * 8 * cycle_ns * 28.74)
 

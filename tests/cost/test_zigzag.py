@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from compiler.cost.array_step import ArrayStep, array_steps
-from compiler.cost.node import node_cost, weight_load_cost
 from compiler.ir.ops import product_shape
 from compiler.ir.text import from_text
 from compiler.target.chip import load_target, parse_target
+from tests.support.mappings import cost_on, load_on
 
 
 def step_of(chip: str) -> ArrayStep:
@@ -125,10 +125,10 @@ def costs_nj(layer: str, chip: str) -> tuple[float, float]:
     target = load_target(chip)
     engine = "digital" if not target.analog_engines else "analog"
     digits = 1 if not target.analog_engines else 8
-    cost = node_cost(node, graph, engine, target, digits=digits)
+    cost = cost_on(node, graph, engine, target, weight_slices=digits)
     shape = product_shape(node, graph)
     assert shape is not None
-    load = weight_load_cost(shape, engine, "dram", target, digits=digits)
+    load = load_on(shape, engine, "dram", target, weight_slices=digits)
     parts = [cost.parts[name].value for name in ("compute", "conversion") if name in cost.parts]
     return sum(parts) / 1000, (cost.energy_pj.value + load.energy_pj.value) / 1000
 

@@ -7,30 +7,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.cost.node import node_cost, weight_load_cost
 from compiler.engines.mapping import (
-    Unroll,
-    analog_layout,
-    digital_layout,
-    line_of,
+    analog_mapping,
+    digital_tiling,
+    output_unrolls,
+    output_width,
     patch_reuse,
-    pixel_choices,
-    strip,
+    reserved_columns,
     unroll_of,
     why_not_unrolled,
 )
+from compiler.ir.formats import Format
 from compiler.ir.graph import Graph
-from compiler.ir.ops import ProductShape, product_shape
+from compiler.ir.mapping import ProductShape, Unroll
+from compiler.ir.ops import product_shape
 from compiler.ir.text import from_text
 from compiler.target.chip import Analog, load_target
 from compiler.target.digital import MacArray
 from tests.support.chips import only_analog, only_digital
+from tests.support.mappings import cost_on, load_on
 
 TILE16, DIANA = load_target("tile16"), load_target("diana")
 
 
 def analog(name: str = "tile16") -> Analog:
     return only_analog(load_target(name))
+
+
+def slices(count: int) -> Format:
+    return Format.analog("analog", count)
 
 
 def digital(**changes: int | bool) -> MacArray:
@@ -62,7 +67,7 @@ def digital(**changes: int | bool) -> MacArray:
     ],
 )
 def test_tiles(groups: int, rows: int, columns: int, digits: int, tiles: int, says: str) -> None:
-    layout = analog_layout(ProductShape(groups, rows, columns, 1), digits, analog())
+    layout = analog_mapping(ProductShape(groups, rows, columns, 1), slices(digits), analog())
     assert layout.tiles == tiles
     assert layout.describe() == says
     assert layout.array_cells == tiles * 256
@@ -74,12 +79,12 @@ def test_tiles(groups: int, rows: int, columns: int, digits: int, tiles: int, sa
     [("diana", 49, 49), ("diana", 512, 512), ("tile16", 1, 1), ("tile16", 5, 8), ("tile16", 9, 16)],
 )
 def test_a_layer_of_one_tile_leaves_columns_to_others(chip: str, columns: int, kept: int) -> None:
-    layout = analog_layout(ProductShape(1, 16, columns, 1), 1, analog(chip))
-    assert layout.columns_kept == kept
+    layout = analog_mapping(ProductShape(1, 16, columns, 1), slices(1), analog(chip))
+    assert layout.reserved_columns == kept
 
 
 def test_a_layer_of_several_tiles_keeps_whole_arrays() -> None:
-    assert analog_layout(ProductShape(1, 20, 4, 1), 1, analog()).columns_kept == 2 * 16
+    assert analog_mapping(ProductShape(1, 20, 4, 1), slices(1), analog()).reserved_columns == 2 * 16
 
 
 @settings(deadline=None)
@@ -88,7 +93,7 @@ def test_strips_that_add_up_to_the_arrays_fit_them(widths: list[int]) -> None:
     """Widest first, each into the first array with room: no array is left partly empty while
     another is needed.
     """
-    strips = sorted((strip(width, analog()) for width in widths), reverse=True)
+    strips = sorted((reserved_columns(width, analog()) for width in widths), reverse=True)
     free: list[int] = []
     for width in strips:
         if all(room < width for room in free):
@@ -100,15 +105,15 @@ def test_strips_that_add_up_to_the_arrays_fit_them(widths: list[int]) -> None:
 def test_a_resident_layer_works_on_all_its_arrays_at_once() -> None:
     """A reloaded one takes turns on one array; both read the input once for each column tile."""
     shape = ProductShape(1, 20, 20, 1)
-    reloaded = analog_layout(shape, 1, analog(), reuse=3.0)
-    resident = analog_layout(shape, 1, analog(), reuse=3.0, resident=True)
+    reloaded = analog_mapping(shape, slices(1), analog(), reuse=3.0)
+    resident = analog_mapping(shape, slices(1), analog(), reuse=3.0, resident=True)
     assert (reloaded.rounds, resident.rounds) == (4, 1)
     assert reloaded.input_reads == resident.input_reads == 2 * 3.0
 
 
 def test_a_resnet_layer_on_diana() -> None:
     """64 channels x 3 x 3 are 576 of 1152 rows; three digits of 64 columns are 192 of 512."""
-    layout = analog_layout(ProductShape(1, 576, 64, 64), 3, analog("diana"))
+    layout = analog_mapping(ProductShape(1, 576, 64, 64), slices(3), analog("diana"))
     assert layout.describe() == "576x64 x 3 digits: 1 tile of 1152x512, 19 % used"
 
 
@@ -117,7 +122,7 @@ def test_a_resnet_layer_on_diana() -> None:
 def test_a_layout_holds_every_weight_and_no_tile_is_empty(
     groups: int, rows: int, columns: int, digits: int
 ) -> None:
-    layout = analog_layout(ProductShape(groups, rows, columns, 1), digits, analog())
+    layout = analog_mapping(ProductShape(groups, rows, columns, 1), slices(digits), analog())
     assert 0 < layout.utilization <= 1
     assert layout.row_tiles * 16 >= rows > (layout.row_tiles - 1) * 16
     assert layout.column_tiles * 16 >= columns * digits > (layout.column_tiles - 1) * 16
@@ -137,9 +142,9 @@ def test_a_layout_holds_every_weight_and_no_tile_is_empty(
 )
 def test_blocks(shape: ProductShape, line: int, blocks: int, weights: int, says: str) -> None:
     """Blocks of columns x blocks of positions along each line; each block reads its weights."""
-    layout = digital_layout(shape, line, digital())
+    layout = digital_tiling(shape, line, digital())
     assert (layout.blocks, layout.weight_bytes_read) == (blocks, weights)
-    assert layout.describe(digital()) == says
+    assert layout.describe() == says
 
 
 @pytest.mark.parametrize(
@@ -158,18 +163,18 @@ def test_blocks(shape: ProductShape, line: int, blocks: int, weights: int, says:
 def test_arrays_that_sum_rows(
     shape: ProductShape, array: dict[str, int], blocks: int, rounds: int, row_steps: int, says: str
 ) -> None:
-    layout = digital_layout(shape, shape.positions, digital(**array))
+    layout = digital_tiling(shape, shape.positions, digital(**array))
     assert (layout.blocks, layout.rounds, layout.row_steps) == (blocks, rounds, row_steps)
-    assert layout.describe(digital(**array)) == says
+    assert layout.describe() == says
 
 
 def test_an_array_that_holds_weights_reads_none_and_keeps_whole_arrays() -> None:
     """20 x 20 weights on 16 x 4: two steps of rows, five blocks of columns, 64 bytes each."""
     array = digital(rows=16, holds_weights=True)
-    layout = digital_layout(ProductShape(1, 20, 20, 1), 1, array)
-    assert (layout.weight_bytes_read, layout.weight_bytes_kept) == (0, 2 * 5 * 64)
-    beside = digital_layout(ProductShape(1, 20, 20, 1), 1, digital(rows=16))
-    assert (beside.weight_bytes_read, beside.weight_bytes_kept) == (400, 400)
+    layout = digital_tiling(ProductShape(1, 20, 20, 1), 1, array)
+    assert (layout.weight_bytes_read, layout.weight_bytes) == (0, 2 * 5 * 64)
+    beside = digital_tiling(ProductShape(1, 20, 20, 1), 1, digital(rows=16))
+    assert (beside.weight_bytes_read, beside.weight_bytes) == (400, 400)
 
 
 def convolution(attributes: str, out: str) -> Graph:
@@ -195,7 +200,7 @@ def test_lines_of_a_convolution_share_their_inputs(
     """Each input is read once for each kernel row that passes over it: kernel height / stride."""
     graph = convolution(attributes, out)
     assert patch_reuse(graph.nodes[0]) == reuse
-    assert line_of(graph.nodes[0], graph) == line
+    assert output_width(graph.nodes[0], graph) == line
 
 
 def test_a_dense_layer_reads_its_input_once_and_puts_its_rows_side_by_side() -> None:
@@ -205,7 +210,7 @@ w: float32[1, 2, 2] = const [1, 2, 3, 4]
 y: float32[1, 3, 2] = Product(x, w)
 """)
     assert patch_reuse(graph.nodes[0]) == 1.0
-    assert line_of(graph.nodes[0], graph) == 3
+    assert output_width(graph.nodes[0], graph) == 3
 
 
 # -- several pixels in one activation
@@ -235,8 +240,8 @@ y: float32[1, {columns}, {out}, {out}] = Product(x, w) kernel=[{kernel}, {kernel
 )
 def test_how_many_pixels_diana_computes_at_once(layer: tuple[int, ...], pixels: list[int]) -> None:
     graph = unrolled_convolution(*layer)
-    assert pixel_choices(graph.nodes[0], graph, analog("diana"), 1) == pixels
-    assert pixel_choices(graph.nodes[0], graph, analog("tile16"), 1) == [1]
+    assert output_unrolls(graph.nodes[0], graph, analog("diana"), 1) == pixels
+    assert output_unrolls(graph.nodes[0], graph, analog("tile16"), 1) == [1]
 
 
 def test_why_not_more_pixels() -> None:
@@ -298,9 +303,9 @@ def test_an_unrolled_array_gives_the_same_numbers(
     assert unroll == Unroll(pixels, channels * kernel * len(taps), activations)
     shape = product_shape(node, graph)
     assert shape is not None
-    layout = analog_layout(shape, 1, analog("diana"), unroll=unroll)
+    layout = analog_mapping(shape, slices(1), analog("diana"), unroll=unroll)
     assert layout.written_cells == array.size
-    assert layout.columns_kept == pixels * columns
+    assert layout.reserved_columns == pixels * columns
 
 
 def test_unrolling_is_charged_what_it_takes() -> None:
@@ -310,8 +315,8 @@ def test_unrolling_is_charged_what_it_takes() -> None:
     graph = unrolled_convolution(64, 64, 58, 3)
     node, diana = graph.nodes[0], load_target("diana")
     engine = analog("diana")
-    one = node_cost(node, graph, "analog", diana, resident=True)
-    four = node_cost(node, graph, "analog", diana, resident=True, pixels=4)
+    one = cost_on(node, graph, "analog", diana, resident=True)
+    four = cost_on(node, graph, "analog", diana, resident=True, outputs=4)
     assert four.parts["conversion"].value == pytest.approx(
         784 * 1152 * engine.row_driver_pj.value + 56 * 56 * 64 * engine.converter_pj.value
     )
@@ -323,7 +328,7 @@ def test_unrolling_is_charged_what_it_takes() -> None:
     assert one.latency_ns >= 56 * 56 * 70
     shape = product_shape(node, graph)
     assert shape is not None
-    load = weight_load_cost(shape, "analog", "l2", diana, 1, unroll_of(node, graph, 4))
+    load = load_on(shape, "analog", "l2", diana, unroll=unroll_of(node, graph, 4))
     assert load.latency_ns == pytest.approx(1152 * 8 * diana.cycle_ns, rel=1e-3)
     assert load.parts["weight_load"].value == pytest.approx(
         576 * 64 * 2 / 8 * diana.memories["l2"].read_pj_per_byte.value

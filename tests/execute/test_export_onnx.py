@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from compiler.engines import numerics, numerics_analog
-from compiler.engines.bit_slicing import Cut, digits_of_tiles
+from compiler.engines.bit_slicing import Slicing, digits_of_tiles
 from compiler.engines.numerics import Window
 from compiler.engines.numerics_analog import Converter
 from compiler.errors import UnsupportedError
@@ -115,7 +115,7 @@ def analog_product(graph: Graph, node: Node, inputs: list[Array]) -> Array:
         node.integer("array_rows", 0),
         Converter(node.integer("converter_bits", 0)),
         quant(graph, node.inputs[0]).zero_point[0],
-        Cut.of(node, quant(graph, node.inputs[0])),
+        Slicing.of(node, quant(graph, node.inputs[0])),
     )
     real = codes * columns(multiplier, graph, node) + columns(bias, graph, node)
     if graph.types[node.outputs[0]].quant is None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from compiler.errors import ModelError
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.formats import FLOAT, INT8, Format
 from compiler.ir.graph import (
+    Alternative,
     Array,
     Attribute,
     Calibration,
@@ -26,8 +28,21 @@ from compiler.ir.graph import (
     Quant,
     TensorType,
 )
+from compiler.ir.mapping import (
+    AnalogMapping,
+    DigitalMapping,
+    DigitalTiling,
+    HostMapping,
+    ProductShape,
+    Unroll,
+)
 from compiler.ir.text import from_text, to_text
 from compiler.ir.verify import verify
+from compiler.target.chip import load_target
+from passes.base import run_passes
+from passes.calibrate import Calibrate
+from passes.calibration.inputs import synthetic_inputs
+from passes.partition import Partition
 
 MODELS = sorted(Path(__file__).parents[2].glob("models/*.onnx"))
 
@@ -36,7 +51,7 @@ graph mlp(x: float32[1, 4] batch 0) -> (y batch 0)
 domain com.microsoft 1
 w: float32[4, 2] = const [0.5, -1.0, 2.0, 0.25, 1.0, 1.0, -0.5, 3.0]
 big: float32[2, 100] = const random(7, -0.5, 0.5)
-h: float32[1, 2] = MatMul(x, w) named /fc/MatMul from (MatMul_0, Add_1) at "model.py:12" @analog(slices=3)
+h: float32[1, 2] = MatMul(x, w) named /fc/MatMul from (MatMul_0, Add_1) at "model.py:12" @analog
 a: float32[1, 2], "", b: float32[1, ?] = com.microsoft::Odd(h, "", big) alpha=0.1 beta=0.1d axis=-1 mode="half even" pads=[0, 1] none=[]
 c: float32[1, 2] = Relu(a) names=["a", "b"] raw=bytes("AAEC")
 y: int8:7[1, 2]{scale=0.02, zero=-3} = QuantizeLinear(c) @digital
@@ -63,7 +78,7 @@ def test_a_text_reads_back_and_prints_the_same() -> None:
     assert graph.nodes[2].attrs == {"names": ("a", "b"), "raw": b"\0\1\2"}
     assert graph.types["y"].quant == Quant(7, True, (float(np.float32(0.02)),), (-3,))
     assert graph.types["b"].shape == (1, None)
-    assert graph.nodes[0].placement == Placement("analog", "", 3, True, "", 0.0, 0.0, 0.0)
+    assert graph.nodes[0].placement == Placement(mapping=HostMapping(engine="analog"))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +262,57 @@ def constants(draw: st.DrawFn) -> Array:
     return values.reshape(shape)
 
 
+few = st.integers(0, 9)
+amounts = st.floats(allow_nan=False)
+texts = st.text(max_size=5)
+shapes = st.builds(ProductShape, few, few, few, few)
+tilings = st.builds(
+    DigitalTiling,
+    shape=shapes,
+    input_reads=amounts,
+    **dict.fromkeys(("row_lanes", "column_lanes", "position_lanes", "blocks", "rounds", "row_steps", "weight_bytes_read", "weight_bytes", "working_bytes"), few),
+)  # fmt: skip
+analog_mappings = st.builds(
+    AnalogMapping,
+    format=formats,
+    shape=shapes,
+    input_reads=amounts,
+    unroll=st.builds(Unroll, few, few, few),
+    resident=st.booleans(),
+    **dict.fromkeys(("array_rows", "array_columns", "row_tiles", "column_tiles", "array_steps", "reserved_columns"), few),
+)  # fmt: skip
+mappings = st.one_of(
+    st.builds(HostMapping, engine=names),
+    st.builds(
+        DigitalMapping,
+        engine=names,
+        format=formats,
+        tiling=st.none() | tilings,
+        resident=st.booleans(),
+    ),
+    analog_mappings.filter(lambda mapping: mapping.engine),
+)
+alternatives = st.builds(
+    Alternative,
+    engine=names,
+    mapping=texts,
+    energy_pj=st.none() | amounts,
+    latency_ns=st.none() | amounts,
+    divergence=st.none() | amounts,
+    reason=texts,
+)
+placements = st.builds(
+    Placement,
+    mapping=mappings,
+    reason=texts,
+    energy_pj=amounts,
+    latency_ns=amounts,
+    divergence=amounts,
+    weight_home=texts,
+    alternatives=st.lists(alternatives, max_size=2).map(tuple),
+)
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     made = draw(st.lists(names, unique=True, min_size=1, max_size=8))
@@ -264,11 +330,12 @@ def graphs(draw: st.DrawFn) -> Graph:
                 values,
                 values,
                 st.dictionaries(names, attributes, max_size=3),
-                st.none() | st.builds(Placement, names, st.just(""), st.integers(0, 9), *FIXED),
+                st.none() | placements,
                 some_names,
                 st.sampled_from(["", "model.py:12", 'a "b"\n']),
             ),
             max_size=4,
+            unique_by=lambda node: node.name,
         )
     )
     ends = st.lists(st.sampled_from(made), unique=True, max_size=2).map(tuple)
@@ -300,9 +367,6 @@ def graphs(draw: st.DrawFn) -> Graph:
     )
 
 
-FIXED = [st.just(value) for value in (True, "", 0.0, 0.0, 0.0)]
-
-
 @settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_every_graph_reads_back(graph: Graph) -> None:
@@ -311,6 +375,46 @@ def test_every_graph_reads_back(graph: Graph) -> None:
     again = from_text(text)
     assert same(again, graph)
     assert to_text(again) == text
+
+
+PLACED = """\
+graph g(x: float32[1, 3]) -> (y)
+w: float32[1, 3, 4] = const [0.5, -1, 2, 0.25, 1, 1, -0.5, 3, 1, 2, 3, 4]
+v: float32[1, 4, 2] = const [1, 2, 3, 4, 5, 6, 7, 8]
+h: float32[1, 4] = Product(x, w)
+r: float32[1, 4] = Relu(h)
+y: float32[1, 2] = Product(r, v)
+"""
+
+
+@pytest.mark.parametrize("chip", ["diana", "tile16", "princeton16", "diana_digital"])
+def test_what_the_partition_decided_reads_back_whole(chip: str) -> None:
+    """A reproducer of a placed graph reproduces: the mapping, the costs and the ways not taken."""
+    target = load_target(chip)
+    graph = from_text(PLACED)
+    placed = run_passes(
+        graph, [Calibrate(synthetic_inputs(graph, 4)), Partition(max_divergence=1.0)], target
+    )
+    again = from_text(to_text(placed))
+    assert [node.placement for node in again] == [node.placement for node in placed]
+    assert (again.partition, again.calibration) == (placed.partition, placed.calibration)
+    assert same(again, placed)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ("Placement(mapping=HostMapping(engine=\"digital\"))", "'h' runs on 'host' as its own line says"),
+        ("HostMapping(engine=\"host\")", "wanted the Placement of a node above"),
+        ("Placement(mapping=Unknown())", "no record is called Unknown"),
+        ("Placement(mapping=HostMapping())", "missing 1 required keyword-only argument: 'engine'"),
+        ("Placement(mapping=HostMapping(engine=\"host\", format=format(\"x/0\")))", "wanted float, int8"),
+    ],
+)  # fmt: skip
+def test_a_placement_that_is_none_is_refused(record: str, says: str) -> None:
+    text = f"graph g(x: float32[1]) -> (h)\nh: float32[1] = Relu(x) @host\nplacement h {record}\n"
+    with pytest.raises(ModelError, match=re.escape(says)):
+        from_text(text)
 
 
 @settings(max_examples=100, deadline=None)

@@ -5,6 +5,8 @@ total.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from itertools import product
 from math import inf
@@ -19,6 +21,7 @@ from compiler.cost.step import StepCost
 from compiler.errors import CapacityError, UsageError
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph
+from compiler.ir.mapping import HostMapping, NodeMapping, Resource
 from compiler.ir.text import from_text
 from compiler.target.chip import load_target, parse_target
 from compiler.units import Estimate
@@ -29,13 +32,14 @@ from passes.calibration.rounded_inputs import rounding_divergence
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
-from passes.partitioning.assignment import Assignment
+from passes.partitioning.assignment import COVERED, Assignment
 from passes.partitioning.candidates import build_problem
 from passes.partitioning.problem import Candidate, FormatBoundary, Problem
 from passes.partitioning.solve import Solution, solve
 from passes.pipeline import clean_passes
 from passes.quantize import Quantize
 from tests.support.chips import on_chips
+from tests.support.mappings import taking_bytes, taking_columns
 
 OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
 DIANA = load_target("diana")
@@ -60,24 +64,18 @@ def random_problem(seed: int) -> Problem:
     nodes = int(random.integers(1, 6))
     scale = 10.0 ** random.integers(0, 7)
     candidates = []
-    for _ in range(nodes):
+    for node in range(nodes):
         options = [
             Candidate(
-                engine="analog" if analog else "digital",
-                mapping="",
-                digits=1,
-                resident=bool(random.integers(2)),
+                mapping=random_mapping(random),
                 loads=True,
-                columns=int(random.integers(1, 4)) if analog else 0,
-                weight_bytes=0 if analog else int(random.integers(1, 60)),
-                takes_integers=True,
                 divergence=number(0, 0.02),
                 cost=step(scale * number(0, 10), scale * number(0, 10)),
+                covers=random_others(random, node, nodes),
             )
-            for analog in random.integers(0, 2, random.integers(0, 4))
+            for _ in range(random.integers(0, 4))
         ]
-        host = step(scale * number(2, 20), scale * number(2, 20))
-        options.append(Candidate("host", "", 1, True, False, 0, 0, False, 0.0, host))
+        options.append(host(scale * number(2, 20), scale * number(2, 20)))
         candidates.append(tuple(options))
     boundaries = []
     for maker in range(-1, nodes):
@@ -94,11 +92,38 @@ def random_problem(seed: int) -> Problem:
         )
         boundaries.append(boundary)
     budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
-    capacities = int(random.integers(0, 5)), int(random.integers(0, 100))
-    empty = tuple(() for _ in candidates)
+    capacities = {
+        Resource("analog", "columns"): int(random.integers(0, 5)),
+        Resource("second", "columns"): int(random.integers(0, 5)),
+        Resource("digital", "weight_bytes"): int(random.integers(0, 100)),
+    }
     return Problem(
-        tuple(candidates), empty, tuple(boundaries), *capacities, budget, ("l2",) * nodes
+        candidates=tuple(candidates),
+        refusals=tuple(() for _ in candidates),
+        boundaries=tuple(boundaries),
+        capacities=capacities,
+        max_divergence=budget,
+        weight_homes=("l2",) * nodes,
     )
+
+
+def random_mapping(random: np.random.Generator) -> NodeMapping:
+    """A mapping on one of three engines, two of them analog, that takes some of its room."""
+    resident, engine = bool(random.integers(2)), str(random.choice(["analog", "second", "digital"]))
+    if engine == "digital":
+        return taking_bytes(int(random.integers(1, 60)), resident=resident)
+    return taking_columns(int(random.integers(1, 4)), resident=resident, engine=engine)
+
+
+def random_others(random: np.random.Generator, node: int, nodes: int) -> tuple[int, ...]:
+    """The nodes behind one that a candidate does the work of too; mostly none."""
+    if random.random() < 0.75:
+        return ()
+    return tuple(range(node + 1, min(nodes, node + 1 + int(random.integers(1, 3)))))
+
+
+def host(energy_pj: float, latency_ns: float) -> Candidate:
+    return Candidate(mapping=HostMapping(engine="host"), cost=step(energy_pj, latency_ns))
 
 
 def value_of(objective: Objective, energy_pj: float, latency_ns: float) -> float:
@@ -108,12 +133,24 @@ def value_of(objective: Objective, energy_pj: float, latency_ns: float) -> float
 
 def least(problem: Problem, objective: Objective) -> float:
     """The least value over every allowed assignment."""
-    choices = product(*(range(len(options)) for options in problem.candidates))
+    choices = product(*((COVERED, *range(len(options))) for options in problem.candidates))
+    allowed = [Assignment(problem, chosen) for chosen in choices if covers_once(problem, chosen)]
     return min(
-        value_of(objective, *Assignment(problem, chosen).totals()[:2])
-        for chosen in choices
-        if not Assignment(problem, chosen).why_infeasible()
+        value_of(objective, *assignment.totals()[:2])
+        for assignment in allowed
+        if not assignment.why_infeasible()
     )
+
+
+def covers_once(problem: Problem, chosen: Sequence[int]) -> bool:
+    """Whether each node has one candidate, its own or one that covers it."""
+    covered = [
+        node
+        for owner, choice in enumerate(chosen)
+        if choice != COVERED
+        for node in (owner, *problem.candidates[owner][choice].covers)
+    ]
+    return sorted(covered) == list(range(len(problem.candidates)))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -143,12 +180,19 @@ def test_a_solution_says_what_its_candidates_say(seed: int) -> None:
 def test_one_node_s_change_is_judged_as_the_whole_would_be(seed: int) -> None:
     problem = random_problem(seed)
     random = np.random.default_rng(seed)
-    chosen = [int(random.integers(len(options))) for options in problem.candidates]
+    alone = [
+        [place for place, option in enumerate(options) if not option.covers]
+        for options in problem.candidates
+    ]
+    chosen = [int(random.choice(places)) for places in alone]
     assignment = Assignment(problem, chosen)
     energy, latency, _ = assignment.totals()
     for index, options in enumerate(problem.candidates):
         for other, option in enumerate(options):
-            changed = Assignment(problem, [*chosen[:index], other, *chosen[index + 1 :]])
+            after = [*chosen[:index], other, *chosen[index + 1 :]]
+            for node in option.covers:
+                after[node] = COVERED
+            changed = Assignment(problem, after)
             assert assignment.why_infeasible(index, option) == changed.why_infeasible()
             more = np.subtract(changed.totals()[:2], (energy, latency))
             scale = max(energy, latency)
@@ -157,28 +201,57 @@ def test_one_node_s_change_is_judged_as_the_whole_would_be(seed: int) -> None:
             )
 
 
+def test_a_candidate_may_do_the_work_of_several_nodes() -> None:
+    """Together they take 3 pJ and one change of form less; alone 0 pJ each, which the room forbids."""
+    both = Candidate(mapping=taking_columns(2, resident=True), cost=step(3, 3), covers=(1,))
+    first = (*pair(columns=2), both)
+    problem = problem_of(first, pair(columns=2), columns=3)
+    solution = solve(problem, "energy")
+    assert solution.chosen == (2, COVERED)
+    assignment = Assignment(problem, solution.chosen)
+    assert assignment.picks == [both, both]
+    assert assignment.totals() == (3, 3, 0)
+    reason = "1 more nodes would have no place"
+    assert assignment.why_infeasible(1, problem.candidates[1][1]) == reason
+
+
 def test_nothing_to_place() -> None:
-    problem = Problem((), (), (), 0, 0, 0.02, ())
+    problem = problem_of()
     assert solve(problem, "energy") == Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 # -- each rule, on a problem of two nodes
 
 
-def pair(divergence: float = 0.01, **kept: int) -> tuple[Candidate, Candidate]:
-    """An analog candidate that costs nothing, resident or not, and the host at 10."""
-    room = {"columns": 0, "weight_bytes": 0, "resident": 1} | kept
-    analog = Candidate(
-        "analog", "", 1, bool(room["resident"]), True, room["columns"], room["weight_bytes"], True, divergence, step(0, 0),
-    )  # fmt: skip
-    return analog, Candidate("host", "", 1, True, False, 0, 0, False, 0.0, step(10, 10))
+def pair(
+    divergence: float = 0.01, *, columns: int = 0, weight_bytes: int = 0, resident: bool = True
+) -> tuple[Candidate, Candidate]:
+    """A candidate beside the host that costs nothing, and the host at 10."""
+    mapping = (
+        taking_bytes(weight_bytes, resident=resident)
+        if weight_bytes
+        else taking_columns(columns, resident=resident)
+    )
+    return Candidate(mapping=mapping, cost=step(0, 0), divergence=divergence, loads=True), host(
+        10, 10
+    )
 
 
 def problem_of(
     *options: tuple[Candidate, ...], columns: int = 9, weights: int = 9, budget: float = inf
 ) -> Problem:
-    refusals = tuple(() for _ in options)
-    return Problem(options, refusals, (), columns, weights, budget, ("l2",) * len(options))
+    capacities = {
+        Resource("analog", "columns"): columns,
+        Resource("digital", "weight_bytes"): weights,
+    }
+    return Problem(
+        candidates=options,
+        refusals=tuple(() for _ in options),
+        boundaries=(),
+        capacities=capacities,
+        max_divergence=budget,
+        weight_homes=("l2",) * len(options),
+    )
 
 
 def test_the_divergences_add_up_to_the_budget_and_no_further() -> None:
@@ -200,9 +273,9 @@ def test_resident_layers_share_the_arrays() -> None:
 
 
 def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
-    turns = problem_of(pair(columns=2, resident=0), pair(columns=2, resident=0), columns=2)
+    turns = problem_of(pair(columns=2, resident=False), pair(columns=2, resident=False), columns=2)
     assert solve(turns, "energy").chosen == (0, 0)
-    beside = problem_of(pair(weight_bytes=8), pair(weight_bytes=2, resident=0), weights=9)
+    beside = problem_of(pair(weight_bytes=8), pair(weight_bytes=2, resident=False), weights=9)
     assert sorted(solve(beside, "energy").chosen) == [0, 1]
     reason = "10 bytes of digital weight memory are wanted, and there are 9"
     assert Assignment(beside, (0, 0)).why_infeasible() == reason
@@ -215,9 +288,7 @@ def test_a_change_of_form_is_paid_once_for_each_value() -> None:
     read_twice = FormatBoundary("x", None, (0, 1), False, step(3, 3), step(99, 99))
     output = FormatBoundary("y", 1, (), True, step(99, 99), step(1, 1))
     problem = problem_of(pair(), pair())
-    problem = Problem(
-        problem.candidates, problem.refusals, (read_twice, output), 9, 9, inf, problem.weight_homes
-    )
+    problem = replace(problem, boundaries=(read_twice, output))
     assert Assignment(problem, (0, 0)).totals()[0] == 3 + 1
     assert Assignment(problem, (1, 0)).totals()[0] == 10 + 3 + 1
     assert Assignment(problem, (1, 1)).totals()[0] == 10 + 10
@@ -230,9 +301,7 @@ def test_a_change_to_integers_diverges_once_for_those_who_do_not_count_it() -> N
     """
     change = FormatBoundary("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
     problem = problem_of(pair(divergence=0.0), pair(divergence=0.0))
-    problem = Problem(
-        problem.candidates, problem.refusals, (change,), 9, 9, 0.005, problem.weight_homes
-    )
+    problem = replace(problem, boundaries=(change,), max_divergence=0.005)
     assert Assignment(problem, (0, 0)).totals()[2] == 0.01
     assert Assignment(problem, (0, 1)).totals()[2] == 0.0
     reason = "the divergences add up to 0.01, beyond the 0.005 allowed"
@@ -368,7 +437,7 @@ def test_modes_of_the_weights(network: Graph) -> None:
         placed = Partition("energy", inf, mode)(network, DIANA)
         assert placed.partition is not None
         energy[mode] = placed.partition.energy_pj
-        kept = {n.placement.resident for n in placed if n.placement and n.op == "Product"}
+        kept = {n.placement.mapping.resident for n in placed if n.placement and n.op == "Product"}
         assert kept == {mode != "reload"}
     assert energy["auto"] <= min(energy.values()) * (1 + 1e-12)
     assert energy["resident"] < energy["reload"]

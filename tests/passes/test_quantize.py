@@ -11,9 +11,10 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from compiler.engines.mapping import map_node
 from compiler.execute.interpreter import Interpreter
 from compiler.frontend.import_onnx import import_onnx
-from compiler.ir.graph import Array, Graph, Placement
+from compiler.ir.graph import Array, Graph, Node, Placement
 from compiler.ir.text import from_text
 from compiler.ir.verify import verify
 from compiler.target.chip import load_target
@@ -37,15 +38,17 @@ def quantized(text: str, engines: dict[str, str], slices: int = 1) -> Graph:
     inputs = synthetic_inputs(graph, 16)
     graph = Calibrate(inputs)(graph, DIANA)
     nodes = tuple(
-        replace(node, placement=placed(engines.get(node.name, "digital"), slices)) for node in graph
+        replace(node, placement=placed(node, graph, engines.get(node.name, "digital"), slices))
+        for node in graph
     )
     after = Quantize(inputs)(replace(graph, nodes=nodes), DIANA)
     verify(after)
     return after
 
 
-def placed(engine: str, slices: int) -> Placement:
-    return Placement(engine, "", slices if engine == "analog" else 1, True, "by hand", 1, 1, 0)
+def placed(node: Node, graph: Graph, engine: str, slices: int) -> Placement:
+    mapping = map_node(node, graph, engine, DIANA, weight_slices=slices, resident=True)
+    return Placement(mapping=mapping, reason="by hand", energy_pj=1, latency_ns=1)
 
 
 def shape_of(graph: Graph) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from compiler.engines import numerics_analog
 from compiler.engines.bit_slicing import digit_factors, weight_digits, weight_reach
+from compiler.engines.mapping import map_node
 from compiler.ir.graph import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.ir.ops import infer_types
 from compiler.ir.verify import verify
@@ -60,14 +61,13 @@ class Build:
         """A node; the shape of its output is inferred."""
         name = f"n{len(self.nodes)}"
         outs = [f"v{len(self.nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
-        placement = Placement(engine, f"{op} map", slices, resident, f"why {name}", 1, 1, 0.25)
         node = Node(
             name,
             op,
             tuple(inputs),
             tuple(outs),
             {**(attrs or {}), **more},
-            placement,
+            None,
             (f"onnx_{name}",),
             f"{name}.py:1",
         )
@@ -77,8 +77,18 @@ class Build:
         for out in outs:
             kind = inferred[out]
             self.types[out] = TensorType(dtype or kind.dtype, kind.shape, quant)
-        self.nodes.append(node)
+        self.nodes.append(replace(node, placement=self._placement(node, engine, slices, resident)))
         return outs[0]
+
+    def _placement(self, node: Node, engine: str, slices: int, resident: bool) -> Placement:
+        """A placement as the partition would make it, of round numbers."""
+        alone = Graph("alone", (), (), (node,), self.types, self.constants)
+        mapping = map_node(
+            node, alone, engine, self.target, weight_slices=max(1, slices), resident=resident
+        )
+        return Placement(
+            mapping=mapping, reason=f"why {node.name}", energy_pj=1, latency_ns=1, divergence=0.25
+        )
 
     def quantize(self, value: str, quant: Quant) -> str:
         scale = self.constant(np.array(quant.scale[0], np.float32))

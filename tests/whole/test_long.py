@@ -13,7 +13,6 @@ import pytest
 import joulec
 import passes.calibration.measurement_budget
 import passes.quantize
-from compiler.cost.node import node_cost
 from compiler.engines.legality import why_not
 from compiler.engines.numerics import asymmetric
 from compiler.execute.export_onnx import export_onnx
@@ -22,6 +21,7 @@ from compiler.ir.graph import Array, Graph
 from compiler.ir.text import from_text
 from compiler.target.chip import load_target
 from passes.patterns import integer_forms
+from tests.support.mappings import cost_on
 
 
 def in_a_row(count: int, line: Callable[[int, str], str]) -> Graph:
@@ -129,8 +129,8 @@ h: float32[1, 2, 8, 8] = Sigmoid(x)
     ]
     cases = [case for case in cases if not why_not(case[1], case[0], graph, used)]
     for node, engine, home in (*cases, *reversed(cases)):
-        fresh = node_cost(node, graph, engine, load_target("diana"), homes=home)
-        assert node_cost(node, graph, engine, used, homes=home) == fresh
+        fresh = cost_on(node, graph, engine, load_target("diana"), homes=home)
+        assert cost_on(node, graph, engine, used, homes=home) == fresh
     assert len(used.costs) > 8
 
 
