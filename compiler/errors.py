@@ -47,9 +47,8 @@ CODES: dict[str, str] = {
 class CompileError(Exception):
     """A mistake the compiler can name.
 
-    `code` is stable, `exit_status` is what the command line returns.
-
-    `node` names the node concerned and `hint` says what would mend it; both may be empty.
+    `code` is stable, `exit_status` is what the command line returns. `node` names the node
+    concerned and `hint` says what would mend it; both may be empty.
     """
 
     exit_status = 2

@@ -28,9 +28,8 @@ RANDOM = (
 class FoldConstants(Pass):
     """Replaces nodes of constant inputs by their results, up to `limit_bytes` a result.
 
-    A tensor of zeros can be one byte of model.
-
-    DequantizeLinear of a constant stays: it says that a weight is quantized.
+    A tensor of zeros can be one byte of model. DequantizeLinear of a constant stays: it says that a
+    weight is quantized.
     """
 
     limit_bytes: int = 1 << 26

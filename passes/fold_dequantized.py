@@ -24,10 +24,9 @@ SMALL = 1 << 16  # elements
 class FoldDequantized(Pass):
     """Computes the floats of a DequantizeLinear of constants that products need, or that is small.
 
-    They are needed where a matrix product or batch norm reads them.
-
-    So weights can be fitted to an engine's format, and paddings, bounds and factors are numbers.
-    Large tables that only the host reads keep their few bits.
+    They are needed where a matrix product or batch norm reads them. So weights can be fitted to an
+    engine's format, and paddings, bounds and factors are numbers. Large tables that only the host
+    reads keep their few bits.
     """
 
     name: ClassVar[str] = "fold_dequantized"

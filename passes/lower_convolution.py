@@ -27,8 +27,8 @@ class LowerConvolution(Pass):
 
     Its weights are [groups, rows, columns], rows the flattened patch.
 
-    So does a BatchNormalization that no product could take over: a depthwise product of one weight
-    a channel.
+    A BatchNormalization that no product could take over becomes a depthwise product of one weight a
+    channel.
 
     A transposed convolution becomes a convolution of its input with zeros between the values
     (Dumoulin and Visin, arXiv 1603.07285, section 4); the products with those zeros are counted as

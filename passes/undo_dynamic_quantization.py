@@ -27,8 +27,6 @@ class UndoDynamicQuantization(Pass):
 
     DynamicQuantizeLinear, MatMulInteger or ConvInteger, Cast and Mul become one MatMul or Conv.
 
-    The product is a MatMul or a Conv.
-
     Lossy: the inputs are no longer rounded to 8 bits here; the engine's format, which calibration
     fits, rounds them instead. A layer whose weights are computed stays as it is.
     """
@@ -61,8 +59,6 @@ def _float_layer(node: Node, graph: Graph) -> tuple[Node, Node, npt.NDArray[np.f
     """Finds the float product that an integer product's cluster stands for.
 
     Returns where the cluster ends, the float product, and its weights; None for another pattern.
-
-    None for another pattern.
 
     y = (sum of (q - z) (w - w_z)) * s * factors, where q, s, z are the input's and every other
     factor is constant.

@@ -21,9 +21,8 @@ from passes.eliminate_dead import eliminate
 class UnifyFormats(Pass):
     """Replaces Quantize-Clip-Dequantize by a Clip in floats and a QuantizeLinear to 8 bits.
 
-    A QuantizeLinear to int4 or int2 is replaced so, too.
-
-    Exact: a bound times the scale, divided by the scale, rounds to the bound.
+    A QuantizeLinear to int4 or int2 is replaced so, too. Exact: a bound times the scale, divided by
+    the scale, rounds to the bound.
     """
 
     name: ClassVar[str] = "unify_formats"

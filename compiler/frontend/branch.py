@@ -15,9 +15,7 @@ from compiler.frontend.tensors import decoded
 def taken_branch(node: onnx.NodeProto, builder: Builder) -> list[onnx.NodeProto] | None:
     """Finds the branch that an If takes and returns its nodes, with names of the outer graph.
 
-    None when that is not known yet.
-
-    The branch's own constants are added to the builder.
+    None when that is not known yet. The branch's own constants are added to the builder.
     """
     if node.op_type != "If" or node.domain:
         return None

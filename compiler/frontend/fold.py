@@ -97,9 +97,8 @@ class Folder:
 def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | None:
     """Runs one node of the graph's opset on known inputs and returns its outputs.
 
-    None when ONNX Runtime has no kernel for it.
-
-    Raises ModelError when the inputs are none that the operation takes.
+    None when ONNX Runtime has no kernel for it. Raises ModelError when the inputs are none that the
+    operation takes.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 

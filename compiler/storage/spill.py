@@ -16,9 +16,8 @@ SPILL_BYTES = 4 << 20  # what is smaller is not worth a file
 def spill_to_file(array: Array) -> Array:
     """Writes a large array to a temporary file and returns the same values mapped from it.
 
-    The file lies in the folder for temporary files (TMPDIR); zeros are holes in it.
-
-    The array itself where it is small, lies in a file already, or finds no room there.
+    The file lies in the folder for temporary files (TMPDIR); zeros are holes in it. Returns the
+    array itself where it is small, lies in a file already, or finds no room there.
     """
     if array.nbytes < SPILL_BYTES or array.dtype.isbuiltin != 1 or file_of(array) is not None:
         return array

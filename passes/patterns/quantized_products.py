@@ -22,9 +22,8 @@ MOST_STEPS = (1 << 31) - 1  # of the accumulator
 class IntegerProduct:
     """What a `Product` of integers needs besides its input.
 
-    It has weights [G,R,K], their quantization, bias [G*K] (None: none) and geometry.
-
-    `read` are the float values (weights, bias) that the model dequantizes for it.
+    It has weights [G,R,K], their quantization, bias [G*K] (None: none) and geometry. `read` are the
+    float values (weights, bias) that the model dequantizes for it.
     """
 
     weights: npt.NDArray[np.int8]
@@ -86,9 +85,7 @@ def _folded(
 ) -> tuple[Doubles, Doubles] | None:
     """Computes (factor, shift) per column of what follows a product.
 
-    The factor is one number where it is 1 for all columns.
-
-    None where they are not per column.
+    The factor is one number where it is 1 for all columns. None where they are not per column.
     """
     factor: Doubles = np.ones(1)
     shift: Doubles = np.zeros(columns)

@@ -40,9 +40,8 @@ class ConstantChannels:
 class Layer:
     """A matrix product: the classes of its input and output channels.
 
-    `taps` are the rows to an input channel.
-
-    A depthwise convolution has no `rows`: it works on each of its columns alone.
+    `taps` are the rows to an input channel. A depthwise convolution has no `rows`: it works on each
+    of its columns alone.
     """
 
     node: str
