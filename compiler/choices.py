@@ -1,4 +1,4 @@
-"""What a compilation may be asked for in words, and the limits it has when nobody asks."""
+"""Names the choices a compilation may be asked for, and the limits it has when nobody asks."""
 
 from __future__ import annotations
 

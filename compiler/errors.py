@@ -1,4 +1,4 @@
-"""The errors a user can cause: one line each, with a stable code and the exit status it leads to."""
+"""Defines the errors a user can cause: one line each, with a stable code and an exit status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ CODES: dict[str, str] = {
     "M010": "the model cannot be expressed in the compiler's own opset",
     "P001": "the package is damaged, incomplete or not a joulec package",
     "P002": "a number in the package contradicts another",
-    "P003": "a step of the package cannot run: the package was changed by hand, or it is a bug of the compiler",
+    "P003": "a step of the package cannot run: the package was changed by hand, "
+    "or it is a bug of the compiler",
     "C001": "the model does not fit the memories of the target",
     "C002": "no engine of the target can take a node",
     "G001": "a gate was passed (energy, latency or comparison)",
@@ -44,9 +45,10 @@ CODES: dict[str, str] = {
 
 
 class CompileError(Exception):
-    """A mistake the compiler can name: `code` is stable, `exit_status` is what the command line returns.
+    """A mistake the compiler can name.
 
-    `node` names the node concerned and `hint` says what would mend it; both may be empty.
+    `code` is stable, `exit_status` is what the command line returns. `node` names the node
+    concerned and `hint` says what would mend it; both may be empty.
     """
 
     exit_status = 2
@@ -62,7 +64,7 @@ class CompileError(Exception):
         self.hint = hint
 
     def line(self) -> str:
-        """The diagnostic as the one line that a user reads."""
+        """Writes the diagnostic as the one line that a user reads."""
         where = f"node {one_line(self.node)!r}: " if self.node else ""
         hint = f"; {self.hint}" if self.hint else ""
         return one_line(f"error[{self.code}]: {where}{self.message}{hint}", limit=1200)
@@ -115,13 +117,16 @@ class PackageError(ModelError):
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """Text from a stranger, safe on one terminal line: control characters shown, long text cut."""
+    """Makes a stranger's text safe on one terminal line.
+
+    Control characters are shown, long text is shortened.
+    """
     shown = "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A 'did you mean' clause for a misspelt name, or an empty string."""
+    """Makes a 'did you mean' clause for a misspelt name, or an empty string."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

@@ -23,14 +23,14 @@ class Estimate:
 
     @staticmethod
     def exact(value: float) -> Estimate:
-        """A number with no spread."""
+        """Makes an estimate of a number with no spread."""
         return Estimate(value, value, value)
 
     def __add__(self, other: Estimate) -> Estimate:
         return Estimate(self.value + other.value, self.low + other.low, self.high + other.high)
 
     def times(self, factor: float) -> Estimate:
-        """The estimate scaled by a number of 0 or more; ValueError for another."""
+        """Scales the estimate by a number of 0 or more; ValueError for another."""
         if factor < 0:
             raise ValueError(f"an estimate cannot be scaled by {factor}")
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
@@ -45,7 +45,7 @@ def is_assumption(source: str) -> bool:
 
 
 def total(estimates: list[Estimate]) -> Estimate:
-    """The sum of estimates, in the order given (so that the bytes are the same every time)."""
+    """Adds up estimates, in the order given (so that the bytes are the same every time)."""
     value = low = high = 0.0
     for estimate in estimates:
         value += estimate.value

@@ -1,4 +1,4 @@
-"""What a pass is, and running a list of them with a check after each."""
+"""Defines a pass, and runs a list of passes with a check after each."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Pass:
     numerics: ClassVar[Literal["exact", "lossy"]]
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph after the pass."""
+        """Returns the graph after the pass."""
         raise NotImplementedError
 
 
-# Who is told how far a pass is; no field of the pass, as it changes nothing of what the pass does.
+# Called with how far a pass is; no field of the pass, as it changes nothing of what the pass does.
 _listener: ContextVar[Callable[[str], None]] = ContextVar("listener", default=lambda _: None)
 
 
 def report_progress(part: str) -> None:
-    """Tells whoever shows progress how far the pass that runs is, such as "node 3 of 40"."""
+    """Reports how far the pass that runs is, such as "node 3 of 40", to whoever shows progress."""
     _listener.get()(part)
 
 
@@ -66,11 +66,13 @@ def run_passes(
     *observers: Observer,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Graph:
-    """Runs passes in order, verifies after each, and tells observers (position, pass, before, after).
+    """Runs passes in order, verifies after each, and calls the observers.
 
-    `progress` is told the name of each pass as it starts, and "NAME: PART" where the pass tells how
-    far it is. Errors the user can cause (CompileError) pass through; anything else becomes a
-    PassError.
+    An observer is called with (position, pass, before, after).
+
+    `progress` is called with the name of each pass as it starts, and with "NAME: PART" where the
+    pass reports how far it is. Errors the user can cause (CompileError) pass through; anything else
+    becomes a PassError.
     """
     from compiler.errors import CompileError
 

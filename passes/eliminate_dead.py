@@ -13,18 +13,18 @@ from passes.base import Pass
 
 @dataclass(frozen=True)
 class EliminateDead(Pass):
-    """Drops unread nodes, Identity, inference-time Dropout, and a Cast to the type a value already has."""
+    """Drops unread nodes, Identity, inference-time Dropout, and Casts to a value's own type."""
 
     name: ClassVar[str] = "eliminate_dead"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph without what changes nothing."""
+        """Returns the graph without what changes nothing."""
         return eliminate(graph)
 
 
 def eliminate(graph: Graph) -> Graph:
-    """The graph without unread nodes and copies."""
+    """Removes unread nodes and copies."""
     alive = _alive(graph)
     rewriter = Rewriter(graph, fate="removed")
     for position, node in enumerate(graph):
@@ -38,7 +38,10 @@ def eliminate(graph: Graph) -> Graph:
 
 
 def _alive(graph: Graph) -> set[int]:
-    """The positions of nodes that something read depends on (a pass may leave two nodes of one name, the old one unread)."""
+    """Finds the positions of nodes that something read depends on.
+
+    A pass may leave two nodes of one name, the old one unread.
+    """
     read = set(graph.outputs)
     alive = set()
     for position in range(len(graph.nodes) - 1, -1, -1):
@@ -50,7 +53,10 @@ def _alive(graph: Graph) -> set[int]:
 
 
 def _is_copy(node: Node, graph: Graph) -> bool:
-    """Whether a node hands its first input on unchanged (a graph output copied from an input, a constant or another output has to stay)."""
+    """Whether a node hands its first input on unchanged and can go.
+
+    A graph output copied from an input, a constant or another output has to stay.
+    """
     source = node.inputs[0] if node.inputs else ""
     if node.outputs[0] in graph.outputs and (
         source not in graph.producer or source in graph.outputs

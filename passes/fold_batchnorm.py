@@ -1,4 +1,7 @@
-"""Folds a scale and shift per channel (BatchNormalization, or Mul and Add by constants) into the matrix product before it."""
+"""Folds a scale and shift per channel into the matrix product before it.
+
+They are a BatchNormalization, or a Mul and Add by constants.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FoldBatchnorm(Pass):
-    """W' = s W and b' = s b + t for y = s (W x + b) + t, worked out in float64 and rounded once.
+    """Computes W' = s W and b' = s b + t for y = s (W x + b) + t, in float64 and rounded once.
 
     BatchNormalization: s = scale / sqrt(variance + epsilon), t = shift - s mean (ONNX, inference
     mode).
@@ -30,7 +33,7 @@ class FoldBatchnorm(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with affine followers folded, one after the other until none is left."""
+        """Folds the affine followers, one after the other until none is left."""
         while True:
             after = _fold_once(graph)
             if after is graph:
@@ -50,14 +53,14 @@ def _fold_once(graph: Graph) -> Graph:
             replaced[node.name] = merged
             replaced[follower.name] = None
     for node in graph:
-        kept = replaced.get(node.name, node)
-        if kept is not None:
-            rewriter.keep(kept)
+        current = replaced.get(node.name, node)
+        if current is not None:
+            rewriter.keep(current)
     return rewriter.finish()
 
 
 def _follower(node: Node, graph: Graph) -> Node | None:
-    """The affine node that alone reads a product of constant weights."""
+    """Finds the affine node that alone reads a product of constant weights."""
     if node.op not in STANDARD_PRODUCTS or node.inputs[1] not in graph.constants:
         return None
     if node.input(2) and node.input(2) not in graph.constants:
@@ -110,7 +113,7 @@ def _merged(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Nod
 def _matmul_bias(
     rewriter: Rewriter, graph: Graph, node: Node, follower: Node, scaled: Doubles, shift: Doubles
 ) -> Node | None:
-    """A MatMul on a matrix with a bias becomes a Gemm.
+    """Makes a Gemm of a MatMul on a matrix with a bias.
 
     On more axes the Add stays (lowering takes it).
     """
@@ -156,7 +159,10 @@ def _scaled_weights(node: Node, weights: Doubles, scale: Doubles) -> Doubles:
 def affine_of(
     node: Node, follower: Node, graph: Graph, channels: int
 ) -> tuple[Doubles, Doubles] | None:
-    """(scale [K], shift [K]) of what follows a product of K `channels`, or None when it is not affine per channel."""
+    """Finds (scale [K], shift [K]) of what follows a product of K `channels`.
+
+    None when it is not affine per channel.
+    """
     if follower.op == "BatchNormalization":
         return _batchnorm(follower, graph, channels)
     constants = [name for name in follower.inputs if real_constant(name, graph) is not None]
@@ -194,7 +200,10 @@ def _batchnorm(follower: Node, graph: Graph, channels: int) -> tuple[Doubles, Do
 
 
 def _per_channel(node: Node, graph: Graph, constant: str, channels: int) -> Doubles | None:
-    """A constant as one value per output channel of a product, or None when it varies in another way."""
+    """Brings a constant to one value per output channel of a product.
+
+    None when it varies in another way.
+    """
     data = real_constant(constant, graph)
     out = graph.types[node.outputs[0]].sizes
     if data is None or data.ndim > len(out):

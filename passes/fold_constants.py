@@ -26,9 +26,10 @@ RANDOM = (
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
-    """Replaces nodes of constant inputs by their results, up to `limit_bytes` a result (a tensor of zeros can be one byte of model).
+    """Replaces nodes of constant inputs by their results, up to `limit_bytes` a result.
 
-    DequantizeLinear of a constant stays: it says that a weight is quantized.
+    A tensor of zeros can be one byte of model. DequantizeLinear of a constant stays: it says that a
+    weight is quantized.
     """
 
     limit_bytes: int = 1 << 26
@@ -37,7 +38,7 @@ class FoldConstants(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with what is constant computed."""
+        """Returns the graph with what is constant computed."""
         rewriter = Rewriter(graph, fate="folded")
         known: dict[str, Array] = dict(graph.constants)
         for node in graph:
@@ -51,7 +52,7 @@ class FoldConstants(Pass):
         return rewriter.finish()
 
     def _fold(self, node: Node, graph: Graph, known: dict[str, Array]) -> dict[str, Array] | None:
-        """The results of a node, or None when it must run (or is too large to keep)."""
+        """Computes the results of a node; None when it must run (or they are too large)."""
         if node.op in OWN or node.op == "DequantizeLinear" or node.op in RANDOM:
             return None
         if any(name in graph.outputs for name in node.outputs):

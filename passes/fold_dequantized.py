@@ -1,4 +1,4 @@
-"""Gives weights that alone are quantized back their floats, where the activations they meet are floats."""
+"""Replaces weights that alone are quantized by their floats, where activations are floats."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ SMALL = 1 << 16  # elements
 
 @dataclass(frozen=True)
 class FoldDequantized(Pass):
-    """A DequantizeLinear of constants is worked out where a matrix product or batch norm reads it, or where it is small.
+    """Computes the floats of a DequantizeLinear of constants that products need, or that is small.
 
-    So they can be fitted to an engine's format, and paddings, bounds and factors are numbers. Large
-    tables that only the host reads keep their few bits.
+    They are needed where a matrix product or batch norm reads them. So weights can be fitted to an
+    engine's format, and paddings, bounds and factors are numbers. Large tables that only the host
+    reads keep their few bits.
     """
 
     name: ClassVar[str] = "fold_dequantized"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph whose products and batch norms have constant weights."""
+        """Returns the graph whose products and batch norms have constant weights."""
         wanted = {
             name
             for node in graph
@@ -51,7 +52,7 @@ class FoldDequantized(Pass):
 
 
 def _folded(node: Node, graph: Graph, wanted: Collection[str]) -> Array | None:
-    """The floats of a DequantizeLinear, or None where it shall run."""
+    """Computes the floats of a DequantizeLinear, or returns None where it shall run."""
     value = node.outputs[0]
     kind = graph.types[value]
     is_small = kind.is_static and kind.elements <= SMALL

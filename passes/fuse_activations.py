@@ -1,4 +1,7 @@
-"""Lets a matrix product or an addition clip its own result: a bias, ReLU or Clip that follows becomes part of it."""
+"""Fuses a bias, ReLU or Clip into the matrix product or addition before it.
+
+The fused node clips its own result.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from passes.base import Pass
 
 @dataclass(frozen=True)
 class FuseActivations(Pass):
-    """`Product` takes over a following constant Add (its bias), Relu or Clip.
+    """Fuses a following constant Add (its bias), Relu or Clip into `Product`.
 
     Add with Relu or Clip becomes `ClippedAdd`.
     """
@@ -24,7 +27,7 @@ class FuseActivations(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with followers fused, until none is left."""
+        """Fuses followers until none is left."""
         while True:
             after = _fuse_once(graph)
             if after is graph:
@@ -47,9 +50,9 @@ def _fuse_once(graph: Graph) -> Graph:
             done[node.name] = None
             done[follower.name] = fused
     for node in graph:
-        kept = done.get(node.name, node)
-        if kept is not None:
-            rewriter.keep(kept)
+        current = done.get(node.name, node)
+        if current is not None:
+            rewriter.keep(current)
     return rewriter.finish()
 
 
@@ -69,7 +72,10 @@ def _fused(rewriter: Rewriter, graph: Graph, node: Node, follower: Node) -> Node
 
 
 def activation_bounds(node: Node, graph: Graph) -> dict[str, Attribute] | None:
-    """The `minimum` and `maximum` that a Relu or a Clip by constants stands for, or None for anything else."""
+    """Finds the `minimum` and `maximum` that a Relu or a Clip by constants stands for.
+
+    None for anything else.
+    """
     if node.op == "Relu":
         return {"minimum": 0.0}
     if node.op != "Clip":

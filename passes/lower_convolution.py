@@ -1,4 +1,7 @@
-"""Turns every convolution and matrix multiplication with constant weights into the one form that meets the arrays, `Product`."""
+"""Lowers every convolution and matrix multiplication with constant weights to `Product`.
+
+It is the one form that meets the arrays.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,12 @@ from passes.patterns.products import matrices, why_not_product
 
 @dataclass(frozen=True)
 class LowerConvolution(Pass):
-    """Conv, ConvTranspose, Gemm and MatMul become `Product`: weights [groups, rows, columns], rows the flattened patch.
+    """Lowers Conv, ConvTranspose, Gemm and MatMul to `Product`.
 
-    So does a BatchNormalization that no product could take over: a depthwise product of one weight
-    a channel.
+    Its weights are [groups, rows, columns], rows the flattened patch.
+
+    A BatchNormalization that no product could take over becomes a depthwise product of one weight a
+    channel.
 
     A transposed convolution becomes a convolution of its input with zeros between the values
     (Dumoulin and Visin, arXiv 1603.07285, section 4); the products with those zeros are counted as
@@ -39,7 +44,7 @@ class LowerConvolution(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with its products in one form."""
+        """Returns the graph with its products in one form."""
         arrays = [unit.array for unit in target.digital_engines.values() if unit.array]
         if self.in_float and not any(array.arithmetic == "float32" for array in arrays):
             return graph
@@ -91,7 +96,7 @@ def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
 
 
 def _lower_scaling(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
-    """A scale and shift of each channel as a depthwise product.
+    """Lowers a scale and shift of each channel to a depthwise product.
 
     False for one that is computed, or has no axis behind the channels.
     """
@@ -124,7 +129,11 @@ def _bias(rewriter: Rewriter, graph: Graph, node: Node, beta: float = 1.0) -> st
 
 
 def _lower_transposed(rewriter: Rewriter, graph: Graph, node: Node) -> None:
-    """y[o] = sum over i, k with o = i s + k d - p: a convolution of the stretched input with the mirrored kernel."""
+    """Lowers a transposed convolution to a convolution.
+
+    y[o] = sum over i, k with o = i s + k d - p: a convolution of the stretched input with the
+    mirrored kernel.
+    """
     weights = graph.constants[node.inputs[1]]
     groups = node.integer("group", 1)
     channels, columns, *kernel = weights.shape
@@ -173,7 +182,10 @@ def _begin_pads(
     strides: tuple[int, ...],
     dilations: tuple[int, ...],
 ) -> tuple[int, ...]:
-    """The padding at the beginning of each axis, worked out from the output size where it is automatic (ONNX's formulas)."""
+    """Finds the padding at the beginning of each axis.
+
+    It follows from the output size where it is automatic (ONNX's formulas).
+    """
     rank = len(kernel)
     mode = node.text("auto_pad", "NOTSET")
     extra = node.ints("output_padding", (0,) * rank)
@@ -191,7 +203,10 @@ def _begin_pads(
 def _stretch(
     rewriter: Rewriter, node: Node, sizes: tuple[int, ...], strides: tuple[int, ...]
 ) -> str:
-    """Puts stride - 1 zeros between the values of each spatial axis: reshape, pad, reshape, cut."""
+    """Puts stride - 1 zeros between the values of each spatial axis.
+
+    It takes a reshape, a pad, a reshape and a slice.
+    """
     value = node.inputs[0]
     if all(stride == 1 for stride in strides):
         return value

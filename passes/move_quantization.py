@@ -1,4 +1,7 @@
-"""Moves DequantizeLinear past what only moves values, and QuantizeLinear before it, so that both stand next to the arithmetic."""
+"""Moves DequantizeLinear and QuantizeLinear next to the arithmetic.
+
+The former moves past what only moves values, the latter before it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ INT8 = ("int8", "uint8")
 
 @dataclass(frozen=True)
 class MoveQuantization(Pass):
-    """A DequantizeLinear moves behind views, moves and MaxPool, on weights together with their scales; a QuantizeLinear before them.
+    """Moves a DequantizeLinear behind views, moves and MaxPool, and a QuantizeLinear before them.
+
+    On weights it moves together with their scales.
 
     Rounding and scaling are the same for every value of a tensor, and they keep the order of
     values, so nothing changes.
@@ -34,7 +39,7 @@ class MoveQuantization(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with its quantization next to the arithmetic."""
+        """Returns the graph with its quantization next to the arithmetic."""
         if not any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph):
             return graph
         while True:
@@ -45,7 +50,10 @@ class MoveQuantization(Pass):
 
 
 def _move_once(graph: Graph) -> Graph:
-    """One walk, which takes a DequantizeLinear behind all that follows and a QuantizeLinear before all that it can."""
+    """Moves both kinds in one walk.
+
+    A DequantizeLinear goes behind all that follows, a QuantizeLinear before all that it can.
+    """
     rewriter = Rewriter(graph)
     makers = dict(graph.producer)
     for node in graph:
@@ -64,7 +72,10 @@ def _move_once(graph: Graph) -> Graph:
 
 
 def per_tensor(node: Node, rewriter: Rewriter) -> bool:
-    """Whether a QuantizeLinear or DequantizeLinear has one constant scale (and zero point) for its whole 8-bit tensor."""
+    """Whether a QuantizeLinear or DequantizeLinear has one scale for its whole 8-bit tensor.
+
+    Its scale and zero point are constants.
+    """
     integers = node.inputs[0] if node.op == "DequantizeLinear" else node.outputs[0]
     constants = [rewriter.constants.get(name) for name in node.inputs[1:] if name]
     return (
@@ -77,7 +88,7 @@ def per_tensor(node: Node, rewriter: Rewriter) -> bool:
 def _behind(
     rewriter: Rewriter, producers: Mapping[str, Node], graph: Graph, node: Node
 ) -> list[Node]:
-    """DequantizeLinear, move -> move, DequantizeLinear: the latter.
+    """Turns DequantizeLinear, move into move, DequantizeLinear, and returns the latter.
 
     Nothing where that is not the same.
     """
@@ -129,7 +140,7 @@ def _alike(one: Node, other: Node, rewriter: Rewriter) -> bool:
 
 
 def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -> str | None:
-    """The integer that stands for a Pad's zero.
+    """Finds the integer that stands for a Pad's zero.
 
     "" where it pads with values of the tensor, None where it pads with something else.
     """
@@ -146,7 +157,7 @@ def _pad_value(rewriter: Rewriter, graph: Graph, node: Node, dequantize: Node) -
 
 
 def _before(rewriter: Rewriter, makers: Mapping[str, Node], graph: Graph, node: Node) -> bool:
-    """Moves, QuantizeLinear -> QuantizeLinear, moves.
+    """Turns moves, QuantizeLinear into QuantizeLinear, moves.
 
     False where there are none that this leaves as they are.
     """
@@ -177,7 +188,10 @@ def _before(rewriter: Rewriter, makers: Mapping[str, Node], graph: Graph, node: 
 
 
 def _weights_behind(rewriter: Rewriter, graph: Graph, node: Node, made: Node) -> list[Node]:
-    """The same for constants, whose integers and scales are moved here and now."""
+    """Moves the integers and scales of constants here and now.
+
+    Returns their new DequantizeLinear.
+    """
     integers = rewriter.constants.get(made.inputs[0])
     parameters = [rewriter.constants.get(name) for name in made.inputs[1:] if name]
     if integers is None or any(data is None for data in parameters) or node.op not in RESHAPING:
@@ -208,7 +222,7 @@ def _weights_behind(rewriter: Rewriter, graph: Graph, node: Node, made: Node) ->
 
 
 def _axis_behind(node: Node, made: Node, graph: Graph, rewriter: Rewriter) -> int | None:
-    """The axis along which the scales lie after a move; None where they lie along none."""
+    """Finds the axis along which the scales lie after a move; None where they lie along none."""
     before, after = graph.types[made.outputs[0]].sizes, graph.types[node.outputs[0]].sizes
     scale = rewriter.type_of(made.inputs[1])
     if scale.elements == 1 and not made.integer("block_size", 0):
@@ -229,7 +243,10 @@ def _axis_behind(node: Node, made: Node, graph: Graph, rewriter: Rewriter) -> in
 
 
 def _run(node: Node, data: Array, graph: Graph) -> Array:
-    """A move of constant data; numpy moves what ONNX Runtime has no kernel for (4-bit integers)."""
+    """Moves constant data.
+
+    numpy also moves what ONNX Runtime has no kernel for (4-bit integers).
+    """
     if node.op == "Transpose":
         return np.ascontiguousarray(
             np.transpose(data, node.ints("perm", tuple(range(data.ndim))[::-1]))

@@ -1,4 +1,7 @@
-"""Brings integers of more than 8 bits to what the engines hold: activations by calibration, weights by rounding them."""
+"""Brings integers of more than 8 bits to what the engines hold.
+
+Activations get their format by calibration, weights by rounding.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from passes.patterns.products import MATRIX_PRODUCTS, weight_axis
 
 @dataclass(frozen=True)
 class NarrowFormats(Pass):
-    """QuantizeLinear and DequantizeLinear of 16 bits become a Clip to their range.
+    """Replaces QuantizeLinear and DequantizeLinear of 16 bits by a Clip to their range.
 
     Weights that fit no int8 per column are rounded to it.
 
@@ -32,7 +35,7 @@ class NarrowFormats(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with nothing wider than 8 bits on its way to an engine."""
+        """Returns the graph with nothing wider than 8 bits on its way to an engine."""
         rewriter = Rewriter(graph)
         for node in graph:
             if node.op == "DequantizeLinear" and _clip(rewriter, graph, node):
@@ -42,7 +45,7 @@ class NarrowFormats(Pass):
 
 
 def _clip(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
-    """A 16-bit pair as the Clip that it also is."""
+    """Replaces a 16-bit pair by the Clip that it also is."""
     quantize = graph.producer.get(node.inputs[0])
     if quantize is None or quantize.op != "QuantizeLinear":
         return False
@@ -75,7 +78,10 @@ def _clip(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
 
 
 def wide_weights(node: Node, graph: Graph) -> bool:
-    """Whether a product of 8-bit activations has constant integer weights that are no int8 with one scale, or one for each column."""
+    """Whether a product of 8-bit activations has constant integer weights that are no int8.
+
+    Weights are int8 with one scale, or with one for each column.
+    """
     if node.op not in MATRIX_PRODUCTS or len(node.inputs) < 2:
         return False
     data, made = (graph.producer.get(name) for name in node.inputs[:2])
@@ -89,7 +95,7 @@ def wide_weights(node: Node, graph: Graph) -> bool:
 
 
 def _narrowed(rewriter: Rewriter, graph: Graph, node: Node) -> Node:
-    """The product on int8 weights with a scale for each column, where it is not so already."""
+    """Brings a product to int8 weights with a scale for each column, where it is not so already."""
     if not wide_weights(node, graph):
         return node
     made = graph.producer[node.inputs[1]]
@@ -115,7 +121,10 @@ def _narrowed(rewriter: Rewriter, graph: Graph, node: Node) -> Node:
 
 
 def fits_int8(made: Node, graph: Graph, axis: int) -> bool:
-    """Whether constant weights are int8 once their zero point is taken off, with one scale or one for each index along `axis`."""
+    """Whether constant weights are int8 once their zero point is taken off.
+
+    They have one scale, or one for each index along `axis`.
+    """
     if made.integer("block_size", 0):
         return False
     weights, scale = graph.constants[made.inputs[0]], graph.constants[made.inputs[1]]
@@ -133,7 +142,10 @@ def fits_int8(made: Node, graph: Graph, axis: int) -> bool:
 
 
 def dequantized(made: Node, graph: Graph) -> npt.NDArray[np.float64] | None:
-    """The real numbers of a DequantizeLinear of constants (one scale, one along an axis, or one a block); None where it is computed."""
+    """Computes the real numbers of a DequantizeLinear of constants; None where it is computed.
+
+    It has one scale, one along an axis, or one a block.
+    """
     parts = [graph.constant(name) for name in made.inputs if name]
     if any(part is None for part in parts):
         return None
@@ -149,7 +161,7 @@ def dequantized(made: Node, graph: Graph) -> npt.NDArray[np.float64] | None:
 def _spread(
     values: npt.NDArray[np.float64], shape: tuple[int, ...], made: Node
 ) -> npt.NDArray[np.float64]:
-    """Scales or zero points in the shape in which they meet the integers."""
+    """Brings scales or zero points to the shape in which they meet the integers."""
     axis = made.integer("axis", 1) % len(shape)
     block = made.integer("block_size", 0)
     if block:

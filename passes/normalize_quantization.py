@@ -1,4 +1,7 @@
-"""Turns clusters of DequantizeLinear, float operation, QuantizeLinear into integer operations on quantized types."""
+"""Turns DequantizeLinear, float operation, QuantizeLinear into integer operations.
+
+The integer operations work on quantized types.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ INT8 = ("int8", "uint8")
 
 @dataclass(frozen=True)
 class NormalizeQuantization(Pass):
-    """QDQ becomes the normal form: integers whose TensorType says their scale and zero point.
+    """Replaces QDQ by the normal form: integers whose TensorType holds their scale and zero point.
 
     Products, moves and tables give the integers the cluster gives; sums, products of activations
     and pools are within one step of it (they round once, where the cluster rounds in float). What
@@ -35,14 +38,17 @@ class NormalizeQuantization(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with its clusters as integer operations."""
+        """Returns the graph with its clusters as integer operations."""
         if not any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph):
             return graph
         return eliminate(_Normalizer(_with_types(graph)).run())
 
 
 def _linear_quant(node: Node, graph: Graph) -> Quant | None:
-    """The quantization of a QuantizeLinear or DequantizeLinear with constant parameters to or from int8, else None."""
+    """Finds the quantization of a QuantizeLinear or DequantizeLinear to or from int8, else None.
+
+    Its parameters have to be constants.
+    """
     scale = graph.constant(node.inputs[1])
     if scale is None or scale.dtype != np.float32 or node.integer("block_size", 0):
         return None
@@ -62,7 +68,7 @@ def _linear_quant(node: Node, graph: Graph) -> Quant | None:
 
 
 def _with_types(graph: Graph) -> Graph:
-    """The graph with the quantization of every int8 value written on its type."""
+    """Writes the quantization of every int8 value on its type."""
     types = dict(graph.types)
     for node in graph:
         if node.op not in ("QuantizeLinear", "DequantizeLinear"):
@@ -80,7 +86,10 @@ AFFINE = ("BatchNormalization", "Mul", "Add", "Sub", "Div")
 
 @dataclass(frozen=True)
 class _Cluster:
-    """A product, or a scaling of channels, of integers: the node it is named after, all nodes it stands for in order, what it clips to.
+    """A product, or a scaling of channels, of integers.
+
+    `core` is the node it is named after, `fused` are all nodes it stands for in order, `bounds`
+    what it clips to.
 
     `out` is None where the cluster ends in floats.
     """
@@ -94,7 +103,7 @@ class _Cluster:
 
 
 class _Normalizer:
-    """One walk: every float operation between integers is replaced where its cluster ends."""
+    """Replaces every float operation between integers where its cluster ends, in one walk."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -156,7 +165,7 @@ class _Normalizer:
     # -- products and what follows them
 
     def _cluster(self, core: Node) -> _Cluster | None:
-        """The cluster that begins with a node, as far as it has an integer form."""
+        """Finds the cluster that begins with a node, as far as it has an integer form."""
         if core.op in MATRIX_PRODUCTS:
             source = self._integers(core.inputs[0])
             affine = self._affine_after(core)
@@ -196,7 +205,7 @@ class _Normalizer:
         return integer_product(core, affine, self.graph, data, _linear_quant(made, self.graph))
 
     def _affine_after(self, core: Node) -> tuple[Node, ...]:
-        """The scales and shifts by constants that alone read a value, one after the other."""
+        """Finds the scales and shifts by constants that alone read a value, one after the other."""
         found: list[Node] = []
         last = core
         while (reader := self.graph.only_consumer(last.outputs[0])) is not None:
@@ -207,7 +216,11 @@ class _Normalizer:
         return tuple(found)
 
     def _ending(self, nodes: list[Node]) -> tuple[dict[str, Attribute], list[Node], Quant | None]:
-        """Clips and the QuantizeLinear that follow: the bounds, the nodes with them, the quantization (None: it ends before, in floats)."""
+        """Finds the Clips and the QuantizeLinear that follow some nodes.
+
+        Returns the bounds, the nodes with those found, and the quantization; None for the last
+        where the chain ends before, in floats.
+        """
         bounds: dict[str, Attribute] = {}
         chain = list(nodes)
         while (reader := self.graph.only_consumer(chain[-1].outputs[0])) is not None:
@@ -236,14 +249,14 @@ class _Normalizer:
     # -- what stands before and after
 
     def _tensor_quant(self, value: str) -> Quant | None:
-        """The per-tensor int8 quantization of a value."""
+        """Finds the per-tensor int8 quantization of a value."""
         quant = self.graph.types[value].quant
         if quant is None or len(quant.scale) != 1 or self.graph.types[value].dtype not in INT8:
             return None
         return quant
 
     def _integers(self, value: str) -> str | None:
-        """The int8 value that a float value is dequantized from, or None."""
+        """Finds the int8 value that a float value is dequantized from, or None."""
         made = self.graph.producer.get(value)
         if made is None or made.op != "DequantizeLinear":
             return None
@@ -252,9 +265,14 @@ class _Normalizer:
         return source if quant is not None and _linear_quant(made, self.graph) == quant else None
 
     def _add(
-        self, core: Node, op: str, inputs: tuple[str, ...], attrs: dict[str, Attribute], fused: list[Node],
+        self,
+        core: Node,
+        op: str,
+        inputs: tuple[str, ...],
+        attrs: dict[str, Attribute],
+        fused: list[Node],
         read: tuple[str, ...] = (),
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Adds the integer node, with the nodes it stands for as its origin."""
         output = fused[-1].outputs[0]
         origin = core.origin
@@ -307,7 +325,7 @@ class _Normalizer:
         )
 
     def _move(self, core: Node, out: Quant, fused: list[Node]) -> bool:
-        """An operation that only moves values is done on the integers.
+        """Applies an operation that only moves values to the integers.
 
         Another scale needs a Requantize.
         """
@@ -352,7 +370,7 @@ class _Normalizer:
         return value
 
     def _table(self, functions: list[Node], out: Quant, fused: list[Node]) -> bool:
-        """Functions of one value, one after the other, as one table."""
+        """Writes functions of one value, one after the other, as one table."""
         first = functions[0]
         source = self._integers(first.inputs[0])
         constant = all(
@@ -369,7 +387,7 @@ class _Normalizer:
 
 
 def within(bounds: dict[str, Attribute], found: dict[str, Attribute]) -> dict[str, Attribute]:
-    """The bounds of a value that is clipped to `bounds`, then to those found after."""
+    """Combines the bounds of a value that is clipped to `bounds`, then to those found after."""
     least, most = found.get("minimum", -np.inf), found.get("maximum", np.inf)
     clipped = {
         key: float(min(max(float(value), float(least)), float(most)))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The passes in order, each with the reason for its place."""
+"""Lists the passes in order, each with the reason for its place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from passes.widen_half import WidenHalf
 
 
 def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
-    """What needs no data: fewer and plainer nodes to decide on.
+    """Lists the passes that need no data: fewer and plainer nodes to decide on.
 
     `calibrated` says whether real data will fix ranges that a model leaves open.
     """
@@ -48,10 +48,10 @@ def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
 
 
 def matrix_passes() -> tuple[Pass, ...]:
-    """What brings a clean graph to the form in which it is calibrated and placed."""
+    """Lists the passes that bring a clean graph to the form that is calibrated and placed."""
     return (
         LowerConvolution(),  # one form meets the arrays
-        FuseActivations(),  # products can carry a clip only in that form; before ranges are measured
+        FuseActivations(),  # only that form of products carries a clip; before ranges are measured
     )
 
 
@@ -65,7 +65,7 @@ def compile_passes(
     weights: Weights = "auto",
     place: Place = (),
 ) -> tuple[Pass, ...]:
-    """Everything that makes a clean graph a placed one in the formats of its engines.
+    """Lists the passes that make a clean graph a placed one in the formats of its engines.
 
     `max_divergence` None is MAX_DIVERGENCE, and on made-up inputs at least what int8 alone causes.
     """
@@ -82,7 +82,7 @@ def compile_passes(
 
 
 def float_passes() -> tuple[Pass, ...]:
-    """Everything that a compilation runs in which nothing is quantized.
+    """Lists the passes of a compilation in which nothing is quantized.
 
     The result is the model's own, so no sum is rewritten.
     """

@@ -1,4 +1,4 @@
-"""Says a mean over whole feature maps as the global average pool that it is, which engines have."""
+"""Rewrites a mean over whole feature maps as a global average pool, which engines have."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from passes.base import Pass
 
 @dataclass(frozen=True)
 class PoolMeans(Pass):
-    """ReduceMean over all axes behind the channels of [N,C,...] becomes GlobalAveragePool, and a Reshape where those axes go."""
+    """Replaces ReduceMean over all axes behind the channels of [N,C,...] by GlobalAveragePool.
+
+    A Reshape follows where those axes go.
+    """
 
     name: ClassVar[str] = "pool_means"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with its means as pools."""
+        """Returns the graph with its means as pools."""
         rewriter = Rewriter(graph)
         for node in graph:
             if _is_global(node, graph):
@@ -46,9 +49,23 @@ def _pool(rewriter: Rewriter, graph: Graph, node: Node) -> None:
     sizes = graph.types[node.inputs[0]].sizes
     flat = not node.integer("keepdims", 1)
     value = rewriter.unique(f"{node.outputs[0]}.pooled") if flat else node.outputs[0]
-    pool = Node(node.name, "GlobalAveragePool", node.inputs[:1], (value,), origin=node.origin, source=node.source)  # fmt: skip
+    pool = Node(
+        node.name,
+        "GlobalAveragePool",
+        node.inputs[:1],
+        (value,),
+        origin=node.origin,
+        source=node.source,
+    )
     rewriter.add(pool, {value: TensorType("float32", (*sizes[:2], *(1 for _ in sizes[2:])))})
     if flat:
         shape = rewriter.constant(f"{node.name}.shape", np.array(sizes[:2], np.int64))
-        name = rewriter.unique(f"{node.name}.flat")
-        rewriter.add(Node(name, "Reshape", (value, shape), node.outputs, origin=node.origin, source=node.source))  # fmt: skip
+        flattened = Node(
+            rewriter.unique(f"{node.name}.flat"),
+            "Reshape",
+            (value, shape),
+            node.outputs,
+            origin=node.origin,
+            source=node.source,
+        )
+        rewriter.add(flattened)

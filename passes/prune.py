@@ -1,4 +1,7 @@
-"""Removes a share of the multiply-accumulates: whole channels that matter least, and refits the layers that remain."""
+"""Removes a share of the multiply-accumulates: the whole channels that matter least.
+
+The layers that remain are refitted.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from passes.pruning.saliency import Curve, Reader, Space, removal_curve, spaces_
 from passes.pruning.sensitivity import scaled_curves, split
 from passes.pruning.shrink import marks, shrink
 from passes.pruning.spread import Widths, spread
-from passes.pruning.structure import KEPT, Structure
+from passes.pruning.structure import FIXED, Structure
 
 OVERSHOOT = 0.1  # of the MACs: a step that frees whole arrays may take so much more than asked
 
@@ -61,7 +64,10 @@ class Prune(Pass):
             raise UsageError(f"groups of {self.group} channels cannot be pruned: at least 1")
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The smaller graph; the same graph when nothing is asked or nothing can go."""
+        """Makes the smaller graph.
+
+        It is the same graph when nothing is asked or nothing can go.
+        """
         if self.share == 0:
             return graph
         structure = channel_structure(graph)
@@ -71,13 +77,13 @@ class Prune(Pass):
         samples = (self.inputs or synthetic_inputs(graph)).arrays
         with threadpool_limits(1, user_api="blas"):
             curves = self._curves(graph, structure, spaces, samples)
-            kept = self._choose(graph, structure, curves, target)
-            if kept.all():
+            surviving = self._choose(graph, structure, curves, target)
+            if surviving.all():
                 return graph
-            smaller = shrink(graph, structure, kept)
+            smaller = shrink(graph, structure, surviving)
             if not self.refit:
                 return smaller
-            return refit(graph, smaller, marks(structure, kept), samples)
+            return refit(graph, smaller, marks(structure, surviving), samples)
 
     def _curves(
         self,
@@ -86,21 +92,21 @@ class Prune(Pass):
         spaces: tuple[Space, ...],
         samples: Mapping[str, Array],
     ) -> tuple[Curve, ...]:
-        """The error of narrowing each space whose readers can tell it."""
+        """Computes the error of narrowing each space whose readers can measure it."""
         if self.method == "magnitude":
             readers = readers_by_magnitude(graph, structure)
             spaces = tuple(space for space in spaces if _is_seen(space, structure, readers))
             return tuple(removal_curve(space, readers) for space in spaces)
-        fitted, apart = split(samples)
+        fitted, held_out = split(samples)
         readers = readers_by_second_order(graph, structure, fitted)
         spaces = tuple(space for space in spaces if _is_seen(space, structure, readers))
         curves = [removal_curve(space, readers) for space in spaces]
-        return scaled_curves(graph, structure, curves, fitted, apart)
+        return scaled_curves(graph, structure, curves, fitted, held_out)
 
     def _choose(
         self, graph: Graph, structure: Structure, curves: tuple[Curve, ...], target: Target
     ) -> npt.NDArray[np.bool_]:
-        """Which classes stay."""
+        """Chooses the classes that survive."""
         spaces = tuple(curve.space for curve in curves)
         widths = Widths(structure, spaces)
         total = sum(macs(node, graph) for node in graph)
@@ -111,11 +117,11 @@ class Prune(Pass):
             whole = [aligned_widths(s.width, s.rows_per_channel, target) for s in spaces]
             spread(widths, curves, whole, most, least=most - OVERSHOOT * total)
             spread(widths, curves, [grouped_widths(s.width, 1) for s in spaces], most)
-        kept = np.ones(structure.count, np.bool_)
+        surviving = np.ones(structure.count, np.bool_)
         for curve, width in zip(curves, widths.width, strict=True):
-            kept[curve.order[: len(curve.order) - int(width)]] = False
-        assert kept[KEPT]
-        return kept
+            surviving[curve.order[: len(curve.order) - int(width)]] = False
+        assert surviving[FIXED]
+        return surviving
 
 
 def _is_seen(space: Space, structure: Structure, readers: tuple[Reader, ...]) -> bool:

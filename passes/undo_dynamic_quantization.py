@@ -1,4 +1,7 @@
-"""Gives layers that are quantized while they run their floats back, so that calibration can fix the ranges of their inputs."""
+"""Turns layers that are quantized while they run back into floats.
+
+Calibration can then fix the ranges of their inputs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ FLOAT_FORM = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 
 @dataclass(frozen=True)
 class UndoDynamicQuantization(Pass):
-    """DynamicQuantizeLinear, MatMulInteger or ConvInteger, Cast and Mul become one MatMul or Conv on floats.
+    """Replaces dynamically quantized products by products on floats.
+
+    DynamicQuantizeLinear, MatMulInteger or ConvInteger, Cast and Mul become one MatMul or Conv.
 
     Lossy: the inputs are no longer rounded to 8 bits here; the engine's format, which calibration
     fits, rounds them instead. A layer whose weights are computed stays as it is.
@@ -30,7 +35,7 @@ class UndoDynamicQuantization(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with its dynamically quantized layers in floats."""
+        """Returns the graph with its dynamically quantized layers in floats."""
         found = {}
         for node in graph:
             if node.op in FLOAT_FORM:
@@ -51,7 +56,9 @@ class UndoDynamicQuantization(Pass):
 
 
 def _float_layer(node: Node, graph: Graph) -> tuple[Node, Node, npt.NDArray[np.float32]] | None:
-    """Where the integer product's cluster ends, the float product that stands for it, and its weights; None for another pattern.
+    """Finds the float product that an integer product's cluster stands for.
+
+    Returns where the cluster ends, the float product, and its weights; None for another pattern.
 
     y = (sum of (q - z) (w - w_z)) * s * factors, where q, s, z are the input's and every other
     factor is constant.
@@ -89,7 +96,7 @@ def _float_layer(node: Node, graph: Graph) -> tuple[Node, Node, npt.NDArray[np.f
 
 
 def _factor(value: str, scale: str, graph: Graph) -> tuple[Doubles, bool] | None:
-    """What a value multiplies by beside the input's scale, and whether that scale is in it.
+    """Finds a value's factor without the input's scale, and whether that scale is in it.
 
     None when something else is.
     """
@@ -109,7 +116,10 @@ def _factor(value: str, scale: str, graph: Graph) -> tuple[Doubles, bool] | None
 def _real_weights(
     node: Node, weights: npt.NDArray[np.generic], factor: Doubles, graph: Graph
 ) -> npt.NDArray[np.float32] | None:
-    """(w - w_z) * factor, or None when the factor is not one for each column (output channel)."""
+    """Computes the real weights (w - w_z) * factor.
+
+    None when the factor is not one for each column (output channel).
+    """
     points: Doubles = np.zeros(())
     if node.input(3):
         data = graph.constant(node.inputs[3])
@@ -118,7 +128,7 @@ def _real_weights(
         points = np.asarray(data, np.float64)
     is_matrix = node.op == "MatMulInteger"
     columns = weights.shape[-1 if is_matrix else 0]
-    if not is_matrix and factor.ndim > 1:  # [1, columns, 1, ...] beside the output
+    if not is_matrix and factor.ndim > 1:  # [1, columns, 1, ...], as it meets the output
         if factor.ndim > weights.ndim or factor.size not in (1, columns):
             return None
         if factor.size > 1 and factor.shape[factor.ndim - weights.ndim + 1] != columns:

@@ -1,4 +1,7 @@
-"""Says integers of fewer than 8 bits as 8-bit integers of a clipped value, so that all that follows knows one format."""
+"""Rewrites integers of fewer than 8 bits as 8-bit integers of a clipped value.
+
+All that follows then knows one format.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,17 @@ from passes.eliminate_dead import eliminate
 
 @dataclass(frozen=True)
 class UnifyFormats(Pass):
-    """Quantize-Clip-Dequantize, and QuantizeLinear to int4 or int2, become Clip in floats and QuantizeLinear to 8 bits.
+    """Replaces Quantize-Clip-Dequantize by a Clip in floats and a QuantizeLinear to 8 bits.
 
-    Exact: a bound times the scale, divided by the scale, rounds to the bound.
+    A QuantizeLinear to int4 or int2 is replaced so, too. Exact: a bound times the scale, divided by
+    the scale, rounds to the bound.
     """
 
     name: ClassVar[str] = "unify_formats"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph whose activations are of 8 bits."""
+        """Returns the graph whose activations are of 8 bits."""
         plans = {node.name: plan for node in graph if (plan := _narrow_range(node, graph))}
         if not plans:
             return graph
@@ -47,7 +51,11 @@ class UnifyFormats(Pass):
 
 @dataclass(frozen=True)
 class _Plan:
-    """A QuantizeLinear's clipping: the integers it may give, the 8-bit type they get, the node that its cluster ends in."""
+    """A QuantizeLinear's clipping.
+
+    `low` to `high` are the integers it may give, `storage` the 8-bit type they get, `last` the node
+    that its cluster ends in.
+    """
 
     low: int
     high: int
@@ -82,7 +90,10 @@ def _narrow_range(node: Node, graph: Graph) -> _Plan | None:
 
 
 def _bound(clip: Node, position: int, graph: Graph, otherwise: int) -> int | None:
-    """The lower (1) or upper (2) bound of a Clip of integers, `otherwise` where it has none, None where it is computed."""
+    """Finds the lower (1) or upper (2) bound of a Clip of integers.
+
+    It is `otherwise` where the Clip has none, None where it is computed.
+    """
     if len(clip.inputs) <= position or not clip.inputs[position]:
         return otherwise
     data = graph.constant(clip.inputs[position])
@@ -90,7 +101,10 @@ def _bound(clip: Node, position: int, graph: Graph, otherwise: int) -> int | Non
 
 
 def _write(rewriter: Rewriter, graph: Graph, node: Node, plan: _Plan) -> str:
-    """Clip and QuantizeLinear in the place of what stood there; the new zero point."""
+    """Writes Clip and QuantizeLinear in the place of the cluster.
+
+    Returns the new zero point.
+    """
     scale = np.asarray(graph.constants[node.inputs[1]], np.float32).reshape(())
     point = 0
     if node.input(2):

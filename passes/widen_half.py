@@ -1,4 +1,7 @@
-"""Computes a float16 or bfloat16 model in float32 between its inputs and outputs, so that one set of formats fits every model."""
+"""Widens a float16 or bfloat16 model to float32 between its inputs and outputs.
+
+One set of formats then fits every model.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ HALF = ("float16", "bfloat16")
 
 @dataclass(frozen=True)
 class WidenHalf(Pass):
-    """float16 and bfloat16 values become float32.
+    """Widens float16 and bfloat16 values to float32.
 
     A Cast stands at every input and output of such a type, and around nodes kept whole.
 
@@ -33,26 +36,30 @@ class WidenHalf(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph in float32."""
+        """Returns the graph in float32."""
         half = {name: kind.dtype for name, kind in graph.types.items() if kind.dtype in HALF}
         computed = any(_computes_in(half, node) for node in graph)
-        if not computed or any(_speaks_of_types(node) for node in graph):
+        if not computed or any(_depends_on_types(node) for node in graph):
             return graph
         wide = _Widener(graph, half).run()
         return wide if _is_typed(wide) else graph
 
 
 class _Widener:
-    """One walk; a value that keeps its type (a port, or what a Segment reads or makes) has a float32 twin."""
+    """Widens the graph in one walk.
+
+    A value that keeps its type (a port, or what a Segment reads or makes) has a float32 twin.
+    """
 
     def __init__(self, graph: Graph, half: dict[str, str]) -> None:
         self.graph = graph
         self.half = half
         self.unique: Callable[[str], str] = Rewriter(graph).unique
         whole = [node for node in graph if node.op == "Segment"]
-        kept = [*graph.inputs, *graph.outputs, *(n for w in whole for n in (*w.inputs, *w.outputs))]
+        ports = [*graph.inputs, *graph.outputs]
+        ports += [name for node in whole for name in (*node.inputs, *node.outputs)]
         self.twins = {
-            name: self.unique(f"{name}.wide") for name in dict.fromkeys(kept) if name in half
+            name: self.unique(f"{name}.wide") for name in dict.fromkeys(ports) if name in half
         }
 
     def run(self) -> Graph:
@@ -100,13 +107,16 @@ def _widened(kind: TensorType) -> TensorType:
 
 
 def _computes_in(half: Mapping[str, str], node: Node) -> bool:
-    """Whether a node reads or makes such values, other than to change between them and other types."""
+    """Whether a node reads or makes values of half types and does not only convert them."""
     touched = [name in half for name in (*node.inputs, *node.outputs) if name]
     return any(touched) and node.op != "Segment" and not (node.op == "Cast" and not all(touched))
 
 
-def _speaks_of_types(node: Node) -> bool:
-    """Whether an attribute names or holds an element type, so that changing types could change the node's meaning."""
+def _depends_on_types(node: Node) -> bool:
+    """Whether an attribute names or holds an element type.
+
+    Then changing types could change the node's meaning.
+    """
     tensor = any(isinstance(value, bytes) for value in node.attrs.values())
     named = ("dtype", "output_dtype", "precision", "stash_type")
     return (tensor and node.op != "Segment") or any(node.integer(name, 0) > 1 for name in named)

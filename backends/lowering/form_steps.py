@@ -15,7 +15,7 @@ from compiler.errors import ModelError
 from compiler.execute.export_onnx import export_nodes
 from compiler.execute.external_constants import pack_external, refer
 from compiler.execute.host_split import nodes_on_reference
-from compiler.execute.reference_evaluator import values_judged
+from compiler.execute.reference_evaluator import deciding_values
 from compiler.ir.graph import Array, Graph, Node
 from compiler.ir.ops import VIEWS
 from compiler.plan.package import host_weights_name
@@ -240,13 +240,13 @@ def _host_model(
     graph: Graph, nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> tuple[bytes, Payload | None]:
     """Some nodes as a model, and the file of its larger constants where they do not lie inside."""
-    beside: dict[str, Array] = {}
-    told = values_judged(nodes)
-    model = export_nodes(graph, nodes, inputs, outputs, beside=beside, told=told)
-    if not beside:
+    external: dict[str, Array] = {}
+    value_info = deciding_values(nodes)
+    model = export_nodes(graph, nodes, inputs, outputs, external=external, value_info=value_info)
+    if not external:
         return _bytes(model), None
-    weights = pack_external(beside)
-    refer(model, beside, weights, PurePosixPath(host_weights_name(weights)).name)
+    weights = pack_external(external)
+    refer(model, external, weights, PurePosixPath(host_weights_name(weights)).name)
     return _bytes(model), weights
 
 

@@ -1,1 +1,1 @@
-"""Graph -> ONNX -> ONNX Runtime: the judge of numbers, and the eyes of calibration."""
+"""Graph -> ONNX -> ONNX Runtime: the reference for numbers, and what calibration measures with."""

@@ -1,4 +1,7 @@
-"""A graph, at any stage, as an ONNX model that ONNX Runtime runs: our own operations are written out in standard ones."""
+"""Exports a graph, at any stage, as an ONNX model that ONNX Runtime runs.
+
+Our own operations are written out in standard ones.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ IR_VERSION = 10
 
 
 def export_onnx(graph: Graph, *, annotate: bool = False) -> onnx.ModelProto:
-    """The graph as one ModelProto, in opset OPSET.
+    """Exports the graph as one ModelProto, in opset OPSET.
 
-    With `annotate` each node's metadata tells its engine, energy and reason, for viewers. Raises
+    With `annotate` each node's metadata holds its engine, energy and reason, for viewers. Raises
     UnsupportedError when the graph holds a Segment (a node in an opset of its own cannot share a
     model); `compiler.execute.interpreter` runs those in pieces.
     """
@@ -44,26 +47,26 @@ def export_nodes(
     outputs: Iterable[str],
     *,
     annotate: bool = False,
-    beside: dict[str, Array] | None = None,
+    external: dict[str, Array] | None = None,
     in_memory: bool = False,
-    told: Collection[str] = (),
+    value_info: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Some nodes of a graph, in execution order, as a model with the given inputs and outputs.
+    """Exports some nodes of a graph, in execution order, as a model with these inputs and outputs.
 
-    `told` are the values in between whose types the model tells as well. Where `beside` is given
-    and the constants are large in all (compiler.execute.external_constants; `in_memory` says that
-    the model is to run, not to be written), the larger ones are put there and have a stand-in in
-    the model.
+    `value_info` are the values in between whose types the model declares as well. Where `external`
+    is given and the constants are large in all (compiler.execute.external_constants; `in_memory`
+    says that the model is to run, not to be written), the larger ones are added to it and have a
+    placeholder in the model.
     """
     import onnx
     from onnx import helper
 
     nodes, inputs, outputs = tuple(nodes), tuple(inputs), tuple(outputs)
-    if beside is not None:
+    if external is not None:
         read = dict.fromkeys(name for node in nodes for name in node.inputs)
         constants = (graph.constants[name] for name in read if name in graph.constants)
-        beside = beside if is_large(constants, in_memory=in_memory) else None
-    writer = Writer(graph, beside)
+        external = external if is_large(constants, in_memory=in_memory) else None
+    writer = Writer(graph, external)
     for node in nodes:
         start = len(writer.protos)
         _write(writer, node)
@@ -78,7 +81,7 @@ def export_nodes(
     def declared(names: Iterable[str]) -> list[onnx.ValueInfoProto]:
         return [onnx.ValueInfoProto(name=n, type=type_proto(graph.types[n])) for n in names]
 
-    between = [name for name in told if name in made and name not in outputs]
+    between = [name for name in value_info if name in made and name not in outputs]
     proto = helper.make_graph(
         writer.protos,
         graph.name or "graph",

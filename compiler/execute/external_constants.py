@@ -1,4 +1,6 @@
-"""Constants kept beside an ONNX model: as its inputs when it runs in memory, as external data when it lies in a package.
+"""Stores large constants outside of an ONNX model.
+
+They are the model's inputs when it runs in memory, and external data when it lies in a package.
 
 An ONNX file holds 2 GiB at most, and each copy of large weights takes memory that the machine may
 not have.
@@ -29,17 +31,20 @@ ALIGNMENT = 4096  # a page, so that external data can be mapped
 
 
 def is_large(constants: Iterable[Array], *, in_memory: bool = False) -> bool:
-    """Whether a model of these constants, which is written to a package or runs in memory, keeps the larger ones beside it."""
+    """Whether a model of these constants stores the larger ones outside of itself.
+
+    The model is written to a package or, `in_memory`, runs in memory.
+    """
     return sum(data.nbytes for data in constants) > (COPIED_BYTES if in_memory else INSIDE_BYTES)
 
 
 def may_be_external(data: Array) -> bool:
-    """Whether a constant of a large model is kept beside it: it is no small one, and of a type that is handed over as it is."""
+    """Whether a large model stores a constant outside: it is no small one, of a type numpy has."""
     return data.nbytes > SMALL_BYTES and data.dtype.isbuiltin == 1 and data.dtype.kind in "fiu"
 
 
 def placeholder(name: str, data: Array) -> onnx.TensorProto:
-    """The initializer that stands in a model for a constant beside it."""
+    """Makes the placeholder that stands among a model's initializers for an external constant."""
     import onnx
 
     tensor = onnx.TensorProto(name=name, data_type=dtype_number(data.dtype.name), dims=data.shape)
@@ -48,27 +53,27 @@ def placeholder(name: str, data: Array) -> onnx.TensorProto:
 
 
 def take_as_inputs(model: onnx.ModelProto) -> None:
-    """Turns the stand-ins among a model's initializers into inputs."""
+    """Turns the placeholders among a model's initializers into inputs."""
     import onnx
 
-    kept = []
+    inside = []
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             kind = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
             model.graph.input.append(onnx.ValueInfoProto(name=tensor.name, type=kind))
         else:
-            kept.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
+            inside.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(inside)
 
 
 def pack_external(constants: Mapping[str, Array]) -> Payload:
-    """The constants beside a model as one file."""
+    """Packs the external constants of a model as one file."""
     return Payload.laid_out(constants.values(), ALIGNMENT)
 
 
 def refer(model: onnx.ModelProto, constants: Mapping[str, Array], data: Payload, file: str) -> None:
-    """Tells each stand-in where its constant lies in a file beside the model's."""
+    """Writes into each placeholder where its constant lies in the file of external data."""
     starts = dict(zip(constants, (start for start, _ in data.pieces), strict=True))
     for tensor in model.graph.initializer:
         if tensor.name in starts:
@@ -82,7 +87,7 @@ def refer(model: onnx.ModelProto, constants: Mapping[str, Array], data: Payload,
 
 
 def referred(model: onnx.ModelProto, data: Payload | None, file: str) -> dict[str, Array]:
-    """The constants of a model that lie in a file beside it.
+    """Reads the constants of a model that lie in its file of external data.
 
     ValueError for any that lies elsewhere, or beyond the file.
     """

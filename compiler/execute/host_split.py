@@ -1,4 +1,7 @@
-"""Which nodes of a graph run on onnx's reference evaluator, so that only these leave ONNX Runtime and not the segment around them."""
+"""Finds the nodes of a graph that must run on onnx's reference evaluator.
+
+Only these leave ONNX Runtime, and not the segment around them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from compiler.ir.protos import attribute_protos, dtype_number, split_op
 
 
 def nodes_on_reference(nodes: Sequence[Node], graph: Graph, ports: Iterable[str]) -> dict[str, str]:
-    """Why some of the nodes cannot run on ONNX Runtime, by their names.
+    """Explains, by node name, why some of the nodes cannot run on ONNX Runtime.
 
     `ports` are the values handed in and out. ONNX Runtime lacks a kernel for the node or gets it
     wrong, or the node exchanges values of a type (bfloat16, ...) that ONNX Runtime hands to nobody:
@@ -31,20 +34,20 @@ def nodes_on_reference(nodes: Sequence[Node], graph: Graph, ports: Iterable[str]
     for node in nodes:
         if node.op == "Segment" or node.name in reasons:
             boundary.update(touching[node.name])
-    settled = False
-    while not settled:
-        settled = True
+    changed = True
+    while changed:
+        changed = False
         for node in nodes:
             found = next((name for name in touching[node.name] if name in boundary), "")
             if found and node.op != "Segment" and node.name not in reasons:
                 reasons[node.name] = why_not_exchanged(graph.types[found].dtype)
                 boundary.update(touching[node.name])
-                settled = False
+                changed = True
     return reasons
 
 
 def _reserved(node: Node, graph: Graph) -> list[str]:
-    """The values a node reads and makes that ONNX Runtime hands to nobody."""
+    """Finds the values that a node reads and makes and that ONNX Runtime hands to nobody."""
     return [
         name
         for name in (*node.inputs, *node.outputs)
@@ -53,7 +56,10 @@ def _reserved(node: Node, graph: Graph) -> list[str]:
 
 
 def _why_no_kernel(node: Node, graph: Graph) -> str:
-    """Why ONNX Runtime has no kernel for a standard operation on the types at hand, or an empty string."""
+    """Explains why ONNX Runtime has no kernel for a standard operation on the types at hand.
+
+    Returns an empty string where it has one.
+    """
     kinds = [graph.types[name].dtype if name else "" for name in (*node.inputs, *node.outputs)]
     if not all(kind in DTYPE_BITS or not kind for kind in kinds):
         return ""
@@ -67,7 +73,7 @@ def _why_no_kernel(node: Node, graph: Graph) -> str:
 def _kernel_missing(
     op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], attributes: tuple[bytes, ...]
 ) -> str:
-    """What ONNX Runtime says of a model of one node, when that is that it is not implemented.
+    """Returns ONNX Runtime's complaint about a model of one node, where it is not implemented.
 
     Sizes play no part in its choice of a kernel.
     """
@@ -97,7 +103,10 @@ def _kernel_missing(
     try:
         RuntimeModel(model.SerializeToString())
     except runtime.NotImplemented:
-        return f"ONNX Runtime has no kernel for {name} of {', '.join(dict.fromkeys(filter(None, inputs)))}"
+        return (
+            f"ONNX Runtime has no kernel for {name} of "
+            f"{', '.join(dict.fromkeys(filter(None, inputs)))}"
+        )
     except Exception:  # it wants to know more than types; ONNX Runtime's errors share no base
         return ""
     return ""

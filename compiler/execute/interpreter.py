@@ -1,4 +1,7 @@
-"""Runs a graph through ONNX Runtime, optimizations off (else onnx's reference evaluator): the judge of numbers, and calibration's eyes."""
+"""Runs a graph through ONNX Runtime, optimizations off, else onnx's reference evaluator.
+
+It is the reference for numbers, and what calibration measures with.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,21 @@ from compiler.execute.export_onnx import export_nodes
 from compiler.execute.external_constants import take_as_inputs
 from compiler.execute.host_split import nodes_on_reference
 from compiler.execute.onnx_runtime import RuntimeModel
-from compiler.execute.reference_evaluator import ReferenceModel, values_judged, why_reference
+from compiler.execute.reference_evaluator import ReferenceModel, deciding_values, why_reference
 from compiler.ir.graph import Array, Graph, Node
 from compiler.storage.mapped import release_pages
 
 
 class RunError(Exception):
-    """What runs models refuses a graph, or fails on the values that it is given."""
+    """An error of running: the graph is refused, or a run fails on the values it is given."""
 
 
 @contextmanager
 def _of_running() -> Iterator[None]:
-    """Tells whatever a model's run raises as a RunError: neither ONNX Runtime's errors nor the reference evaluator's share a base."""
+    """Raises every error of a model's run as a RunError.
+
+    Neither ONNX Runtime's errors nor the reference evaluator's share a base.
+    """
     try:
         yield
     except MemoryError:
@@ -35,7 +41,7 @@ def _of_running() -> Iterator[None]:
 
 
 def stacked(samples: Iterable[Array]) -> Array:
-    """Values of several samples as one, [S, *shape]; RunError where they differ in size."""
+    """Stacks values of several samples, [S, *shape]; RunError where they differ in size."""
     with _of_running():
         return np.stack([np.asarray(value) for value in samples])
 
@@ -55,12 +61,15 @@ class Model:
         self.outputs = self._runner.outputs
 
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """One inference: values by name in, outputs by name out, the same wherever the values lie in memory."""
+        """Runs one inference: values by name in, outputs by name out.
+
+        The result is the same wherever the values lie in memory.
+        """
         placed = {name: _aligned(value) for name, value in values.items()}
         return self._runner.run({**self._weights, **placed})
 
     def release_pages(self) -> None:
-        """Gives the memory of weights that lie in files back until the next run."""
+        """Releases the memory of weights that lie in files until the next run."""
         for data in self._weights.values():
             release_pages(data)
 
@@ -69,7 +78,10 @@ ALIGNMENT_BYTES = 16  # where numpy puts arrays, but not every sample of a stack
 
 
 def _aligned(value: Any) -> Any:
-    """A value where numpy would put it: elsewhere ONNX Runtime's ReduceSum, ReduceMean and InstanceNormalization sum in another order."""
+    """Copies a value to where numpy would put it, unless it lies there.
+
+    Elsewhere ONNX Runtime's ReduceSum, ReduceMean and InstanceNormalization sum in another order.
+    """
     if not isinstance(value, np.ndarray):
         return value
     address: int = value.__array_interface__["data"][0]
@@ -77,7 +89,7 @@ def _aligned(value: Any) -> Any:
 
 
 def _runner(model: bytes) -> tuple[RuntimeModel | ReferenceModel, str]:
-    """What runs a model, and why that is not ONNX Runtime (empty where it is)."""
+    """Opens what runs a model, and explains why that is not ONNX Runtime (empty where it is)."""
     import onnx
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
@@ -99,17 +111,18 @@ def _runner(model: bytes) -> tuple[RuntimeModel | ReferenceModel, str]:
         raise refused or error from error
 
 
-FETCHED_BYTES = (
-    4 << 20
-)  # of weights, beyond which the caches do not hold them from one sample to the next
-TOGETHER_BYTES = (
-    64 << 20
-)  # of what a product reads and makes of the samples that run through it together
+# Of weights, beyond which the caches do not hold them from one sample to the next.
+FETCHED_BYTES = 4 << 20
+# Of what a product reads and makes of the samples that run through it together.
+TOGETHER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Nodes that run as one model: what the model calls the values it reads and makes, and those that are read behind it.
+    """Nodes that run as one model.
+
+    `inputs` and `outputs` map the model's own names to the graph's; `later` are the values that are
+    read behind it.
 
     `shares_weights`: the samples enter as one, the first axis of each behind that of the one
     before.
@@ -151,13 +164,16 @@ class Interpreter:
         return any(piece.model.on_reference for piece in self._pieces)
 
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """One sample: input values by name (shaped as the graph says) to output values by name."""
+        """Runs one sample: input values by name to output values by name.
+
+        Values have the shapes that the graph declares.
+        """
         state = dict(values)
         self._run([state])
         return {name: self._value(name, state) for name in self.outputs}
 
     def run_all(self, samples: Mapping[str, Array]) -> dict[str, Array]:
-        """Many samples: [S, *shape] in and out.
+        """Runs many samples: [S, *shape] in and out.
 
         RunError where there are none, or where their results differ in size.
 
@@ -180,7 +196,10 @@ class Interpreter:
         return {name: stacked(values) for name, values in results.items()}
 
     def _run(self, states: Sequence[dict[str, Any]]) -> None:
-        """Adds the outputs to what is known of each of a few samples, piece by piece, and drops what is read no more."""
+        """Runs a few samples piece by piece, and drops the values that are read no more.
+
+        Each piece adds its outputs to what is known of each sample.
+        """
         for piece in self._pieces:
             feeds = [
                 {ours: self._value(name, known) for ours, name in piece.inputs.items()}
@@ -205,10 +224,10 @@ class Interpreter:
             return known[name]
         if name in self.graph.constants:
             return self.graph.constants[name]
-        raise RunError(f"nothing says what {name!r} is")
+        raise RunError(f"no value is given for {name!r}")
 
     def _needed(self) -> list[Node]:
-        """The nodes between inputs and outputs, in execution order."""
+        """Finds the nodes between inputs and outputs, in execution order."""
         wanted = set(self.outputs) - set(self.inputs)
         nodes = []
         for node in reversed(self.graph.nodes):
@@ -218,7 +237,10 @@ class Interpreter:
         return nodes[::-1]
 
     def _split(self, nodes: list[Node]) -> list[tuple[list[Node], set[str]]]:
-        """Runs of nodes that can share a model, each with the values that later runs or the outputs read."""
+        """Splits nodes into runs that can share a model.
+
+        Each run comes with the values that later runs or the outputs read.
+        """
         on_reference = nodes_on_reference(nodes, self.graph, (*self.inputs, *self.outputs))
         runs: list[list[Node]] = []
         last: object = None
@@ -238,7 +260,10 @@ class Interpreter:
         return result[::-1]
 
     def _shares_weights(self, node: Node) -> bool:
-        """Whether a node is a product with large weights, and each row of it alone: so one of many samples' rows is the same product."""
+        """Whether a node is a product with large weights whose rows are independent.
+
+        Then one product of many samples' rows is the same as one for each sample.
+        """
         if node.op != "Product" or node.ints("kernel", ()):
             return False
         weights = self.graph.constants.get(node.inputs[1])
@@ -246,7 +271,7 @@ class Interpreter:
         return is_large and len(self.graph.types[node.inputs[0]].sizes) > 1
 
     def _bytes_around(self, node: Node) -> int:
-        """What a product reads and makes of one sample, beside its weights."""
+        """Counts the bytes that a product reads and makes of one sample, without its weights."""
         return sum(self.graph.types[name].size_bytes for name in (node.inputs[0], *node.outputs))
 
     def _piece(self, nodes: list[Node], later: set[str]) -> _Piece:
@@ -257,9 +282,14 @@ class Interpreter:
         if nodes[0].op == "Segment":
             return self._segment(nodes[0], later)
         weights: dict[str, Array] = {}
-        told = values_judged(nodes)
         model = export_nodes(
-            self.graph, nodes, inputs, outputs, beside=weights, in_memory=True, told=told
+            self.graph,
+            nodes,
+            inputs,
+            outputs,
+            external=weights,
+            in_memory=True,
+            value_info=deciding_values(nodes),
         )
         shares_weights = self._shares_weights(nodes[0])
         for port in (*model.graph.input, *model.graph.output) if shares_weights else ():
@@ -284,7 +314,7 @@ class Interpreter:
 
 
 def _run_as_one(model: Model, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """What a model makes of each of a few samples, run on all of them one behind the other along the first axis."""
+    """Runs a model once on a few samples, one behind the other along the first axis."""
     joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
     made = model.run(joined)
     parts = {name: np.split(values, len(feeds)) for name, values in made.items()}

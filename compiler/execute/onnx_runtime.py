@@ -1,4 +1,4 @@
-"""A model run by ONNX Runtime, optimizations off: the host's usual way, and the judge of numbers."""
+"""Runs a model by ONNX Runtime, optimizations off: the host's usual way, and our reference."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class RuntimeModel:
         self.outputs = tuple(item.name for item in self._session.get_outputs())
 
     def why_not(self) -> str:
-        """Why its values cannot pass through Python, or an empty string."""
+        """Explains why its values cannot pass through Python, or returns an empty string."""
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
         reasons = (why_not_exchanged(port.type) for port in ports)
         return next((reason for reason in reasons if reason), "")
 
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """One inference: values by name in, outputs by name out."""
+        """Runs one inference: values by name in, outputs by name out."""
         results = self._session.run(None, {name: values[name] for name in self.inputs})
         return dict(zip(self.outputs, results, strict=True))

@@ -1,4 +1,7 @@
-"""The bodies of matrix products in standard ONNX operations: of floats, of integers, and as an analog array computes them."""
+"""Writes matrix products in standard ONNX operations.
+
+They are products of floats, of integers, and as an analog array computes them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 
 
 def write_product(writer: Writer, node: Node) -> None:
-    """A Product or an AnalogProduct."""
+    """Writes a Product or an AnalogProduct."""
     types = writer.graph.types
     data, out = types[node.inputs[0]], types[node.outputs[0]]
     if node.op == "AnalogProduct":
@@ -27,17 +30,25 @@ def write_product(writer: Writer, node: Node) -> None:
 
 
 def convolution_weights(weights: Array, data_channels: int, window: numerics.Window) -> Array:
-    """Weights [G,R,K] as ONNX's Conv takes them: [G*K, C/G, *kernel]."""
+    """Brings weights [G,R,K] to the shape ONNX's Conv takes: [G*K, C/G, *kernel]."""
     groups, _, columns = weights.shape
     moved = weights.transpose(0, 2, 1)
     return moved.reshape(groups * columns, data_channels // groups, *window.kernel)
 
 
 def _multiply(
-    writer: Writer, data: str, weights: Array, window: numerics.Window, channels: int, integer: bool,
+    writer: Writer,
+    data: str,
+    weights: Array,
+    window: numerics.Window,
+    channels: int,
+    integer: bool,
     zero_point: str = "",
-) -> str:  # fmt: skip
-    """A matrix product or convolution with constant weights [G,R,K], in floats or in integers."""
+) -> str:
+    """Writes a matrix product or convolution with constant weights [G,R,K].
+
+    It is one of floats or of integers.
+    """
     groups = weights.shape[0]
     if not window.kernel:
         op = "MatMulInteger" if integer else "MatMul"
@@ -152,7 +163,10 @@ def _write_analog_product(writer: Writer, node: Node) -> None:
 def _row_drives(
     writer: Writer, value: str, quant: Quant, window: numerics.Window
 ) -> tuple[str, numerics.Window]:
-    """The integers that drive the rows, as floats, with the padding driven at the zero point: the data, and the window that is left."""
+    """Writes the integers that drive the rows, as floats, and returns them with the window left.
+
+    The padding is driven at the zero point.
+    """
     floats = writer.cast(value, "float32")
     point = quant.zero_point[0]
     if not point or not any(window.pads):
@@ -166,7 +180,7 @@ def _row_drives(
 
 
 def _slice_of(writer: Writer, value: str, piece: Slice) -> str:
-    """The body of slices.Slice.of."""
+    """Writes what compiler.engines.bit_slicing.Slice.of computes."""
 
     def floor(shift: int) -> str:
         return writer.emit(
@@ -184,7 +198,11 @@ def _slice_of(writer: Writer, value: str, piece: Slice) -> str:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The inputs that drive one tile's rows: of an ungrouped product only the channels (or features) that reach it, from `first` on."""
+    """The inputs that drive one tile's rows.
+
+    Of an ungrouped product these are only the channels (or features) that reach it, from `first`
+    on.
+    """
 
     value: str
     part: slice
@@ -209,7 +227,7 @@ class _Rows:
         return _Rows(value, part, first, last - first, taps)
 
     def times(self, writer: Writer, digits: npt.NDArray[np.int8], window: numerics.Window) -> str:
-        """The tile's bitline sums of a digit [G,R,K].
+        """Writes the tile's bitline sums of a digit [G,R,K].
 
         Rows of other tiles that share a channel count nothing.
         """
@@ -222,7 +240,10 @@ class _Rows:
 
 
 def _digits_of(node: Node, weights: Array, graph: Graph) -> npt.NDArray[np.int8]:
-    """The digits [D,G,R,K] of an AnalogProduct, cut out of the tile image where it has one."""
+    """Returns the digits [D,G,R,K] of an AnalogProduct.
+
+    They are taken out of the tile image where it has one.
+    """
     if weights.ndim == 4:
         return weights.astype(np.int8)
     groups, _, count, columns = graph.types[node.inputs[2]].sizes

@@ -1,6 +1,6 @@
-"""What the host computes with onnx's reference evaluator: operations that ONNX Runtime has no kernel for or gets wrong.
+"""Runs models on onnx's reference evaluator: operations that ONNX Runtime lacks or gets wrong.
 
-Each rule below is held by a test in tests/execute/test_reference_evaluator.py that shows ONNX
+Each rule below has a test in tests/execute/test_reference_evaluator.py that shows ONNX
 Runtime's own answer.
 """
 
@@ -43,7 +43,7 @@ class ReferenceModel:
         self.outputs = tuple(value.name for value in model.graph.output)
 
     def run(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """One inference: values by name in, outputs by name out."""
+        """Runs one inference: values by name in, outputs by name out."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what its numpy says is for its own authors
             results = self._evaluator.run(None, {name: values[name] for name in self.inputs})
@@ -53,13 +53,16 @@ class ReferenceModel:
 
 @lru_cache(maxsize=512)
 def why_not_exchanged(kind: str) -> str:
-    """Why a value of a type (as ONNX Runtime writes it) cannot pass through ONNX Runtime's Python side, or an empty string."""
+    """Explains why a value of a type cannot pass through ONNX Runtime's Python side.
+
+    The type is written as ONNX Runtime does. Returns an empty string where it can pass.
+    """
     found = next((word for word in _NOT_EXCHANGED if word in kind), "")
     return f"ONNX Runtime's Python side does not exchange {kind}" if found else ""
 
 
 def why_reference(model: bytes) -> str:
-    """Why a model must not run on ONNX Runtime, or an empty string."""
+    """Explains why a model must not run on ONNX Runtime, or returns an empty string."""
     if not any(op.encode() in model for op in _RULES):  # spares most models the parsing
         return ""
     import onnx
@@ -71,7 +74,10 @@ def why_reference(model: bytes) -> str:
 
 
 def why_node_on_reference(node: Node, graph: Graph) -> str:
-    """Why a node of a graph must not share a model with others on ONNX Runtime, or an empty string."""
+    """Explains why a node of a graph must not share a model with others on ONNX Runtime.
+
+    Returns an empty string where it may.
+    """
     if node.op not in _RULES:
         return ""
     import onnx
@@ -81,8 +87,11 @@ def why_node_on_reference(node: Node, graph: Graph) -> str:
     return _why(node.op, proto, graph.types, graph.constants)
 
 
-def values_judged(nodes: Iterable[Node]) -> list[str]:
-    """The values whose types decide what runs some nodes: a model of them has to tell these, for `why_reference` to see what a graph knows."""
+def deciding_values(nodes: Iterable[Node]) -> list[str]:
+    """Finds the values whose types decide what runs some nodes.
+
+    A model of the nodes has to declare these, so that `why_reference` sees what a graph knows.
+    """
     return list(dict.fromkeys(name for node in nodes if node.op in _RULES for name in node.inputs))
 
 
@@ -96,7 +105,7 @@ def _why(op: str, node: onnx.NodeProto, types: _Types, constants: _Constants) ->
 
 
 def _known(graph: onnx.GraphProto) -> tuple[_Types, _Constants]:
-    """The types that a model declares, and its small constants."""
+    """Reads the types that a model declares, and its small constants."""
     import onnx
 
     types = {}
@@ -113,7 +122,7 @@ def _known(graph: onnx.GraphProto) -> tuple[_Types, _Constants]:
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> Any:
-    """The value of an attribute, None where it is left out."""
+    """Reads the value of an attribute, None where it is left out."""
     import onnx
 
     found = (a for a in node.attribute if a.name == name)

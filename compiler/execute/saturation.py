@@ -1,10 +1,10 @@
-"""Keeps ONNX Runtime's products of 8-bit integers exact on processors whose instructions for them saturate.
+"""Makes ONNX Runtime's products of 8-bit integers exact where processors saturate.
 
 Without VNNI, x86 multiplies unsigned by signed bytes in pairs whose sum saturates at 16 bits, so
 ONNX Runtime computes other numbers than ONNX says (onnxruntime_session_options_config_keys.h,
-`session.x64quantprecision`; that option needs the optimizations that a judge must do without). The
-same product of unsigned weights is exact: signed weights are moved up by 128, and so is their zero
-point.
+`session.x64quantprecision`; that option needs the optimizations that a reference must do without).
+The same product of unsigned weights is exact: signed weights are moved up by 128, and so is their
+zero point.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPERATIONS: dict[str, tuple[int | None, int, int]] = {
 
 @cache
 def saturates() -> bool:
-    """Whether ONNX Runtime on this processor computes unsigned times signed bytes other than ONNX says."""
+    """Whether ONNX Runtime on this processor saturates in products of unsigned by signed bytes."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
@@ -56,12 +56,15 @@ def saturates() -> bool:
 
 
 def has_products(data: bytes) -> bool:
-    """Whether a serialized model may have an operation of OPERATIONS: a look that spares the parsing."""
+    """Whether a serialized model may have an operation of OPERATIONS; this spares the parsing."""
     return any(operation.encode() in data for operation in OPERATIONS)
 
 
 def with_unsigned_weights(data: bytes) -> bytes:
-    """A serialized model whose signed weights under unsigned data are unsigned, with the same numbers."""
+    """Makes the signed weights under unsigned data unsigned in a serialized model.
+
+    Its results are the same numbers.
+    """
     import onnx
 
     model = onnx.ModelProto.FromString(data)
@@ -76,7 +79,7 @@ def with_unsigned_weights(data: bytes) -> bytes:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and those inside its nodes."""
+    """Walks a graph and those inside its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -86,7 +89,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _rewrite(graph: onnx.GraphProto, known: dict[str, int]) -> bool:
-    """Puts what makes weights unsigned before each product that wants it.
+    """Puts what makes weights unsigned before each product that wants it; returns whether one did.
 
     Says whether there was one.
     """
@@ -107,7 +110,7 @@ def _rewrite(graph: onnx.GraphProto, known: dict[str, int]) -> bool:
 
 
 def _made(graph: onnx.GraphProto) -> dict[str, int]:
-    """The types of what Constant nodes and roundings of the graph make."""
+    """Finds the types of what Constant nodes and roundings of the graph make."""
     found = {}
     for node in graph.node:
         for attribute in node.attribute:
@@ -130,7 +133,7 @@ def _wants_unsigned(node: onnx.NodeProto, kinds: dict[str, int]) -> bool:
 
 
 def _moved_up(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes that make a product's weights and their zero point unsigned.
+    """Makes the nodes that turn a product's weights and their zero point unsigned.
 
     The product reads them then.
     """

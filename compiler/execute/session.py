@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_session(model: bytes | str | os.PathLike[str]) -> onnxruntime.InferenceSession:
-    """A model, its bytes or its file, in ONNX Runtime: no optimization, one thread, nothing printed.
+    """Opens a model, its bytes or its file, in ONNX Runtime: no optimization, one thread, silent.
 
     Raises ONNX Runtime's errors.
     """

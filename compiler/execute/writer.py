@@ -1,4 +1,7 @@
-"""Writes ONNX nodes and initializers one by one, with fresh names: what the bodies of our own operations are made with."""
+"""Writes ONNX nodes and initializers one by one, with fresh names.
+
+The bodies of our own operations are made with it.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Collects the ONNX nodes and initializers of a model, with fresh names for what lies in between.
+    """Collects the ONNX nodes and initializers of a model, with fresh names for the values between.
 
-    Large constants go to `beside`, where there is one, and have a stand-in among the initializers
-    (compiler.execute.external_constants).
+    Large constants go to `external`, where there is one, and have a placeholder among the
+    initializers (compiler.execute.external_constants).
     """
 
-    def __init__(self, graph: Graph, beside: dict[str, Array] | None = None) -> None:
+    def __init__(self, graph: Graph, external: dict[str, Array] | None = None) -> None:
         self.graph = graph
-        self.beside = beside
+        self.external = external
         self.protos: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self._count = 0
 
     def standard(self, node: Node) -> None:
-        """A node that is an ONNX operator of its own."""
+        """Writes a node that is an ONNX operator of its own."""
         import onnx
 
         domain, op = split_op(node.op)
@@ -53,14 +56,14 @@ class Writer:
     def _initialize(self, name: str, data: Array) -> None:
         import onnx
 
-        if self.beside is not None and may_be_external(data):
-            self.beside[name] = np.ascontiguousarray(data)
+        if self.external is not None and may_be_external(data):
+            self.external[name] = np.ascontiguousarray(data)
             self.initializers[name] = placeholder(name, data)
         else:
             self.initializers[name] = onnx.numpy_helper.from_array(data, name)
 
     def fresh(self) -> str:
-        """A name nothing else has."""
+        """Makes a name nothing else has."""
         while True:
             self._count += 1
             name = f"_{self._count}"
@@ -68,13 +71,13 @@ class Writer:
                 return name
 
     def const(self, data: Any, dtype: Any) -> str:
-        """A new initializer."""
+        """Makes a new initializer and returns its name."""
         name = self.fresh()
         self._initialize(name, np.asarray(data, dtype))
         return name
 
     def emit(self, op: str, *inputs: str, out: str = "", **attrs: Any) -> str:
-        """A new standard node with one output; attributes that are None are left out."""
+        """Writes a new standard node with one output; attributes that are None are left out."""
         import onnx
 
         result = out or self.fresh()
@@ -88,11 +91,11 @@ class Writer:
         return result
 
     def cast(self, value: str, dtype: str, out: str = "") -> str:
-        """A Cast to one of our types."""
+        """Writes a Cast to one of our types."""
         return self.emit("Cast", value, out=out, to=dtype_number(dtype))
 
     def centered(self, value: str, quant: Quant) -> str:
-        """Integers less their zero point, as float32 (exact)."""
+        """Writes integers less their zero point, as float32 (exact)."""
         floats = self.cast(value, "float32")
         point = quant.zero_point[0]
         return self.emit("Sub", floats, self.const(point, np.float32)) if point else floats
@@ -121,7 +124,7 @@ def _attribute(name: str, value: Any) -> onnx.AttributeProto:
 
 
 def constant_of(writer: Writer, name: str) -> Array:
-    """The data of a value that must be a constant, else ValueError."""
+    """Returns the data of a value that must be a constant, else raises ValueError."""
     data = writer.graph.constants.get(name)
     if data is None:
         raise ValueError(f"{name} must be a constant")
@@ -129,14 +132,17 @@ def constant_of(writer: Writer, name: str) -> Array:
 
 
 def needed_quant(kind: TensorType) -> Quant:
-    """The quantization of a value that must have one, else ValueError."""
+    """Returns the quantization of a value that must have one, else raises ValueError."""
     if kind.quant is None:
         raise ValueError(f"{kind} must be quantized")
     return kind.quant
 
 
 def per_column(values: npt.ArrayLike, node: Node, out: TensorType) -> Array:
-    """One value per output column [K] (or one for all), shaped to broadcast to a product's output: [1,K,1,..] of a convolution, else [..,K]."""
+    """Shapes values, one per output column [K] or one for all, to broadcast to a product's output.
+
+    The shape is [1,K,1,..] for a convolution, else [..,K].
+    """
     array = np.asarray(values)
     shape = numerics.column_shape(array, len(out.sizes), not node.ints("kernel", ()))
     return array.reshape(shape)

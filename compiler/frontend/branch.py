@@ -13,11 +13,9 @@ from compiler.frontend.tensors import decoded
 
 
 def taken_branch(node: onnx.NodeProto, builder: Builder) -> list[onnx.NodeProto] | None:
-    """The nodes of the branch an If takes, under names of the outer graph.
+    """Finds the branch that an If takes and returns its nodes, with names of the outer graph.
 
-    None when that is not known yet.
-
-    The branch's own constants are added to the builder.
+    None when that is not known yet. The branch's own constants are added to the builder.
     """
     if node.op_type != "If" or node.domain:
         return None
@@ -50,7 +48,10 @@ def taken_branch(node: onnx.NodeProto, builder: Builder) -> list[onnx.NodeProto]
 
 
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
-    """A copy of a node with values renamed, in its sub-graphs too, except where those define the name anew."""
+    """Copies a node with values renamed.
+
+    Its sub-graphs are renamed too, except where they define the name anew.
+    """
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     _rename(copy, names)

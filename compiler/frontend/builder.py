@@ -1,4 +1,7 @@
-"""Collects the graph while the nodes of an ONNX model are walked: fresh names, types that follow, the ledger."""
+"""Collects the graph while the nodes of an ONNX model are walked.
+
+It gives fresh names, finds the types of what nodes make, and writes the ledger.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from compiler.ir.protos import dtype_number
 
 
 def input_of(proto: onnx.NodeProto, position: int) -> str:
-    """The input of an ONNX node at a position, or an empty string where it is left out."""
+    """Returns the input of an ONNX node at a position, or an empty string where it is left out."""
     return proto.input[position] if position < len(proto.input) else ""
 
 
 def attributes_of(proto: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of an ONNX node as Python's values: texts decoded, lists as tuples."""
+    """Reads the attributes of an ONNX node as Python's values: texts decoded, lists as tuples."""
     found = {}
     for attribute in proto.attribute:
         value = onnx.helper.get_attribute_value(attribute)
@@ -62,7 +65,7 @@ class Builder:
         self.ledger[self.name] = ""
 
     def fresh(self, hint: str) -> str:
-        """A value name that nothing in the model has."""
+        """Makes a value name that nothing in the model has."""
         name = _unused(f"{self.label}.{hint}", self._taken)
         self._taken.add(name)
         return name
@@ -100,7 +103,7 @@ class Builder:
         return outputs[0]
 
     def add(self, node: Node) -> None:
-        """Adds a node whose output types follow from its inputs.
+        """Adds a node and the types of its outputs, which follow from its inputs.
 
         ModelError M004 when shapes do not fit, Unliftable for a type that the graph's opset does
         not have.
@@ -110,7 +113,9 @@ class Builder:
         self.nodes.append(node)
 
     def types_of(self, node: Node) -> dict[str, TensorType]:
-        """The types of a node's outputs, as inference finds them and, where it finds nothing, as the model declares.
+        """Finds the types of a node's outputs.
+
+        Inference finds them; where it finds nothing, the model's own declaration counts.
 
         ModelError M004 where the inputs are not what it takes; Unliftable where ONNX's checker
         knows no such form of it.
@@ -154,25 +159,25 @@ class Builder:
         )
 
     def sizes(self, value: str) -> tuple[int, ...]:
-        """The sizes of a value; Unliftable when they are not all known."""
+        """Returns the sizes of a value; raises Unliftable when they are not all known."""
         kind = self.types[value]
         if not kind.is_static:
             raise Unliftable(f"the sizes of {value} are not known")
         return kind.sizes
 
     def rank(self, value: str) -> int:
-        """The number of axes of a value; Unliftable when it is not known."""
+        """Returns the number of axes of a value; raises Unliftable when it is not known."""
         shape = self.types[value].shape
         if shape is None:
             raise Unliftable(f"the rank of {value} is not known")
         return len(shape)
 
     def dtype_number(self, value: str) -> int:
-        """ONNX's number of a value's element type."""
+        """Returns ONNX's number of a value's element type."""
         return dtype_number(self.types[value].dtype)
 
     def finish(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Graph:
-        """The graph: nodes and values that no output needs are left out, the ledger says so."""
+        """Makes the graph, without nodes and values that no output needs; the ledger says so."""
         wanted = set(outputs)
         nodes = []
         for node in reversed(self.nodes):
@@ -197,7 +202,7 @@ class Builder:
 
 
 def merged(found: TensorType | None, hint: TensorType | None) -> TensorType:
-    """What inference found, completed by what the model declares.
+    """Completes the type that inference found by the one that the model declares.
 
     Where they contradict, inference is right.
     """
@@ -214,7 +219,7 @@ def merged(found: TensorType | None, hint: TensorType | None) -> TensorType:
 
 
 def plain_reason(error: Exception) -> str:
-    """The last line of what a library said, without its own markers."""
+    """Takes the last line of a library's message, without the library's own markers."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
     while text.startswith("["):
@@ -231,7 +236,7 @@ def _unused(name: str, taken: Iterable[str]) -> str:
 
 
 def _without_trailing_blanks(names: Iterable[str]) -> tuple[str, ...]:
-    kept = list(names)
-    while kept and not kept[-1]:
-        kept.pop()
-    return tuple(kept)
+    names = list(names)
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)

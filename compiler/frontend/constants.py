@@ -1,4 +1,7 @@
-"""Why the constants that a node reads cannot be what its operation asks for, in numbers that ONNX's own inference does not look at."""
+"""Finds constants that an operation cannot take.
+
+ONNX's own inference does not look at these numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ _Constants = Mapping[str, Array]
 
 
 def why_constants_misfit(node: Node, types: _Types, constants: _Constants) -> str:
-    """What is wrong with the constants of a node of the graph's opset (`types` holds its outputs too), or an empty string."""
+    """Explains what is wrong with a node's constants, or returns an empty string.
+
+    The node is of the graph's opset; `types` holds its outputs too.
+    """
     for name in filter(None, node.outputs):
         shape = types[name].shape or ()
         window = shape[2:] if node.op in ("Conv", "ConvInteger") else ()
@@ -30,7 +36,10 @@ def _reshape(node: Node, types: _Types, constants: _Constants) -> str:
     before, after = types[node.inputs[0]], types[node.outputs[0]]
     if not (before.is_static and after.is_static) or before.elements == after.elements:
         return ""
-    return f"{list(before.sizes)} holds {before.elements} elements, {list(after.sizes)} {after.elements}"
+    return (
+        f"{list(before.sizes)} holds {before.elements} elements, {list(after.sizes)} "
+        f"{after.elements}"
+    )
 
 
 def _gather(node: Node, types: _Types, constants: _Constants) -> str:
@@ -46,7 +55,10 @@ def _gather(node: Node, types: _Types, constants: _Constants) -> str:
 
 
 def _at_places(node: Node, types: _Types, constants: _Constants) -> str:
-    """Indices of GatherND and ScatterND: each names a place in the first axes behind the batch."""
+    """Checks the indices of GatherND and ScatterND.
+
+    Each names a place in the first axes behind the batch.
+    """
     data, indices = types[node.inputs[0]], constants.get(node.inputs[1])
     if data.shape is None or indices is None or indices.size == 0 or indices.ndim == 0:
         return ""
@@ -95,7 +107,7 @@ def has_negative_scale(node: Node, constants: _Constants) -> bool:
 
 
 def is_dequantized_constant(node: Node, constants: _Constants) -> bool:
-    """Whether a node gives the real numbers of constant integers."""
+    """Whether a node turns constant integers into the real numbers they stand for."""
     return node.op == "DequantizeLinear" and all(
         name in constants for name in filter(None, node.inputs)
     )

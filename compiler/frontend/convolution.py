@@ -1,4 +1,4 @@
-"""Says what is wrong with the sizes of a convolution, which ONNX's own inference does not look at."""
+"""Finds faults in the sizes of a convolution, which ONNX's own inference does not look at."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from compiler.ir.graph import Node
 
 
 def why_convolution_misfits(node: Node, shapes: tuple[tuple[int | None, ...] | None, ...]) -> str:
-    """Why the input, weights and bias of a Conv, ConvInteger or ConvTranspose do not belong together; "" when they do, or nobody knows."""
+    """Explains why the sizes that a convolution reads do not belong together.
+
+    The node is a Conv, ConvInteger or ConvTranspose; `shapes` are those of its input, weights and
+    bias. Returns "" when they belong together, or when a size is not known.
+    """
     given, weights = shapes[:2]
     if given is None or weights is None:
         return ""

@@ -1,4 +1,7 @@
-"""Rewrites the quantized dialects of ONNX into one form: DequantizeLinear, float operation, QuantizeLinear."""
+"""Rewrites the quantized dialects of ONNX into one form.
+
+That form is DequantizeLinear, float operation, QuantizeLinear.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ Rewrite = Callable[[onnx.NodeProto, Builder], None]
 
 
 def _attributes(proto: onnx.NodeProto, *wanted: str) -> dict[str, Any]:
-    """The attributes that a standard operation has too; an empty list is as good as none."""
+    """Reads the attributes that a standard operation has too; an empty list is as good as none."""
     found = attributes_of(proto)
     return {name: value for name, value in found.items() if name in wanted and value != ()}
 
 
 def _dequantize(builder: Builder, data: str, scale: str, point: str, axis: int = 0) -> str:
-    """Integers as floats; per index along `axis` where the scale is a list."""
+    """Turns integers into floats, per index along `axis` where the scale is a list."""
     inputs, attrs = _quantization(builder, scale, point, axis)
     return builder.emit("DequantizeLinear", [data, *inputs], None, attrs)
 
@@ -36,7 +39,7 @@ def _dequantize(builder: Builder, data: str, scale: str, point: str, axis: int =
 def _quantize(
     builder: Builder, proto: onnx.NodeProto, value: str, scale: str, point: str, dtype: str
 ) -> None:
-    """Floats as integers, into the node's output."""
+    """Turns floats into integers, which become the node's output."""
     inputs, attrs = _quantization(builder, scale, point, 0)
     if not inputs[1]:
         inputs[1] = builder.constant(np.zeros((), dtype))
@@ -46,7 +49,10 @@ def _quantize(
 def _quantization(
     builder: Builder, scale: str, point: str, axis: int
 ) -> tuple[list[str], dict[str, Attribute]]:
-    """Scale and zero point as scalars, or as lists along an axis (ONNX writes a list of one for both)."""
+    """Brings scale and zero point to scalars, or to lists along an axis.
+
+    ONNX writes a list of one for both.
+    """
     if builder.types[scale].elements == 1:
         return [_scalar(builder, scale), _scalar(builder, point)], {}
     if point and builder.types[point].elements == 1:
@@ -67,7 +73,10 @@ def _scalar(builder: Builder, name: str) -> str:
 
 
 def _bias(builder: Builder, bias: str, data_scale: str, weight_scale: str) -> str:
-    """The int32 bias as floats: its scale is the product of the input's and the weights', in float32."""
+    """Turns the int32 bias into floats.
+
+    Its scale is the product of the input's and the weights', in float32.
+    """
     scales = [builder.constants.get(name) for name in (data_scale, weight_scale)]
     if scales[0] is None or scales[1] is None:
         scale = builder.emit("Mul", [data_scale, weight_scale])
@@ -78,7 +87,7 @@ def _bias(builder: Builder, bias: str, data_scale: str, weight_scale: str) -> st
 
 
 def rewrite_conv(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QLinearConv(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias?)."""
+    """Rewrites QLinearConv(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias?)."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = proto.input[:8]
     inputs = [
         _dequantize(builder, x, x_scale, x_zero),
@@ -92,7 +101,7 @@ def rewrite_conv(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QLinearMatMul(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)."""
+    """Rewrites QLinearMatMul(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = proto.input[:8]
     if builder.types[a_scale].elements > 1:
         raise Unliftable("the rows have scales of their own")
@@ -106,7 +115,10 @@ def rewrite_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_gemm(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QGemm(a, a_scale, a_zero, b, b_scale, b_zero, bias?, y_scale?, y_zero?): without the output's scale it gives floats."""
+    """Rewrites QGemm(a, a_scale, a_zero, b, b_scale, b_zero, bias?, y_scale?, y_zero?).
+
+    Without the output's scale it gives floats.
+    """
     a, a_scale, a_zero, b, b_scale, b_zero = proto.input[:6]
     attrs = _attributes(proto, "alpha", "transA", "transB")
     axis = 0 if attrs.get("transB", 0) else 1
@@ -126,7 +138,10 @@ def rewrite_gemm(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def _rewrite_binary(op: str) -> Rewrite:
-    """QLinearAdd and QLinearMul(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero?)."""
+    """Rewrites QLinearAdd and QLinearMul.
+
+    Their inputs are (a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero?).
+    """
 
     def rewrite(proto: onnx.NodeProto, builder: Builder) -> None:
         a, a_scale, a_zero, b, b_scale, b_zero, y_scale = proto.input[:7]
@@ -141,7 +156,7 @@ def _rewrite_binary(op: str) -> Rewrite:
 
 
 def _rewrite_unary(op: str, *attributes: str) -> Rewrite:
-    """Operations (x, x_scale, x_zero?, y_scale, y_zero?)."""
+    """Rewrites an operation of one value (x, x_scale, x_zero?, y_scale, y_zero?)."""
 
     def rewrite(proto: onnx.NodeProto, builder: Builder) -> None:
         attrs = _attributes(proto, *attributes)
@@ -156,7 +171,7 @@ def _rewrite_unary(op: str, *attributes: str) -> Rewrite:
 
 
 def rewrite_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QLinearSoftmax(x, x_scale, x_zero, y_scale, y_zero).
+    """Rewrites QLinearSoftmax(x, x_scale, x_zero, y_scale, y_zero).
 
     Its `opset` says which Softmax is meant.
     """
@@ -172,7 +187,10 @@ def rewrite_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_packed_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
-    """MatMulNBits(a, b, scales, zero_points?, g_idx?, bias?): b is [columns, blocks, bytes], low bits first."""
+    """Rewrites MatMulNBits(a, b, scales, zero_points?, g_idx?, bias?).
+
+    b is [columns, blocks, bytes], low bits first.
+    """
     attrs = _attributes(proto, "K", "N", "bits", "block_size")
     rows, columns, bits, block = (attrs.get(name, 4) for name in ("K", "N", "bits", "block_size"))
     points_type = builder.types[proto.input[3]].dtype if input_of(proto, 3) else "uint8"
@@ -213,7 +231,7 @@ def _unpacked(packed: Array, bits: int) -> npt.NDArray[np.uint8]:
 
 
 def rewrite_concat(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QLinearConcat(y_scale, y_zero, then x, x_scale, x_zero of each part)."""
+    """Rewrites QLinearConcat(y_scale, y_zero, then x, x_scale, x_zero of each part)."""
     parts = list(proto.input[2:])
     values = [_dequantize(builder, *parts[at : at + 3]) for at in range(0, len(parts), 3)]
     result = builder.emit("Concat", values, None, _attributes(proto, "axis"))
@@ -222,7 +240,7 @@ def rewrite_concat(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_quantize(proto: onnx.NodeProto, builder: Builder) -> None:
-    """QuantizeLinear and DequantizeLinear of com.microsoft are the standard ones."""
+    """Rewrites QuantizeLinear and DequantizeLinear of com.microsoft as the standard ones."""
     attrs = _attributes(proto, "axis", "block_size")
     builder.emit(proto.op_type, proto.input, tuple(proto.output), attrs)
 

@@ -1,4 +1,7 @@
-"""Rewrites ONNX Runtime's integer products with floats at their ends, DynamicQuantizeMatMul and MatMulIntegerToFloat, in standard ones."""
+"""Rewrites ONNX Runtime's integer products with floats at their ends in standard operations.
+
+They are DynamicQuantizeMatMul and MatMulIntegerToFloat.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from compiler.frontend.builder import Builder, Unliftable, input_of
 
 
 def rewrite_dynamic_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
-    """DynamicQuantizeMatMul(a, b, b_scale, b_zero?, bias?): `a` is rounded to uint8 over its own range first."""
+    """Rewrites DynamicQuantizeMatMul(a, b, b_scale, b_zero?, bias?).
+
+    `a` is rounded to uint8 over its own range first.
+    """
     a, b, b_scale = proto.input[:3]
     integers, scale, zero = (builder.fresh(part) for part in ("integers", "scale", "zero"))
     builder.emit("DynamicQuantizeLinear", [a], (integers, scale, zero))
@@ -22,7 +28,7 @@ def rewrite_dynamic_matmul(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_matmul_to_float(proto: onnx.NodeProto, builder: Builder) -> None:
-    """MatMulIntegerToFloat(a, b, a_scale, b_scale, a_zero?, b_zero?, bias?)."""
+    """Rewrites MatMulIntegerToFloat(a, b, a_scale, b_scale, a_zero?, b_zero?, bias?)."""
     a, b, a_scale, b_scale = proto.input[:4]
     left = (a, a_scale, input_of(proto, 4))
     _product(proto, builder, left, (b, b_scale, input_of(proto, 5)), input_of(proto, 6))
@@ -35,7 +41,7 @@ def _product(
     right: tuple[str, str, str],
     bias: str,
 ) -> None:
-    """(a - a_zero) (b - b_zero) * (a_scale * b_scale) + bias, summed up in int32."""
+    """Writes (a - a_zero) (b - b_zero) * (a_scale * b_scale) + bias, summed up in int32."""
     if builder.types[left[1]].elements != 1 or builder.types[right[1]].shape is None:
         raise Unliftable("the rows have scales of their own")
     inputs = [left[0], right[0], left[2], right[2]]

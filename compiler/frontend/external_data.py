@@ -1,4 +1,4 @@
-"""Reads weights that a model keeps in files of their own, and only from inside the model's folder."""
+"""Reads weights from a model's external files, and only from inside the model's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
 
 
 class External:
-    """The files beside a model.
+    """The files of a model's external data.
 
     `folder` is None for a model that came without one: then external data is refused.
 
@@ -31,7 +31,7 @@ class External:
 
     @property
     def files(self) -> list[Path]:
-        """What was opened, in order of first use."""
+        """The files that were opened, in order of first use."""
         folder = self.folder or Path()
         return [folder / location for location in self._files]
 
@@ -45,7 +45,10 @@ class External:
             self._file(tensor, "".join(locations))
 
     def bytes_of(self, tensor: onnx.TensorProto, size_bytes: int) -> Bytes:
-        """The bytes of a tensor; ModelError M006 when its entry is not one whole piece of a plain file inside the folder."""
+        """Returns the bytes of a tensor.
+
+        ModelError M006 when its entry is not one whole piece of a plain file inside the folder.
+        """
         entries = [(entry.key, entry.value) for entry in tensor.external_data]
         fields = dict(entries)
         location = fields.get("location", "")
@@ -59,12 +62,13 @@ class External:
         if offset + length > data.size:
             raise _refused(
                 tensor,
-                f"bytes {offset} to {offset + length} lie beyond the end of {location!r}, which has {data.size}",
+                f"bytes {offset} to {offset + length} lie beyond the end of {location!r}, which "
+                f"has {data.size}",
             )
         return data[offset : offset + length]
 
     def digests(self) -> list[bytes]:
-        """The hash of each file that was opened, in order of first use.
+        """Hashes each file that was opened, in order of first use.
 
         ModelError M006 for one that changed meanwhile.
         """
@@ -98,14 +102,18 @@ class External:
         if self.most_bytes is not None and total > self.most_bytes:
             os.close(handle)
             raise ModelError(
-                f"with {location!r} the files of external data have {total} bytes, the limit is {self.most_bytes}",
+                f"with {location!r} the files of external data have {total} bytes, the limit is "
+                f"{self.most_bytes}",
                 code="M008",
                 hint="--max-tensor-bytes allows more",
             )
 
 
 def _open(tensor: onnx.TensorProto, folder: Path, location: str) -> int:
-    """A handle of the plain file at a location, reached folder by folder so that nothing on the way can lead elsewhere."""
+    """Opens the plain file at a location and returns its handle.
+
+    The location is reached folder by folder, so that nothing on the way can lead elsewhere.
+    """
     parts = PurePosixPath(location).parts
     if (
         PurePosixPath(location).is_absolute()

@@ -16,18 +16,15 @@ from compiler.ir.protos import attribute_protos
 LARGEST_BYTES = 16 << 20  # of one folded output
 LARGEST_TOTAL_BYTES = 512 << 20  # of all folded outputs of a model
 
-# Kept as they stand: quantization is meaning, not arithmetic, and random numbers differ from run to
+# Never evaluated: quantization is meaning, not arithmetic, and random numbers differ from run to
 # run.
-_KEPT = (
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "RandomNormal", "RandomNormalLike",
-    "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout", "Segment",
+_NEVER_FOLDED = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
+    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+    "Bernoulli", "Multinomial", "Dropout", "Segment",
 )  # fmt: skip
-_BOUNDED = (
-    "NonZero",
-    "Unique",
-    "Compress",
-    "NonMaxSuppression",
-)  # output sizes known by running only
+# Their output sizes are known by running only.
+_BOUNDED = ("NonZero", "Unique", "Compress", "NonMaxSuppression")
 
 
 class Folder:
@@ -62,8 +59,8 @@ class Folder:
             end = node.integer("end", len(sizes))
             return [np.array(sizes[node.integer("start", 0) : end], np.int64)]
         negative = self._is_weight_of_negative_scale(node)
-        kept = op in _KEPT and not negative
-        if kept or "::" in op or any(n and n not in builder.constants for n in inputs):
+        barred = op in _NEVER_FOLDED and not negative
+        if barred or "::" in op or any(n and n not in builder.constants for n in inputs):
             return None
         if not all(is_tensor(builder.types[name]) for name in node.outputs if name):
             return None
@@ -78,7 +75,9 @@ class Folder:
         return results
 
     def _is_weight_of_negative_scale(self, node: Node) -> bool:
-        """Whether integers stand for weights by a negative scale (NNCF gives -128 to the largest weight of either sign).
+        """Whether integers stand for weights by a negative scale.
+
+        NNCF gives -128 to the largest weight of either sign.
 
         No engine's format has such scales, and -128 cannot change its sign in 8 bits, so such
         weights become the floats that they stand for.
@@ -96,9 +95,10 @@ class Folder:
 
 
 def run_node(proto: onnx.NodeProto, data: dict[str, Array]) -> list[Array] | None:
-    """What ONNX Runtime makes of one node of the graph's opset on known inputs, or None when it has no kernel.
+    """Runs one node of the graph's opset on known inputs and returns its outputs.
 
-    Raises ModelError when the inputs are none that the operation takes.
+    None when ONNX Runtime has no kernel for it. Raises ModelError when the inputs are none that the
+    operation takes.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 

@@ -12,7 +12,9 @@ Key = tuple[str, str]
 
 
 def inline_functions(model: onnx.ModelProto, limits: Limits) -> None:
-    """Inlines every call, after checking that calls do not run in a circle and do not grow past the limit of nodes.
+    """Inlines every call of a local function into the graph that calls it.
+
+    Before that it checks that calls do not run in a circle and do not grow past the limit of nodes.
 
     ONNX Runtime runs a body in the model's opset whatever the function declares, and so do we:
     bodies are taken as they stand. ModelError where calls run in a circle (M007) or would make too
@@ -42,7 +44,7 @@ def inline_functions(model: onnx.ModelProto, limits: Limits) -> None:
 
 
 def _measure(start: Key, bodies: dict[Key, onnx.FunctionProto], sizes: dict[Key, int]) -> None:
-    """The nodes a function grows to, for it and all it calls, without recursion."""
+    """Counts the nodes a function grows to, for it and all it calls, without recursion."""
     path = [start]
     while path:
         key = path[-1]

@@ -1,4 +1,4 @@
-"""Keeps an ONNX node whole, as a model of its own in its own opset, for the host."""
+"""Wraps an ONNX node whole, as a model of its own in its own opset, for the host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compiler.ir.protos import dtype_name, from_type_proto, type_proto
 
 # Of the classical learners' domain, what works on each number alone or on each row: neither ONNX
 # nor ONNX Runtime tells its shape.
-SHAPE_KEPT = tuple(
+SAME_SHAPE = tuple(
     ("ai.onnx.ml", op) for op in ("Scaler", "Normalizer", "Binarizer", "Imputer", "LabelEncoder")
 )
 
@@ -49,7 +49,7 @@ def keep_whole(proto: onnx.NodeProto, model: onnx.ModelProto, builder: Builder) 
 
 
 def captures(proto: onnx.NodeProto) -> list[str]:
-    """The names of the surrounding graph that a node's sub-graphs read, in order of first use."""
+    """Finds the names of the outer graph that a node's sub-graphs read, in order of first use."""
     found: dict[str, None] = {}
     for graph in subgraphs(proto):
         own = {value.name for value in graph.input}
@@ -65,7 +65,7 @@ def captures(proto: onnx.NodeProto) -> list[str]:
 
 
 def subgraphs(proto: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs among a node's attributes."""
+    """Returns the graphs among a node's attributes."""
     return [
         graph
         for attribute in proto.attribute
@@ -81,7 +81,10 @@ def is_tensor(kind: TensorType) -> bool:
 def _output_types(
     segment: onnx.ModelProto, outputs: Iterable[str], hints: Mapping[str, TensorType]
 ) -> dict[str, TensorType]:
-    """The types of the outputs: what ONNX's inference finds, else what ONNX Runtime finds, else what the model declares."""
+    """Finds the types of a segment's outputs.
+
+    ONNX's inference is asked first, then ONNX Runtime, then the model's own declaration.
+    """
     unknown = TensorType("undefined", None)
     types = dict.fromkeys(outputs, unknown)
     trial = onnx.ModelProto()
@@ -104,7 +107,7 @@ def _output_types(
 def _types_by_runtime(
     trial: onnx.ModelProto, types: Mapping[str, TensorType]
 ) -> dict[str, TensorType]:
-    """What ONNX Runtime, which knows more domains, says of the outputs.
+    """Asks ONNX Runtime, which knows more domains, for the types of the outputs.
 
     Nothing when it refuses the node.
     """
@@ -114,7 +117,7 @@ def _types_by_runtime(
         return {}
     (node,) = trial.graph.node
     alike = None
-    if (node.domain, node.op_type) in SHAPE_KEPT:
+    if (node.domain, node.op_type) in SAME_SHAPE:
         first = next((value for value in trial.graph.input if value.name == node.input[0]), None)
         alike = from_type_proto(first.type).shape if first is not None else None
     found = {}

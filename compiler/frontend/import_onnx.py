@@ -1,4 +1,4 @@
-"""An ONNX model as a Graph: loaded, checked, sizes bound, every operation lifted to the graph's opset."""
+"""Imports an ONNX model as a Graph: loaded, checked, sizes bound, lifted to the graph's opset."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def import_onnx(
 
 
 def _walk(loaded: Loaded, builder: Builder, keep_quantized: bool) -> None:
-    """Takes every node over, in order."""
+    """Imports every node, in order."""
     folder = Folder(builder)
-    kept = {name for name in DIALECTS if keep_quantized and name[0] in ("", MICROSOFT)}
+    left_whole = {name for name in DIALECTS if keep_quantized and name[0] in ("", MICROSOFT)}
     for node in loaded.model.graph.node:
         builder.begin(node.name, source_of(node))
         start = len(builder.nodes)
-        _step(node, loaded, builder, folder, kept)
+        _step(node, loaded, builder, folder, left_whole)
         if len(builder.nodes) == start:
             builder.ledger[builder.name] = "folded"
 
@@ -97,20 +97,23 @@ def _step(
     loaded: Loaded,
     builder: Builder,
     folder: Folder,
-    kept: Set[tuple[str, str]],
+    left_whole: Set[tuple[str, str]],
 ) -> None:
-    """A node is folded, lifted, rewritten from a dialect, replaced by the branch it takes, or kept whole."""
+    """Imports one node.
+
+    It is folded, lifted, rewritten from a dialect, replaced by the branch it takes, or kept whole.
+    """
     if node.op_type == "Constant" and _take_constant(node, builder):
         return
     branch = taken_branch(node, builder)
     if branch is not None:
         for index, inner in enumerate(branch):
             builder.label = f"{builder.name}/{inner.name or f'{inner.op_type}_{index}'}"
-            _step(inner, loaded, builder, folder, kept)
+            _step(inner, loaded, builder, folder, left_whole)
         return
     start = len(builder.nodes)
     try:
-        if (node.domain, node.op_type) in kept:
+        if (node.domain, node.op_type) in left_whole:
             raise Unliftable("its integers are to be ONNX Runtime's own")
         _take(node, loaded.opset, builder)
     except Unliftable:
@@ -157,7 +160,7 @@ def _take_constant(node: onnx.NodeProto, builder: Builder) -> bool:
 
 
 def constant_data(attribute: onnx.AttributeProto) -> Array:
-    """The data of a Constant node's attribute."""
+    """Reads the data of a Constant node's attribute."""
     if attribute.name == "value":
         return np.asarray(onnx.numpy_helper.to_array(attribute.t))
     if attribute.name == "sparse_value":
@@ -177,7 +180,7 @@ def _declared(graph: onnx.GraphProto, sizes: Sizes) -> dict[str, TensorType]:
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every name of a value in a graph and its sub-graphs."""
+    """Walks every name of a value in a graph and its sub-graphs."""
     for value in [*graph.input, *graph.output]:
         yield value.name
     for tensor in graph.initializer:

@@ -56,7 +56,7 @@ def lift(proto: onnx.NodeProto, opset: int, builder: Builder) -> None:
 
 @lru_cache(maxsize=512)
 def schema_at(op: str) -> onnx.defs.OpSchema | None:
-    """An operation's schema in the graph's opset, or None when it is not there."""
+    """Returns an operation's schema in the graph's opset, or None when it is not there."""
     try:
         schema = onnx.defs.get_schema(op, OPSET, "")
     except onnx.defs.SchemaError:
@@ -70,7 +70,10 @@ def why_not_same_form(
     new: onnx.defs.OpSchema | None,
     attrs: Mapping[str, Attribute],
 ) -> str:
-    """Why a node cannot be taken over as it stands, or an empty string: then both opsets read it alike."""
+    """Explains why a node cannot be taken over as it stands.
+
+    Returns an empty string where both opsets read it alike.
+    """
     if new is None:
         return f"{old.name} is not an operation of opset {OPSET}"
     if new.since_version == old.since_version:
@@ -91,7 +94,7 @@ def why_not_same_form(
 
 
 def check_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Builder) -> None:
-    """Unliftable when an input has a type that the schema does not take."""
+    """Raises Unliftable when an input has a type that the schema does not take."""
     for position, value in enumerate(proto.input):
         if value and schema.inputs:
             formal = schema.inputs[min(position, len(schema.inputs) - 1)]
@@ -101,14 +104,14 @@ def check_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Buil
 
 
 def type_text(builder: Builder, value: str) -> str:
-    """A tensor's type as ONNX's schemas write it."""
+    """Writes a tensor's type as ONNX's schemas do."""
     number = builder.dtype_number(value)
     name = str(onnx.TensorProto.DataType.Name(number)).lower()
     return f"tensor({name})"
 
 
 def require_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Builder) -> None:
-    """ModelError M004 when an input's type is not what the operation's own schema allows."""
+    """Raises ModelError M004 when an input's type is not what the operation's own schema allows."""
     bound: dict[str, tuple[str, str]] = {}
     for position, value in enumerate(proto.input):
         if not value or not schema.inputs:
@@ -118,7 +121,8 @@ def require_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Bu
         if found not in formal.types and not _taken_later(proto, position, found):
             wanted = ", ".join(sorted(formal.types))
             raise ModelError(
-                f"{proto.op_type} reads {value!r} as its {formal.name}, which is {found}; it takes {wanted}",
+                f"{proto.op_type} reads {value!r} as its {formal.name}, which is {found}; it "
+                f"takes {wanted}",
                 code="M004", node=builder.name,
             )  # fmt: skip
         if not formal.is_homogeneous or not formal.type_str.isidentifier():
@@ -126,13 +130,17 @@ def require_types(proto: onnx.NodeProto, schema: onnx.defs.OpSchema, builder: Bu
         other, other_type = bound.setdefault(formal.type_str, (value, found))
         if other_type != found:
             raise ModelError(
-                f"{proto.op_type} takes inputs of one type, {other!r} is {other_type} and {value!r} is {found}",
+                f"{proto.op_type} takes inputs of one type, {other!r} is {other_type} and "
+                f"{value!r} is {found}",
                 code="M004", node=builder.name,
             )  # fmt: skip
 
 
 def _taken_later(proto: onnx.NodeProto, position: int, found: str) -> bool:
-    """Whether the graph's opset lets an operation take bfloat16 that the model's did not yet: torch.onnx exports it all the same."""
+    """Whether the graph's opset takes bfloat16 where the model's own opset did not yet.
+
+    torch.onnx exports it all the same.
+    """
     newer = schema_at(proto.op_type)
     if found != "tensor(bfloat16)" or newer is None or not newer.inputs:
         return False
@@ -140,7 +148,7 @@ def _taken_later(proto: onnx.NodeProto, position: int, found: str) -> bool:
 
 
 def attributes(proto: onnx.NodeProto) -> dict[str, Attribute]:
-    """A node's attributes as the graph writes them.
+    """Reads a node's attributes as the graph writes them.
 
     An empty list is left out, as it says what an absent one says.
     """

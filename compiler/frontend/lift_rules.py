@@ -1,4 +1,4 @@
-"""The operations whose form or meaning changed between opsets, each with the lift that keeps its meaning."""
+"""Lifts the operations whose form or meaning changed between opsets, with the same meaning."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _finish(
     proto: onnx.NodeProto, builder: Builder, inputs: list[str], attrs: Attributes, op: str = ""
 ) -> None:
     """Adds the operation that makes the node's outputs."""
-    kept: dict[str, Attribute] = {name: value for name, value in attrs.items() if value != ()}
-    builder.emit(op or proto.op_type, inputs, tuple(proto.output), kept)
+    given: dict[str, Attribute] = {name: value for name, value in attrs.items() if value != ()}
+    builder.emit(op or proto.op_type, inputs, tuple(proto.output), given)
 
 
 def _int64(builder: Builder, values: object) -> str:
@@ -30,7 +30,7 @@ def _int64(builder: Builder, values: object) -> str:
 
 
 def _like(builder: Builder, value: str, number: float) -> str:
-    """A scalar of a value's element type."""
+    """Makes a scalar of a value's element type."""
     return builder.constant(np.asarray(number).astype(_numpy_type(builder, value)))
 
 
@@ -39,7 +39,10 @@ def _numpy_type(builder: Builder, value: str) -> np.dtype[Any]:
 
 
 def lift_axes(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Reductions before 18 (ReduceSum, Squeeze and Unsqueeze before 13): axes were an attribute."""
+    """Lifts reductions before 18 (some before 13), whose axes were an attribute.
+
+    ReduceSum, Squeeze and Unsqueeze are those that changed in 13.
+    """
     attrs = attributes_of(proto)
     axes = attrs.pop("axes", ())
     inputs = list(proto.input[:1])
@@ -49,7 +52,7 @@ def lift_axes(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_clip(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Clip before 11: the bounds were attributes."""
+    """Lifts Clip before 11: the bounds were attributes."""
     attrs, data = attributes_of(proto), proto.input[0]
     low = _like(builder, data, attrs["min"]) if "min" in attrs else ""
     high = _like(builder, data, attrs["max"]) if "max" in attrs else ""
@@ -57,14 +60,14 @@ def lift_clip(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_dropout(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Dropout before 12 does nothing when a model runs."""
+    """Lifts Dropout before 12, which does nothing when a model runs."""
     if any(proto.output[1:]):
         raise Unliftable("the mask of Dropout means something else since opset 12")
     builder.emit("Identity", proto.input[:1], (proto.output[0],))
 
 
 def lift_slice(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Slice before 10: starts, ends and axes were attributes."""
+    """Lifts Slice before 10: starts, ends and axes were attributes."""
     attrs = attributes_of(proto)
     starts, ends = attrs["starts"], attrs["ends"]
     axes = attrs.get("axes") or tuple(range(len(starts)))
@@ -74,7 +77,7 @@ def lift_slice(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_pad(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Pad before 11: pads and the value were attributes."""
+    """Lifts Pad before 11: pads and the value were attributes."""
     attrs, data = attributes_of(proto), proto.input[0]
     value = attrs.pop("value", 0.0)
     inputs = [data, _int64(builder, attrs.pop("pads")), _like(builder, data, value)]
@@ -82,7 +85,7 @@ def lift_pad(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_split(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Split before 13 had its sizes as an attribute, before 18 no number of outputs."""
+    """Lifts Split: before 13 its sizes were an attribute, before 18 it had no number of outputs."""
     attrs = attributes_of(proto)
     inputs = [name for name in proto.input if name]
     sizes = attrs.pop("split", ())
@@ -97,14 +100,17 @@ def lift_split(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_topk(proto: onnx.NodeProto, builder: Builder) -> None:
-    """TopK before 10: k was an attribute."""
+    """Lifts TopK before 10: k was an attribute."""
     attrs = attributes_of(proto)
     count = _int64(builder, [attrs.pop("k")])
     _finish(proto, builder, [proto.input[0], count], attrs)
 
 
 def lift_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Softmax, LogSoftmax and Hardmax before 13 work on the tensor flattened to a matrix at an axis, by default 1."""
+    """Lifts Softmax, LogSoftmax and Hardmax before 13.
+
+    They work on the tensor flattened to a matrix at an axis, by default 1.
+    """
     axis = attributes_of(proto).get("axis", 1)
     flattened(proto.op_type, proto.input[0], axis, builder, tuple(proto.output))
 
@@ -112,7 +118,7 @@ def lift_softmax(proto: onnx.NodeProto, builder: Builder) -> None:
 def flattened(
     op: str, data: str, axis: int, builder: Builder, outputs: tuple[str, ...] | None
 ) -> str:
-    """An operation over the last axis, on a tensor made a matrix at an axis.
+    """Adds an operation over the last axis, on a tensor made a matrix at an axis.
 
     The last axis needs no matrix.
     """
@@ -128,7 +134,10 @@ def flattened(
 
 
 def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:
-    """BatchNormalization before 14: statistics of training were further outputs, before 9 they could be per element."""
+    """Lifts BatchNormalization before 14.
+
+    Statistics of training were further outputs, and before 9 they could be per element.
+    """
     attrs = attributes_of(proto)
     if any(proto.output[1:]):
         raise Unliftable("BatchNormalization in training mode changed its outputs in opset 14")
@@ -138,7 +147,7 @@ def lift_batchnorm(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_upsample(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Upsample, and Resize of opset 10, are Resize from a grid that starts at 0."""
+    """Lifts Upsample, and Resize of opset 10: they are Resize from a grid that starts at 0."""
     attrs = attributes_of(proto)
     scales = proto.input[1] if len(proto.input) > 1 else ""
     if "scales" in attrs:
@@ -152,7 +161,7 @@ def lift_upsample(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def _rounding_of_resize_10(scales: str, builder: Builder) -> str:
-    """ONNX Runtime rounds the positions of an axis down where it grows and up where it shrinks."""
+    """Finds the rounding of positions: ONNX Runtime rounds down where an axis grows, else up."""
     data = builder.constants.get(scales)
     if data is None:
         raise Unliftable("Resize of opset 10 with computed scales rounds by the axis")
@@ -165,7 +174,7 @@ def _rounding_of_resize_10(scales: str, builder: Builder) -> str:
 
 
 def lift_resize(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Resize before 13 must have all its inputs, an empty tensor stands for one that is not meant."""
+    """Lifts Resize before 13: it had all its inputs, an empty tensor for one that is not meant."""
     if len(proto.input) == 2:
         lift_upsample(proto, builder)
         return
@@ -184,7 +193,7 @@ def lift_resize(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_grid_sample(proto: onnx.NodeProto, builder: Builder) -> None:
-    """GridSample before 20 called its modes bilinear and bicubic."""
+    """Lifts GridSample before 20, which called its modes bilinear and bicubic."""
     attrs = attributes_of(proto)
     mode = attrs.get("mode", "bilinear")
     attrs["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
@@ -192,7 +201,7 @@ def lift_grid_sample(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
-    """DFT before 20: the axis was an attribute, by default 1."""
+    """Lifts DFT before 20: the axis was an attribute, by default 1."""
     attrs = attributes_of(proto)
     axis = _int64(builder, attrs.pop("axis", 1))
     inputs = [*proto.input, ""][:2]
@@ -200,7 +209,10 @@ def lift_dft(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_range(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Range takes scalars; computed lists of one run in ONNX Runtime too, and ONNX's own function bodies hand them in."""
+    """Lifts Range, which takes scalars, where it reads lists of one.
+
+    Computed lists of one run in ONNX Runtime too, and ONNX's own function bodies hand them in.
+    """
     inputs = []
     for name in proto.input:
         is_list = builder.types[name].shape == (1,)
@@ -209,7 +221,7 @@ def lift_range(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def lift_scatter(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Scatter is called ScatterElements since 11."""
+    """Lifts Scatter, which is called ScatterElements since 11."""
     _finish(proto, builder, list(proto.input), attributes_of(proto), "ScatterElements")
 
 

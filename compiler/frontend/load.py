@@ -1,4 +1,7 @@
-"""Reads an ONNX model from a file, bytes or a message, and checks it: whatever comes in, a sound model or one plain line comes out."""
+"""Reads an ONNX model from a file, bytes or a message, and checks it.
+
+Whatever comes in, a sound model or one plain line comes out.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ LARGEST_MESSAGE = (1 << 31) - 1  # protobuf's own limit
 _OTHER_FORMATS = (
     (4, b"TFL3", "a TensorFlow Lite model; convert it with tf2onnx --tflite"),
     (4, b"ORTM", "a model in ONNX Runtime's own .ort format; hand in the .onnx it was made from"),
-    (0, b"PK\x03\x04", "a zip archive (a PyTorch .pt or Keras file?); export it with torch.onnx.export or tf2onnx"),
+    (0, b"PK\x03\x04", "a zip archive (a PyTorch .pt or Keras file?); "
+                       "export it with torch.onnx.export or tf2onnx"),
     (0, b"\x80\x02", "a Python pickle (an old PyTorch file?); export it with torch.onnx.export"),
     (0, b"\x80\x03", "a Python pickle; export the model with torch.onnx.export"),
     (0, b"\x80\x04", "a Python pickle; export the model with torch.onnx.export"),
@@ -81,7 +85,10 @@ class Loaded:
 
 
 def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loaded:
-    """Reads and checks a model; raises UsageError U001 for a missing file and ModelError for anything else that is wrong."""
+    """Reads and checks a model.
+
+    Raises UsageError U001 for a missing file and ModelError for anything else that is wrong.
+    """
     try:
         return _load(source, limits)
     except CompileError:
@@ -95,7 +102,7 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> 
 
 
 def whole_message(path: Path) -> onnx.ModelProto:
-    """A model's message as it is, its external data put inside.
+    """Reads a model's message as it is, and puts its external data inside.
 
     Raises as `load_model` for a file, or data, that cannot be read.
     """
@@ -107,7 +114,7 @@ def whole_message(path: Path) -> onnx.ModelProto:
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """The files with external data of a model, sound or not, that are what they should be."""
+    """Finds the files with external data of a model, sound or not, that are what they should be."""
     external = External(path.parent)
     with contextlib.suppress(CompileError):
         for tensor, _ in every_tensor(_parse(_read(path), "the model")):
@@ -148,7 +155,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
 def _message(
     source: str | Path | bytes | onnx.ModelProto,
 ) -> tuple[onnx.ModelProto, hashlib._Hash, Path | None]:
-    """The model as a message of our own, the hash of its bytes, and the path it came from."""
+    """Reads the model as a message of our own, the hash of its bytes, and the path it came from."""
     if isinstance(source, onnx.ModelProto):
         try:
             data = source.SerializeToString(deterministic=True)
@@ -224,7 +231,10 @@ def _declares_a_graph(data: bytes) -> bool:
 
 
 def _import_microsoft(model: onnx.ModelProto) -> bool:
-    """Imports the one opset of com.microsoft where nodes are of it and the model does not say so, as ONNX Runtime does."""
+    """Imports the one opset of com.microsoft where nodes are of it and the model does not say so.
+
+    ONNX Runtime does the same.
+    """
     if any(opset.domain == MICROSOFT for opset in model.opset_import):
         return False
     if all(node.domain != MICROSOFT for graph in all_graphs(model.graph) for node in graph.node):

@@ -10,7 +10,7 @@ from compiler.frontend.rules import OLDEST_OPSET
 
 
 def not_older_than_7(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model, converted by ONNX's own converter where that can; ModelError M003 where not."""
+    """Converts an older model by ONNX's own converter; raises ModelError M003 where that cannot."""
     opset = next((o.version for o in model.opset_import if not o.domain), OLDEST_OPSET)
     if opset >= OLDEST_OPSET or opset < 1:  # the latter is no opset, which is said elsewhere
         return model

@@ -1,4 +1,4 @@
-"""Says what is wrong with the sizes of what a node reads and with its axes, where ONNX's own inference does not look."""
+"""Finds faults in the sizes and axes of what a node reads, where ONNX's inference does not look."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
 def why_sizes_misfit(node: Node, types: Mapping[str, TensorType]) -> str:
-    """Why what a node of the graph's opset reads does not belong together.
+    """Explains why the values that a node of the graph's opset reads do not belong together.
 
     "" when it does, or nobody knows (a size is free).
     """
@@ -70,7 +70,10 @@ def _normalization_of_last_axes(node: Node, shapes: _Shapes) -> str:
     for what, shape in zip(("scale", "bias"), shapes[1:3], strict=True):
         # It is spread over the whole value, not over the axes alone.
         if shape is not None and not _spreads(shape, data):
-            return f"a {what} of shape {_named(shape)} does not go with a value of shape {_named(data)}"
+            return (
+                f"a {what} of shape {_named(shape)} does not go with a value of shape "
+                f"{_named(data)}"
+            )
     return ""
 
 
@@ -94,27 +97,33 @@ def _recurrent(node: Node, shapes: _Shapes) -> str:
     if data is None or weights is None or again is None:
         return ""
     if len(data) != 3 or len(weights) != 3 or len(again) != 3:
-        return f"its input, weights and recurrence weights have {len(data)}, {len(weights)} and {len(again)} axes, wanted 3 each"
+        return (
+            f"its input, weights and recurrence weights have {len(data)}, {len(weights)} and "
+            f"{len(again)} axes, wanted 3 each"
+        )
     hidden = node.integer("hidden_size", 0) or again[2]
     if hidden is None:
         return ""
-    ways = 2 if node.text("direction", "forward") == "bidirectional" else 1
+    directions = 2 if node.text("direction", "forward") == "bidirectional" else 1
     batch_first = bool(node.integer("layout", 0))
     batch = data[0 if batch_first else 1]
-    state: _Shape = (batch, ways, hidden) if batch_first else (ways, batch, hidden)
+    state: _Shape = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
     wanted: tuple[tuple[str, _Shape], ...] = (
-        ("weights W", (ways, gates * hidden, data[2])),
-        ("recurrence weights R", (ways, gates * hidden, hidden)),
-        ("a bias B", (ways, 2 * gates * hidden)),
+        ("weights W", (directions, gates * hidden, data[2])),
+        ("recurrence weights R", (directions, gates * hidden, hidden)),
+        ("a bias B", (directions, 2 * gates * hidden)),
         ("sequence lengths", (batch,)),
         ("an initial_h", state),
         ("an initial_c", state),
-        ("peepholes P", (ways, 3 * hidden)),
+        ("peepholes P", (directions, 3 * hidden)),
     )
     for position, (what, shape) in enumerate(wanted, 1):
         found = shapes[position]
         if found is not None and _differs(found, shape):
-            return f"it has {what} of shape {_named(found)}, wanted {_named(shape)} for {hidden} hidden units"
+            return (
+                f"it has {what} of shape {_named(found)}, wanted {_named(shape)} for {hidden} "
+                "hidden units"
+            )
     return ""
 
 
@@ -173,13 +182,17 @@ def _blocks(node: Node, shapes: _Shapes) -> str:
     deep = node.op == "DepthToSpace"
     divided = [(data[1], block * block)] if deep else [(data[2], block), (data[3], block)]
     wrong = next((pair for pair in divided if pair[0] is not None and pair[0] % pair[1]), None)
-    return "" if wrong is None else f"in a value of shape {_named(data)} {wrong[0]} is no multiple of {wrong[1]}"  # fmt: skip
+    if wrong is None:
+        return ""
+    return f"in a value of shape {_named(data)} {wrong[0]} is no multiple of {wrong[1]}"
 
 
 def _global_pool(node: Node, shapes: _Shapes) -> str:
     data = shapes[0]
     assert data is not None
-    return f"a value of shape {_named(data)} has nothing behind its channels" if len(data) < 3 else ""  # fmt: skip
+    if len(data) >= 3:
+        return ""
+    return f"a value of shape {_named(data)} has nothing behind its channels"
 
 
 def _clip(node: Node, shapes: _Shapes) -> str:

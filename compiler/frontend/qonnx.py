@@ -1,4 +1,6 @@
-"""Rewrites QONNX (Brevitas, QKeras, FINN): Quant, BipolarQuant and Trunc become QuantizeLinear, Clip and DequantizeLinear.
+"""Rewrites QONNX (Brevitas, QKeras, FINN) into standard operations.
+
+Quant, BipolarQuant and Trunc become QuantizeLinear, Clip and DequantizeLinear.
 
 The meaning is that of the qonnx package's own executor (Pappalardo et al., "QONNX: Representing
 Arbitrary-Precision Quantized Neural Networks", 2022): y = (round(clip(x / scale + zero point)) -
@@ -45,12 +47,14 @@ class _Format:
 
 
 def rewrite_quant(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Quant (or IntQuant)(x, scale, zeropt, bitwidth) {signed, narrow, rounding_mode}."""
+    """Rewrites Quant (or IntQuant)(x, scale, zeropt, bitwidth) {signed, narrow, rounding_mode}."""
     data, scale, point, bits = (_constant(proto, position, builder) for position in range(4))
     if scale is None or point is None or bits is None:
         raise ModelError(
-            f"{proto.op_type} computes its scale, zero point or bit width while running; the compiler takes constant ones",
-            code="M010", node=builder.name, hint="export the model for inference, with its quantizers in evaluation mode",
+            f"{proto.op_type} computes its scale, zero point or bit width while running; the "
+            "compiler takes constant ones",
+            code="M010", node=builder.name,
+            hint="export the model for inference, with its quantizers in evaluation mode",
         )  # fmt: skip
     if bits.size != 1 or not 1 <= float(bits.reshape(-1)[0]) <= 32:
         raise ModelError(
@@ -87,7 +91,7 @@ def rewrite_quant(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_bipolar(proto: onnx.NodeProto, builder: Builder) -> None:
-    """BipolarQuant(x, scale): the scale, with the sign of x (that of 0 is +)."""
+    """Rewrites BipolarQuant(x, scale): the scale, with the sign of x (that of 0 is +)."""
     data, scale = _constant(proto, 0, builder), _constant(proto, 1, builder)
     if scale is None:
         raise ModelError(
@@ -98,18 +102,23 @@ def rewrite_bipolar(proto: onnx.NodeProto, builder: Builder) -> None:
 
 
 def rewrite_trunc(proto: onnx.NodeProto, builder: Builder) -> None:
-    """Trunc(x, scale, zeropt, input bits, output bits), or since version 2 (x, scale, zeropt, input bits, output scale, output bits)."""
+    """Rewrites Trunc(x, scale, zeropt, input bits, output bits).
+
+    Since version 2 it is Trunc(x, scale, zeropt, input bits, output scale, output bits).
+    """
     parts = [_constant(proto, position, builder) for position in range(1, len(proto.input))]
     if len(parts) not in (4, 5) or any(part is None for part in parts):
         raise ModelError(
-            "Trunc has a scale, zero point or bit width that is computed while running, or is missing",
+            "Trunc has a scale, zero point or bit width that is computed while running, or is "
+            "missing",
             code="M010", node=builder.name,
         )  # fmt: skip
     scale, point, bits_in, *rest = (np.asarray(part, np.float64) for part in parts)
     rounding = _text(proto, "rounding_mode", "FLOOR").upper()
     if rounding not in _ROUNDING or any(part.size != 1 for part in (scale, bits_in, *rest)):
         raise ModelError(
-            f"Trunc with rounding_mode {rounding!r} and scales {scale.tolist()}: wanted one scale and one of {', '.join(_ROUNDING)}",
+            f"Trunc with rounding_mode {rounding!r} and scales {scale.tolist()}: wanted one scale "
+            f"and one of {', '.join(_ROUNDING)}",
             code="M004", node=builder.name,
         )  # fmt: skip
     steps = _arithmetic(builder, "Round", _shifted(proto.input[0], scale, point, builder))
@@ -150,7 +159,10 @@ def _bipolar(proto: onnx.NodeProto, builder: Builder, data: Array | None, scale:
 def _constant_integers(
     proto: onnx.NodeProto, builder: Builder, integers: Doubles, form: _Format
 ) -> None:
-    """Constant weights as integers with their scale, or as the floats they are where their scale lies along several axes."""
+    """Writes constant weights as integers with their scale.
+
+    Where their scale lies along several axes they are written as the floats they are.
+    """
     lined_up = _along_one_axis(form, integers.ndim, builder)
     storage = _storage(form)
     if lined_up is None or storage is None:
@@ -164,7 +176,7 @@ def _constant_integers(
 
 
 def _clipped(proto: onnx.NodeProto, builder: Builder, value: str, form: _Format) -> None:
-    """QuantizeLinear, Clip where the format is narrower than its type, DequantizeLinear.
+    """Writes QuantizeLinear, Clip where the format is narrower than its type, DequantizeLinear.
 
     In floats where there is no such type.
     """
@@ -190,7 +202,7 @@ def _clipped(proto: onnx.NodeProto, builder: Builder, value: str, form: _Format)
 
 
 def _storage(form: _Format) -> str | None:
-    """The type that holds a format's integers and zero point.
+    """Finds the type that holds a format's integers and zero point.
 
     None where neither 8 nor 16 bits do, or the point is no integer.
     """
@@ -211,7 +223,10 @@ def _storage(form: _Format) -> str | None:
 def _along_one_axis(
     form: _Format, rank: int, builder: Builder
 ) -> tuple[str, Doubles, dict[str, int]] | None:
-    """The scale (a constant's name), the zero points and the attributes as QuantizeLinear takes them; None where they vary along more axes."""
+    """Brings scale, zero points and attributes to the form that QuantizeLinear takes.
+
+    The scale is given as a constant's name. None where they vary along more than one axis.
+    """
     shape = np.broadcast_shapes(form.scale.shape, form.point.shape)
     long = [axis - len(shape) + rank for axis, size in enumerate(shape) if size > 1]
     if len(long) > 1 or not np.all(form.scale > 0):
@@ -226,7 +241,7 @@ def _along_one_axis(
 
 
 def _shifted(value: str, scale: Doubles, point: Doubles, builder: Builder) -> str:
-    """The value in steps of the scale, x / scale + zero point."""
+    """Writes the value in steps of the scale, x / scale + zero point."""
     result = builder.emit("Div", [value, builder.constant(scale.astype(np.float32))])
     if np.any(point):
         result = builder.emit("Add", [result, builder.constant(point.astype(np.float32))])
@@ -234,7 +249,10 @@ def _shifted(value: str, scale: Doubles, point: Doubles, builder: Builder) -> st
 
 
 def _rounded(value: str, rounding: str, form: _Format, builder: Builder) -> str:
-    """A value brought to the format's steps by another rounding than half to even, which then finds nothing to round."""
+    """Rounds a value to the format's steps by another rounding than half to even.
+
+    QuantizeLinear then finds nothing to round.
+    """
     steps = _round_as(_shifted(value, form.scale, form.point, builder), rounding, builder)
     if np.any(form.point):
         steps = builder.emit("Sub", [steps, builder.constant(form.point.astype(np.float32))])
@@ -278,7 +296,7 @@ _ROUNDING: dict[str, Callable[[Doubles], Doubles]] = {
 
 
 def _constant(proto: onnx.NodeProto, position: int, builder: Builder) -> Doubles | None:
-    """A constant input, or None where it is computed or missing."""
+    """Reads a constant input; None where it is computed or missing."""
     data = builder.constants.get(input_of(proto, position))
     return None if data is None else np.asarray(data).astype(np.float64)
 

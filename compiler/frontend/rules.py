@@ -1,4 +1,7 @@
-"""The rules a model's graph must keep: every name made once and before it is read, every operation known."""
+"""Checks the rules of a model's graph.
+
+Every name is made once and before it is read, every operation is known.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from compiler.frontend.tensors import all_graphs
 from compiler.ir.graph import Array
 from compiler.ir.protos import dtype_number
 
-OLDEST_OPSET = 7  # the oldest that ONNX Runtime, our judge, promises to run
+OLDEST_OPSET = 7  # the oldest that ONNX Runtime, our reference, promises to run
 
 
 def label_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
@@ -36,7 +39,7 @@ def label_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
 
 
 def check_texts(model: onnx.ModelProto) -> None:
-    """ModelError M002 for a name that is not UTF-8 (protobuf gives bytes for it)."""
+    """Raises ModelError M002 for a name that is not UTF-8 (protobuf gives bytes for it)."""
     for graph in all_graphs(model.graph):
         values = [*graph.input, *graph.output, *graph.value_info]
         dims = [dim for value in values for dim in value.type.tensor_type.shape.dim]
@@ -51,7 +54,7 @@ def check_texts(model: onnx.ModelProto) -> None:
 
 
 def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> bool:
-    """Puts the nodes in execution order, and says whether the file's was none.
+    """Puts the nodes in execution order; returns whether they were out of order in the file.
 
     ModelError M007 when there is none.
     """
@@ -87,7 +90,10 @@ def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> bool:
 
 
 def check_operations(model: onnx.ModelProto) -> None:
-    """ModelError M003 for an opset, domain or operation that neither ONNX nor ONNX Runtime knows."""
+    """Raises ModelError M003 for what neither ONNX nor ONNX Runtime knows.
+
+    That may be an opset, a domain or an operation.
+    """
     newest = onnx.defs.onnx_opset_version()
     opsets: dict[str, int] = {}
     for opset in model.opset_import:
@@ -121,7 +127,10 @@ def check_operations(model: onnx.ModelProto) -> None:
 
 
 def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
-    """ModelError M002 with what ONNX's own checker says of the model (weights stand in as inputs)."""
+    """Raises ModelError M002 with the fault that ONNX's own checker finds in the model.
+
+    The checker sees the weights as inputs.
+    """
     untyped = next((v.name for v in model.graph.input if not v.type.WhichOneof("value")), None)
     if untyped is not None:
         raise ModelError(f"input {untyped!r} has no type", code="M002")
@@ -129,7 +138,8 @@ def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             raise ModelError(
                 f"input {value.name!r} does not say how many axes it has", code="M002",
-                hint="export the model with the shapes of its inputs; an axis of any size may carry a name",
+                hint="export the model with the shapes of its inputs; "
+                "an axis of any size may carry a name",
             )  # fmt: skip
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
@@ -157,7 +167,7 @@ def check_rules(model: onnx.ModelProto, weights: Mapping[str, Array]) -> None:
 
 
 def _named(context: str) -> str:
-    """The node the checker speaks of."""
+    """Finds the node that the checker speaks of."""
     name = context.partition("Name: ")[2]
     return name.partition(" OpType: ")[0].strip()
 
@@ -186,7 +196,8 @@ def _check_operation(node: onnx.NodeProto, opset: int) -> None:
             if schema.name == node.op_type and schema.domain == node.domain
         )
         raise ModelError(
-            f"{node.op_type} is an operation of {where} since opset {since}, the model declares opset {opset}",
+            f"{node.op_type} is an operation of {where} since opset {since}, the model declares "
+            f"opset {opset}",
             code="M003", node=node.name,
         )  # fmt: skip
     known = [schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == node.domain]
@@ -197,20 +208,27 @@ def _check_operation(node: onnx.NodeProto, opset: int) -> None:
 
 
 def _check_list_of_inputs(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
-    """Of a list of inputs of any length none may be left out: ONNX's checker lets it pass, and ONNX Runtime ends the process."""
+    """Raises ModelError M002 where an input is left out of a list of inputs of any length.
+
+    ONNX's checker lets it pass, and ONNX Runtime ends the process.
+    """
     variadic = onnx.defs.OpSchema.FormalParameterOption.Variadic
     if not schema.inputs or schema.inputs[-1].option != variadic:
         return
     for position, name in enumerate(node.input):
         if not name and position >= len(schema.inputs) - 1:
             raise ModelError(
-                f"{node.op_type} takes a list of inputs, of which none may be left out: input {position} is",
+                f"{node.op_type} takes a list of inputs, of which none may be left out: input "
+                f"{position} is",
                 code="M002", node=node.name,
             )  # fmt: skip
 
 
 def _check_foreign(node: onnx.NodeProto) -> None:
-    """Another domain must be one that ONNX Runtime, which will run the node, knows."""
+    """Raises ModelError M003 for a domain or operation that ONNX Runtime does not know.
+
+    ONNX Runtime will run the node.
+    """
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
     schemas = runtime.get_all_operator_schema()
@@ -223,7 +241,8 @@ def _check_foreign(node: onnx.NodeProto) -> None:
         domains = sorted({schema.domain for schema in schemas} | {*QONNX_DOMAINS})
         standard = "export the model with standard operations, such as QDQ for quantized ones"
         raise ModelError(
-            f"{node.op_type} is of domain {node.domain!r}, which neither ONNX nor ONNX Runtime knows",
+            f"{node.op_type} is of domain {node.domain!r}, which neither ONNX nor ONNX Runtime "
+            "knows",
             code="M003", node=node.name, hint=nearest(node.domain, domains) or standard,
         )  # fmt: skip
     raise ModelError(
@@ -233,12 +252,12 @@ def _check_foreign(node: onnx.NodeProto) -> None:
 
 
 def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs inside a node, at any depth."""
+    """Returns the graphs inside a node, at any depth."""
     return [inner for graph in subgraphs(node) for inner in all_graphs(graph)]
 
 
 def _makers(graph: onnx.GraphProto, weights: Iterable[str]) -> dict[str, int]:
-    """Which node makes each name; -1 for inputs and weights."""
+    """Maps each name to the position of the node that makes it; -1 for inputs and weights."""
     maker: dict[str, int] = dict.fromkeys(weights, -1)
     inputs: set[str] = set()
     for value in graph.input:
@@ -261,7 +280,7 @@ def _makers(graph: onnx.GraphProto, weights: Iterable[str]) -> dict[str, int]:
 
 
 def _execution_order(needs: list[set[int]]) -> list[int]:
-    """Positions in an order where each comes after those it needs.
+    """Orders positions so that each comes after those it needs.
 
     Those on or behind a cycle are missing.
     """
@@ -283,7 +302,7 @@ def _execution_order(needs: list[set[int]]) -> list[int]:
 
 
 def _cycle(graph: onnx.GraphProto, needs: list[set[int]], done: set[int]) -> str:
-    """The names of the nodes on one cycle."""
+    """Returns the names of the nodes on one cycle."""
     here = min(set(range(len(needs))) - done)
     path: dict[int, None] = {}
     while here not in path:

@@ -14,7 +14,10 @@ from compiler.ir.protos import from_type_proto
 
 @dataclass(frozen=True)
 class Sizes:
-    """The model's inputs with their sizes bound, the symbols' values, the symbol or axis of the batch, and what was assumed."""
+    """The model's inputs with their sizes bound, and what was assumed for it.
+
+    With them stand the symbols' values and the symbol or axis of the batch.
+    """
 
     types: Mapping[str, TensorType]
     symbols: Mapping[str, int]
@@ -23,7 +26,7 @@ class Sizes:
     notes: tuple[str, ...]
 
     def declared(self, value: onnx.ValueInfoProto) -> TensorType:
-        """The type the model declares for a value, with its symbols bound."""
+        """Returns the type the model declares for a value, with its symbols bound."""
         kind = _type_of(value)
         if kind.shape is None:
             return kind
@@ -34,7 +37,7 @@ class Sizes:
         return TensorType(kind.dtype, shape)
 
     def batch_axis(self, value: onnx.ValueInfoProto, kind: TensorType) -> int | None:
-        """The axis of an input or output along which samples are stacked."""
+        """Finds the axis of an input or output along which samples are stacked."""
         if value.name in self.batch_axes:
             return self.batch_axes[value.name]
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
@@ -44,7 +47,9 @@ class Sizes:
 
 
 def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Sizes:
-    """Gives every free size of the inputs a number: from `bind` by symbol or as INPUT:AXIS, else 1 where it is a batch.
+    """Gives every free size of the inputs a number.
+
+    It comes from `bind`, by symbol or as INPUT:AXIS, else it is 1 where it is a batch.
 
     Raises UsageError for a size that stays free (U003) and for a name in `bind` that the model has
     not (U004).
@@ -90,8 +95,12 @@ def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Si
 
 
 def _size_of(
-    name: str, axis: int, dim: onnx.TensorShapeProto.Dimension, bind: Mapping[str, int], symbols: Mapping[str, int]
-) -> int | None:  # fmt: skip
+    name: str,
+    axis: int,
+    dim: onnx.TensorShapeProto.Dimension,
+    bind: Mapping[str, int],
+    symbols: Mapping[str, int],
+) -> int | None:
     if _fixed(dim):
         return int(dim.dim_value)
     if dim.dim_value < -1:  # -1 is what some exporters write for a free size

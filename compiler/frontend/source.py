@@ -1,4 +1,7 @@
-"""Where in the user's own code a node comes from, as exporters tell in its metadata: `FILE:LINE in SCOPE`."""
+"""Finds where in the user's own code a node comes from, as `FILE:LINE in SCOPE`.
+
+Exporters write it into the node's metadata.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _MOST_CHARACTERS = 20_000  # of metadata that are looked at
 
 
 def source_of(node: onnx.NodeProto) -> str:
-    """The line that made a node, and the module it belongs to.
+    """Finds the line that made a node, and the module it belongs to.
 
     Parts that the exporter did not write are left out.
 
@@ -33,7 +36,10 @@ def source_of(node: onnx.NodeProto) -> str:
 
 
 def _scope(notes: dict[str, str]) -> str:
-    """The innermost module's name, such as `encoder.0.conv`: the last name stands for the operation itself."""
+    """Finds the innermost module's name, such as `encoder.0.conv`.
+
+    The last name stands for the operation itself.
+    """
     scopes = re.findall(r"'([^']*)'", notes.get("pkg.torch.onnx.name_scopes", ""))
     if not scopes:
         scopes = [part.partition(": ")[0] for part in notes.get("namespace", "").split("/")]

@@ -1,4 +1,7 @@
-"""The weights of a model as arrays: sizes within limits, data of the length the shape asks for, numbers finite."""
+"""Reads the weights of a model as arrays, and checks them.
+
+Sizes are within limits, data of the length the shape asks for, numbers finite.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operations
 
 # Operations whose inputs from the second on are weights: nothing in them may be infinite.
 WEIGHTED = (
-    "Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "MatMulInteger", "BatchNormalization",
-    "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "PRelu",
-    "LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "DequantizeLinear",
-    "QGemm", "QLinearAdd", "QLinearMul", "QLinearAveragePool", "QLinearGlobalAveragePool",
+    "Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "MatMulInteger", "PRelu",
+    "BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization",
+    "RMSNormalization", "LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
+    "DequantizeLinear", "QGemm", "QLinearAdd", "QLinearMul", "QLinearAveragePool",
+    "QLinearGlobalAveragePool",
 )  # fmt: skip
 
 
@@ -34,12 +38,12 @@ class Limits:
     tensor_bytes: int
 
     def check_nodes(self, model: onnx.ModelProto) -> None:
-        """ModelError M008 when the model, its sub-graphs and functions counted in, has too many nodes."""
+        """Raises ModelError M008 for too many nodes, sub-graphs and functions counted in."""
         graphs = sum(len(graph.node) for graph in all_graphs(model.graph))
         self.check_count(graphs + sum(len(function.node) for function in model.functions))
 
     def check_count(self, count: int) -> None:
-        """ModelError M008 for too many nodes."""
+        """Raises ModelError M008 for too many nodes."""
         if count > self.nodes:
             raise ModelError(
                 f"the model has {count} nodes, the limit is {self.nodes}",
@@ -47,17 +51,20 @@ class Limits:
             )  # fmt: skip
 
     def check_bytes(self, name: str, total: int) -> None:
-        """ModelError M008 for too many bytes in tensors, all counted up to one."""
+        """Raises ModelError M008 for too many bytes in tensors, all counted up to one."""
         if total > self.tensor_bytes:
             raise ModelError(
-                f"with tensor {name!r} the model's tensors take {total} bytes, the limit is {self.tensor_bytes}",
+                f"with tensor {name!r} the model's tensors take {total} bytes, the limit is "
+                f"{self.tensor_bytes}",
                 code="M008",
                 hint="--max-tensor-bytes allows more",
             )
 
 
 def take_weights(model: onnx.ModelProto, limits: Limits, external: External) -> dict[str, Array]:
-    """Moves the initializers out of the model into arrays, and checks and fetches every other tensor in place.
+    """Moves the initializers out of the model into arrays.
+
+    Every other tensor is checked and fetched in place.
 
     ModelError: M008 beyond the limits, M004 for data that are not what type and shape ask for, M005
     for NaN, M006 for external data, M007 for a name given twice.
@@ -86,7 +93,7 @@ def take_weights(model: onnx.ModelProto, limits: Limits, external: External) -> 
 
 
 def check_finite(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
-    """ModelError M005 for a constant that holds a NaN, or a weight that holds an infinity."""
+    """Raises ModelError M005 for a constant that holds NaN, or a weight that holds an infinity."""
     constants = dict(weights)
     for node in graph.node:
         if node.op_type != "Constant" or not node.attribute:
@@ -115,7 +122,7 @@ def check_finite(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> None:
 
 
 def dense(sparse: onnx.SparseTensorProto) -> Array:
-    """A sparse tensor written out (its size was checked against the limits)."""
+    """Writes a sparse tensor out (its size was checked against the limits)."""
     values = decoded(sparse.values)
     indices = decoded(sparse.indices).astype(np.int64)
     shape = tuple(sparse.dims)
@@ -135,18 +142,22 @@ def dense(sparse: onnx.SparseTensorProto) -> Array:
 
 
 def decoded(tensor: onnx.TensorProto) -> Array:
-    """A tensor as an array; ModelError M004 when its data is not what its type and shape ask for."""
+    """Decodes a tensor as an array.
+
+    ModelError M004 when its data is not what its type and shape ask for.
+    """
     try:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
     except Exception as error:  # numpy, ml_dtypes and onnx each raise errors of their own
         raise ModelError(
-            f"tensor {tensor.name!r} of shape {list(tensor.dims)} does not have the data for it: {error}",
+            f"tensor {tensor.name!r} of shape {list(tensor.dims)} does not have the data for it: "
+            f"{error}",
             code="M004",
         ) from error
 
 
 def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and the graphs inside it."""
+    """Walks a graph and the graphs inside it."""
     pending = [graph]
     while pending:
         found = pending.pop()
@@ -159,7 +170,7 @@ def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def every_tensor(model: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, bool]]:
-    """Every dense tensor of the model, and whether it is an initializer of the main graph."""
+    """Walks every dense tensor of the model, and whether it is an initializer of the main graph."""
     for tensor in model.graph.initializer:
         yield tensor, True
     graphs = list(all_graphs(model.graph))
@@ -203,7 +214,7 @@ def _size_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def _mapped(tensor: onnx.TensorProto, external: External) -> Array | None:
-    """A tensor whose bytes are its elements, as they lie in its file.
+    """Maps a tensor whose bytes are its elements, as they lie in its file.
 
     None for any other, such as one of 4-bit integers.
     """
@@ -236,7 +247,7 @@ def take_inside(tensor: onnx.TensorProto, external: External) -> None:
 
 
 def _fetched(tensor: onnx.TensorProto, external: External) -> Array:
-    """A tensor's data, from its file where it has one; the tensor itself then holds it."""
+    """Fetches a tensor's data, from its file where it has one; the tensor itself then holds it."""
     size_bytes = _size_bytes(tensor)
     take_inside(tensor, external)
     forms = [field.name for field, _ in tensor.ListFields() if field.name.endswith("_data")]
@@ -246,7 +257,8 @@ def _fetched(tensor: onnx.TensorProto, external: External) -> Array:
         )
     if tensor.HasField("raw_data") and len(tensor.raw_data) != size_bytes:
         raise ModelError(
-            f"tensor {tensor.name!r} has {len(tensor.raw_data)} bytes of data, its shape {list(tensor.dims)} asks for {size_bytes}",
+            f"tensor {tensor.name!r} has {len(tensor.raw_data)} bytes of data, its shape "
+            f"{list(tensor.dims)} asks for {size_bytes}",
             code="M004",
         )
     return decoded(tensor)

@@ -1,9 +1,11 @@
-"""Fits the few constants of the macro formulas that no source gives, and measures how far silicon lies from the formulas.
+"""Fits the few constants of the macro formulas that no source gives.
+
+It also measures how far silicon lies from the formulas.
 
 Gauss-Newton on the logarithms of the constants. Residuals are ln(predicted / measured) with Huber's
 loss, so that one odd chip does not pull; a chip of n rows weighs sqrt(n); each constant is held to
 its prior as by an observation of its width. The spread is the quantile of the residuals at
-COVERAGE, each chip counted once. The same input gives the same result to the digits that are kept.
+COVERAGE, each chip counted once. The same input gives the same result to DIGITS digits.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ DIGITS = 4
 
 
 def usable(rows: Sequence[Row], components: Components) -> list[tuple[Row, Macro]]:
-    """The rows that a fit may learn from: of the right classes, measured, and predictable."""
+    """Finds the rows that a fit may learn from: of the right classes, measured, and predictable."""
     found = []
     for row in rows:
         if row.group not in LEARNT_CLASSES or row.measured_tops_w is None:
@@ -51,7 +53,7 @@ def usable(rows: Sequence[Row], components: Components) -> list[tuple[Row, Macro
 
 
 def fit(rows: Sequence[Row], components: Components) -> Components:
-    """The components with the fitted constants remade from these rows.
+    """Fits the constants to these rows and returns the components with them.
 
     With no usable row these are the priors.
     """
@@ -77,12 +79,17 @@ def fit(rows: Sequence[Row], components: Components) -> Components:
 def _descend(
     known: Sequence[tuple[Row, Macro]], components: Components, centre: Vector, width: Vector
 ) -> tuple[Vector, NDArray[np.float64]]:
-    """The least of loss and prior, and the curvature there."""
+    """Finds the least of loss and prior, and the curvature there."""
     names = components.fitted
     counts = Counter(row.chip for row, _ in known)
     weight = np.array([1 / sqrt(counts[row.chip]) for row, _ in known])
     conditions = [silicon_of(macro, components) for _, macro in known]
-    target = np.array([log(TOPS_PER_WATT_AT_ONE_FJ / (row.measured_tops_w or 1.0) / row.native_macs) for row, _ in known])  # fmt: skip
+    target = np.array(
+        [
+            log(TOPS_PER_WATT_AT_ONE_FJ / (row.measured_tops_w or 1.0) / row.native_macs)
+            for row, _ in known
+        ]
+    )
 
     def residuals(point: Vector) -> Vector:
         values = {**components.values, **dict(zip(names, np.exp(point).tolist(), strict=True))}
@@ -122,7 +129,10 @@ def _descend(
 
 
 def _spread(rows: Sequence[Row], components: Components) -> float:
-    """The quantile of the residuals in log10, each chip counted once, less what a row's own gaps explain."""
+    """Computes the quantile of the residuals in log10, each chip counted once.
+
+    What a row's own gaps explain is taken off its residual.
+    """
     counts = Counter(row.chip for row in rows)
     found = []
     for row in rows:
@@ -143,7 +153,7 @@ def _rounded(value: float) -> float:
 
 
 def leave_one_chip_out(rows: Sequence[Row], components: Components) -> list[Verdict]:
-    """Every row predicted with constants and spread that were fitted without any row of its chip."""
+    """Predicts every row with constants and spread fitted without any row of its chip."""
     known = {row.chip for row, _ in usable(rows, components)}
     everything = fit(rows, components)
     without = {
@@ -153,7 +163,7 @@ def leave_one_chip_out(rows: Sequence[Row], components: Components) -> list[Verd
 
 
 def fold_ranges(rows: Sequence[Row], components: Components) -> dict[str, tuple[float, float]]:
-    """How far each fitted constant moves when one chip is left out: the least and the greatest."""
+    """Finds the least and the greatest value of each fitted constant when one chip is left out."""
     chips = sorted({row.chip for row, _ in usable(rows, components)})
     folds = [fit([row for row in rows if row.chip != chip], components).values for chip in chips]
     names = (*components.fitted, "spread_factor")

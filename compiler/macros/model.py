@@ -1,15 +1,17 @@
-"""What one multiplication of one input bit by one weight bit costs in an in-memory-computing macro, from its parameters alone.
+"""Computes the energy of a one-bit MAC in an in-memory-computing macro, from its parameters alone.
 
 The unit of work is one output of one step: `rows` inputs of `input_bits` bits each, times the
 `weight_bits` that one conversion (or one adder tree) sums. It does rows * input_bits * weight_bits
 one-bit MACs. With k the gate pitch's ratio to 28 nm and V the supply:
 
     analog   drivers     = rows * row / outputs that share the drive
-             bitlines, cells, bias: those of rows * weight_bits cells      [bias: cells that are read by a current]
+             bitlines, cells, bias: those of rows * weight_bits cells
+                           [bias: cells that are read by a current]
              converter   = SAR for cells that add charge, else sense amplifiers (ramp, time)
              recombination = an accumulator of b + 3 bits
     digital  drivers, cells: those of all one-bit products
-             adders      = input_bits trees of `rows` inputs, or a chain of adders in the cells: rows * input_bits * (weight_bits + log2 rows)
+             adders      = input_bits trees of `rows` inputs, or a chain of adders in the cells:
+                           rows * input_bits * (weight_bits + log2 rows)
              accumulator = input_bits accumulators of weight_bits + log2 rows + input_bits
     both     input latches, leakage; then control and system as shares of the sum.
 
@@ -88,7 +90,10 @@ class Macro:
 
     @property
     def sharing_outputs(self) -> float:
-        """The outputs that one drive of the rows serves: all columns, converted together or one after the other."""
+        """The outputs that one drive of the rows serves.
+
+        They are all columns, converted together or one after the other.
+        """
         return max(1.0, self.converters, self.columns / self.weight_bits)
 
 
@@ -154,7 +159,7 @@ FORMULAS: dict[Kind, Callable[[Macro, Silicon], dict[str, float]]] = {
 
 
 def energy_fj(macro: Macro, silicon: Silicon) -> dict[str, float]:
-    """The parts of one one-bit MAC, in fJ; they add up to the whole."""
+    """Computes the parts of one one-bit MAC, in fJ; they add up to the whole."""
     parts = FORMULAS[macro.kind](macro, silicon)
     parts = {name: part / macro.one_bit_macs for name, part in parts.items()}
     array = sum(parts.values())
@@ -164,11 +169,11 @@ def energy_fj(macro: Macro, silicon: Silicon) -> dict[str, float]:
 
 
 def silicon_of(macro: Macro, components: Components) -> Silicon:
-    """The conditions of a macro, with the constants at their values."""
+    """Returns the conditions of a macro, with the constants at their values."""
     return silicon_at(components, macro.node_nm, macro.supply_v)
 
 
 def one_bit_mac(macro: Macro, components: Components) -> dict[str, Estimate]:
-    """The parts of one one-bit MAC in fJ, each over the intervals of its constants."""
+    """Computes the parts of one one-bit MAC in fJ, each over the intervals of its constants."""
     supply_v = Estimate.exact(macro.supply_v)
     return over_intervals(partial(energy_fj, macro), components, macro.node_nm, supply_v)

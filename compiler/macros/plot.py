@@ -1,4 +1,4 @@
-"""The scatter plot of predicted against measured efficiency, as an SVG file.
+"""Draws the scatter plot of predicted against measured efficiency, as an SVG file.
 
 The same verdicts give the same bytes.
 """
@@ -25,7 +25,7 @@ STYLES = {
 
 
 def plot(verdicts: Sequence[Verdict], title: str) -> str:
-    """An SVG picture; rows without a measure or a prediction are not in it."""
+    """Draws the SVG picture; rows without a measure or a prediction are not in it."""
     points = [
         (v, log10(v.row.measured_tops_w), v.tops_w)
         for v in verdicts
@@ -44,7 +44,8 @@ def plot(verdicts: Sequence[Verdict], title: str) -> str:
         'font-family="sans-serif" font-size="13">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<clipPath id="area"><rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}"/></clipPath>',
+        f'<clipPath id="area"><rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}"/>'
+        "</clipPath>",
         f'<text x="{LEFT}" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
         f'<text x="{LEFT}" y="42">{escape(_caption(verdicts))}</text>',
     ]
@@ -64,7 +65,10 @@ def plot(verdicts: Sequence[Verdict], title: str) -> str:
         x, y = at(measured, log10(tops_w.value))
         bottom, top = at(measured, log10(tops_w.low))[1], at(measured, log10(tops_w.high))[1]
         lines.append(_line(x, bottom, x, top, colour, opacity=0.3, clipped=True))
-        hint = f"{verdict.row.name}: predicted {tops_w.value:.3g}, measured {verdict.row.measured_tops_w:.4g} TOPS/W"
+        hint = (
+            f"{verdict.row.name}: predicted {tops_w.value:.3g}, "
+            f"measured {verdict.row.measured_tops_w:.4g} TOPS/W"
+        )
         lines.append(
             f"<g><title>{escape(_printable(hint))}</title>{_mark(shape, x, y, colour)}</g>"
         )
@@ -77,8 +81,10 @@ def plot(verdicts: Sequence[Verdict], title: str) -> str:
     middle = TOP + SIDE / 2
     lines += [
         f'<rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#333333"/>',
-        f'<text x="{LEFT + SIDE / 2:.0f}" y="{TOP + SIDE + 42}" text-anchor="middle">measured (TOPS/W)</text>',
-        f'<text transform="translate(20 {middle:.0f}) rotate(-90)" text-anchor="middle">predicted (TOPS/W)</text>',
+        f'<text x="{LEFT + SIDE / 2:.0f}" y="{TOP + SIDE + 42}" text-anchor="middle">'
+        "measured (TOPS/W)</text>",
+        f'<text transform="translate(20 {middle:.0f}) rotate(-90)" text-anchor="middle">'
+        "predicted (TOPS/W)</text>",
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -115,7 +121,10 @@ def _mark(shape: str, x: float, y: float, colour: str) -> str:
         "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
         "triangle": ((0, -5), (5, 4), (-5, 4)),
         "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
-        "cross": ((-5, -2), (-2, -2), (-2, -5), (2, -5), (2, -2), (5, -2), (5, 2), (2, 2), (2, 5), (-2, 5), (-2, 2), (-5, 2)),
+        "cross": (
+            (-5, -2), (-2, -2), (-2, -5), (2, -5), (2, -2), (5, -2),
+            (5, 2), (2, 2), (2, 5), (-2, 5), (-2, 2), (-5, 2),
+        ),
     }  # fmt: skip
     if shape not in corners:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>'

@@ -1,7 +1,9 @@
-"""Reads a table of published macros: each row as parameters for the formulas, or the reason why it cannot be predicted.
+"""Reads a table of published macros into parameters for the formulas.
 
-Only the columns named in PARAMETERS reach the prediction; the measured one is read apart. How the
-columns are meant: `active_rows` are summed by one conversion, `in_bits_per_step` enter at once,
+A row that cannot be predicted comes with the reason.
+
+Only the columns named in PARAMETERS reach the prediction; the measured one is read separately. How
+the columns are meant: `active_rows` are summed by one conversion, `in_bits_per_step` enter at once,
 `w_bits` are summed by one of the `n_adc` converters (by one column of `cell_bits` where their
 number is not given), `step_ns` is the time of one such step.
 """
@@ -69,11 +71,14 @@ class Row:
 
 
 class UnpredictableError(Exception):
-    """Why a row cannot be predicted, in the user's words."""
+    """A row cannot be predicted; the text says why, in the user's words."""
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a csv file; raises UsageError when it is not there and ModelError when it is no such table."""
+    """Reads the rows of a csv file.
+
+    Raises UsageError when it is not there and ModelError when it is no such table.
+    """
     shown = one_line(str(path))
     try:
         with open_regular(path) as file:
@@ -105,7 +110,8 @@ def read_table(path: Path) -> list[Row]:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            raise _broken(shown, f"line {number} has {len(cells)} fields, the first line {len(header)}")  # fmt: skip
+            why = f"line {number} has {len(cells)} fields, the first line {len(header)}"
+            raise _broken(shown, why)
         rows.append(_row(number, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
     return rows
 
@@ -114,7 +120,8 @@ def _broken(shown: str, why: str) -> ModelError:
     return ModelError(
         f"{shown!r} is no table of macros: {why}",
         code="M009",
-        hint="wanted is a csv file with the columns class, node_nm and further parameters (docs/energy.md)",
+        hint="wanted is a csv file with the columns class, node_nm and further parameters "
+        "(docs/energy.md)",
     )
 
 
@@ -134,7 +141,10 @@ def _row(line: int, cells: Mapping[str, str]) -> Row:
 
 
 def _measured(cells: Mapping[str, str]) -> tuple[float | None, float, str]:
-    """The measured TOPS/W, how many one-bit MACs its operation has, and what is wrong with it."""
+    """Reads the measured TOPS/W of a row.
+
+    Returns it with how many one-bit MACs its operation has, and what is wrong with it.
+    """
     for name, one_bit in (("TOPSW_1b", True), ("fJ_per_1b_MAC", True), ("TOPSW_native", False)):
         text = cells.get(name, "")
         if not text:
@@ -152,7 +162,7 @@ def _measured(cells: Mapping[str, str]) -> tuple[float | None, float, str]:
 
 
 def _native_macs(cells: Mapping[str, str]) -> float:
-    """The one-bit MACs of a native operation, from input/weight/output bits.
+    """Counts the one-bit MACs of a native operation, from input/weight/output bits.
 
     A weight that is analog is one cell, counted as one bit.
     """
@@ -177,7 +187,7 @@ class _Parameters:
         return self._texts[name]
 
     def number(self, name: str) -> float | None:
-        """A number, or None where the table leaves it out."""
+        """Reads a number, or None where the table leaves it out."""
         text = self._texts[name]
         if not text:
             return None
@@ -205,7 +215,7 @@ class _Parameters:
 def macro_of(
     row: Row, components: Components, changed: Mapping[str, float] | None = None
 ) -> tuple[Macro, tuple[str, ...]]:
-    """The macro of a row, and the defaults that stand in for what the table leaves out.
+    """Makes the macro of a row, and names the defaults used for what the table leaves out.
 
     `changed` replaces some of their values.
 
@@ -222,7 +232,7 @@ def macro_of(
     array_rows, columns = (1.0, 1.0) if kind == "mac array" else _geometry(given)
     active = given.number("active_rows") or array_rows
     if kind in ("adder tree", "adder chain") and active == 1:
-        active = array_rows  # one row is read at a time; what is summed lies beside it
+        active = array_rows  # one row is read at a time; what is summed lies next to it
     weight_bits, converters = _columns_at_once(given, kind, columns)
     macro = Macro(
         kind=kind,
@@ -245,7 +255,9 @@ def macro_of(
 def _kind(given: _Parameters) -> Kind:
     group, cell = given.text("class"), given.text("cell")
     if group == "HYBRID":
-        raise UnpredictableError("a whole network on several engines: it takes the network, joulec compile predicts it")  # fmt: skip
+        raise UnpredictableError(
+            "a whole network on several engines: it takes the network, joulec compile predicts it"
+        )
     if group not in CLASSES:
         raise UnpredictableError(f"class {one_line(group, 40)!r} is none of {', '.join(CLASSES)}")
     if group == "DIGITAL":
@@ -277,7 +289,10 @@ def _geometry(given: _Parameters) -> tuple[float, float]:
 
 
 def _columns_at_once(given: _Parameters, kind: Kind, columns: float) -> tuple[float, float]:
-    """The weight bits that one output sums, and the converters (digital: adder trees) that work at once."""
+    """Finds the weight bits that one output sums and the converters that work at once.
+
+    A digital macro has adder trees in place of converters.
+    """
     if kind in ("adder tree", "adder chain", "mac array"):
         bits = given.needed("w_bits") if kind == "mac array" else given.number("w_bits")
         bits = bits or given.default("weight_bits")
@@ -293,7 +308,7 @@ def _columns_at_once(given: _Parameters, kind: Kind, columns: float) -> tuple[fl
 
 
 def _cell_bits(text: str) -> float | None:
-    """The bits of a cell where the table gives a number ("analog" is none)."""
+    """Reads the bits of a cell where the table gives a number ("analog" is none)."""
     found = re.fullmatch(r"\d{1,2}(\.\d{1,3})?", text)
     return max(0.5, float(text)) if found else None
 

@@ -1,4 +1,4 @@
-"""How well the macro formulas do against silicon: a verdict for each row of a table, and the summary of a set of rows."""
+"""Compares the macro formulas with silicon: a verdict for each row, and a summary of rows."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Verdict:
 
 
 def log_energy(row: Row, components: Components, changed: Mapping[str, float]) -> float:
-    """log10 of the fJ of a one-bit MAC; `changed` replaces defaults."""
+    """Computes log10 of the fJ of a one-bit MAC; `changed` replaces defaults."""
     macro, _ = macro_of(row, components, changed)
     return log10(sum(energy_fj(macro, silicon_of(macro, components)).values()))
 
 
 def assumed_spread(row: Row, components: Components) -> float:
-    """By how much, in log10, what the table leaves out could move the prediction."""
+    """Computes how far, in log10, what the table leaves out could move the prediction."""
     _, assumed = macro_of(row, components)
     middle = log_energy(row, components, {})
     spread = 0.0
@@ -64,7 +64,10 @@ def assumed_spread(row: Row, components: Components) -> float:
 
 
 def verdict(row: Row, components: Components) -> Verdict:
-    """The prediction of a row: its value from the sum of the parts, its interval from how far silicon lies from such sums."""
+    """Predicts a row.
+
+    The value is the sum of the parts, the interval is how far silicon lies from such sums.
+    """
     try:
         macro, assumed = macro_of(row, components)
     except UnpredictableError as error:
@@ -81,7 +84,7 @@ def verdict(row: Row, components: Components) -> Verdict:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a set of verdicts comes to; shares are of the rows that are predicted and measured."""
+    """The summary of a set of verdicts; shares are of the rows that are predicted and measured."""
 
     rows: int
     compared: int
@@ -94,7 +97,7 @@ class Summary:
 
 
 def summary(verdicts: Sequence[Verdict]) -> Summary | None:
-    """The summary, or None where nothing can be compared."""
+    """Summarizes verdicts, or returns None where nothing can be compared."""
     found = [(v, e, v.tops_w) for v in verdicts if (e := v.log_error) is not None and v.tops_w]
     if not found:
         return None

@@ -1,4 +1,8 @@
-"""Files that users name: opened only when they are files, since to open a pipe may be to wait for ever, and put in place whole."""
+"""Opens and writes the files that users name.
+
+They are opened only when they are files, since to open a pipe may be to wait for ever, and they are
+put in place whole.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from compiler.errors import UsageError, one_line
 
 
 def path_of(value: Any, what: str) -> Path:
-    """A path that a user hands in; UsageError (U004) for what is none."""
+    """Makes a path of what a user hands in; UsageError (U004) for what is none."""
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         kind = type(value).__name__
         raise UsageError(f"the {what} is of type {one_line(kind)}, wanted is a path (a text)")
@@ -21,12 +25,15 @@ def path_of(value: Any, what: str) -> Path:
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without its ending; what is no text in it, as the system allows, as escapes: not every file can hold it."""
+    """Returns a file's name without its ending.
+
+    What is no text in it, as the system allows, becomes escapes: not every file can hold it.
+    """
     return path.stem.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, or a link to one, open for reading.
+    """Opens a regular file, or a link to one, for reading.
 
     Raises OSError, whose `strerror` says what else it is.
     """
@@ -76,7 +83,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _kind(path: Path) -> int:
-    """What stands at a path, as `stat` tells kinds of files; 0 where nothing does."""
+    """Finds the kind of what stands at a path, as `stat` has it; 0 where nothing does."""
     try:
         return stat.S_IFMT(os.stat(path).st_mode)
     except FileNotFoundError:
@@ -84,7 +91,7 @@ def _kind(path: Path) -> int:
 
 
 def _pour(path: Path, data: bytes) -> None:
-    """Writes to what takes bytes and keeps none; a pipe that nobody reads is not waited for."""
+    """Writes to a device or pipe; a pipe that nobody reads is not waited for."""
     handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "wb") as stream:
         os.set_blocking(handle, True)
@@ -103,7 +110,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Removes what writers of a file left beside it that are no longer there to finish."""
+    """Removes the temporary files that writers of a file left and that no longer run."""
     if os.name != "posix":  # elsewhere a signal of 0 is no question
         return
     start, end = f".{path.name[:100]}.", ".tmp"

@@ -1,4 +1,7 @@
-"""Files mapped into memory as arrays, and walked in blocks: what is a hole in the file is known to be zero without being read."""
+"""Maps files into memory as arrays, and walks them in blocks.
+
+Holes of a file are known to be zero without being read.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class FileMap(mmap.mmap):
 
 
 def map_file(handle: int) -> Bytes:
-    """The bytes of an open file, not read before they are looked at.
+    """Maps the bytes of an open file, which are read only when they are looked at.
 
     The handle is theirs from now on.
     """
@@ -64,7 +67,10 @@ def map_file(handle: int) -> Bytes:
 
 
 def _allow_more_files(handle: int) -> None:
-    """Has as many files open as the system lets: some exporters write a file for each weight, and the usual limit is one to be raised at will."""
+    """Raises the limit of open files to the most that the system allows.
+
+    Some exporters write a file for each weight, and the usual limit is one to be raised at will.
+    """
     try:
         import resource
     except ImportError:
@@ -76,7 +82,7 @@ def _allow_more_files(handle: int) -> None:
 
 
 def file_of(array: Array) -> FileMap | None:
-    """The mapped file that an array's data lie in, None for one in memory."""
+    """Finds the mapped file that an array's data lie in, None for one in memory."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -86,7 +92,10 @@ def file_of(array: Array) -> FileMap | None:
 
 
 def release_pages(array: Array) -> None:
-    """Gives the memory of a mapped array back to the system, which reads the file again where it is asked for; of any other, nothing."""
+    """Releases the memory of a mapped array to the system; any other array stays as it is.
+
+    The system reads the file again where the array is used.
+    """
     base = file_of(array)
     if base is None or not array.flags.forc or not hasattr(mmap, "MADV_DONTNEED"):
         return
@@ -98,7 +107,7 @@ def release_pages(array: Array) -> None:
 
 
 def _offset(array: Array, base: FileMap) -> int:
-    """Where in a mapped file the data of an array begin, bytes."""
+    """Finds where in a mapped file the data of an array begin, bytes."""
     whole = np.frombuffer(base, np.uint8)
     return int(array.__array_interface__["data"][0] - whole.__array_interface__["data"][0])
 
@@ -109,7 +118,10 @@ def _stamp(handle: int) -> tuple[int, int]:
 
 
 def data_ranges(handle: int, size_bytes: int) -> tuple[Range, ...]:
-    """The ranges of an open file that are no holes; all of it where the system does not tell."""
+    """Finds the ranges of an open file that are no holes.
+
+    It is all of the file where the system cannot tell.
+    """
     everything = ((0, size_bytes),) if size_bytes else ()
     if not hasattr(os, "SEEK_DATA"):
         return everything
@@ -129,7 +141,7 @@ def data_ranges(handle: int, size_bytes: int) -> tuple[Range, ...]:
 
 
 def blocks(array: Array) -> Iterator[tuple[int, Array | None]]:
-    """A C-contiguous array as flat pieces in order, each with its number of elements.
+    """Walks a C-contiguous array as flat pieces in order, each with its number of elements.
 
     None for a piece that is all zeros, unread.
 
@@ -154,7 +166,10 @@ def blocks(array: Array) -> Iterator[tuple[int, Array | None]]:
 
 
 def _element_ranges(flat: Array) -> Iterator[Range]:
-    """The ranges of elements of a flat array that may be other than zero: each that has a byte which is no hole."""
+    """Finds the ranges of elements of a flat array that may be other than zero.
+
+    Each of these elements has a byte which is no hole.
+    """
     base = file_of(flat)
     if base is None:
         yield 0, flat.size
@@ -172,7 +187,7 @@ def _element_ranges(flat: Array) -> Iterator[Range]:
 
 
 def hash_of(array: Array) -> bytes:
-    """The SHA-256 of an array's bytes, of which holes are not read."""
+    """Computes the SHA-256 of an array's bytes, of which holes are not read."""
     digest = hashlib.sha256()
     for count, piece in blocks(array):
         feed(digest, count * array.itemsize, piece)

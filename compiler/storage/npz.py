@@ -1,4 +1,7 @@
-"""Reads arrays from an npz that anyone may have made: nothing is unpickled, and no header is believed before the file's own sizes bear it out."""
+"""Reads arrays from an npz that anyone may have made.
+
+Nothing is unpickled, and no header is believed before the file's own sizes bear it out.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _BROKEN = (
 
 
 def read_npz(file: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[str, Array]:
-    """The arrays that `choose` picks from the names in the file; others are not looked at.
+    """Reads the arrays that `choose` picks from the names in the file; others are not looked at.
 
     Raises UsageError (U001) for a file that cannot be read, ModelError (M009) for one that is
     broken or unsafe, and what `choose` raises.
@@ -49,7 +52,10 @@ def read_npz(file: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[s
 
 
 def _array(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
-    """One array, after its header was held against the size of its entry, and that against what is packed."""
+    """Reads one array of a sound entry.
+
+    Its header has to agree with the size of the entry, and that with the number of packed bytes.
+    """
     shown = f"array {one_line(name)!r}"
     if entry.file_size > MOST_PACKED * entry.compress_size + MOST_PACKED:
         raise ValueError(
@@ -66,7 +72,8 @@ def _array(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array
     wanted = prod(shape) * dtype.itemsize
     if any(size < 0 for size in shape) or wanted != entry.file_size - start:
         raise ValueError(
-            f"{shown} says it is {dtype}{list(shape)}, {wanted} bytes, and has {entry.file_size - start}"
+            f"{shown} says it is {dtype}{list(shape)}, {wanted} bytes, and has "
+            f"{entry.file_size - start}"
         )
     with archive.open(entry) as packed:
         return np.asarray(npy.read_array(cast(BinaryIO, packed), allow_pickle=False))

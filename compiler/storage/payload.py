@@ -1,4 +1,4 @@
-"""The payload of a package: bytes, or arrays laid out one behind the other that are never all in memory."""
+"""Defines the payload of a package: bytes, or arrays one behind the other, never all in memory."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Payload:
 
     @staticmethod
     def of(data: bytes | Bytes) -> Payload:
-        """The payload of some bytes."""
+        """Makes a payload of some bytes."""
         array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
         return Payload(((0, array),) if array.size else (), array.size)
 
     @staticmethod
     def laid_out(arrays: Iterable[Array], alignment: int) -> Payload:
-        """Arrays at multiples of an alignment, little-endian, as numpy's rows."""
+        """Lays arrays out at multiples of an alignment, little-endian, as numpy's rows."""
         pieces: list[tuple[int, Bytes]] = []
         end = 0
         for array in arrays:
@@ -52,7 +52,7 @@ class Payload:
         return digest.hexdigest()
 
     def view(self, offset: int, size_bytes: int) -> Bytes:
-        """Some bytes, where they lie in one piece; ValueError when they do not."""
+        """Returns some bytes, where they lie in one piece; ValueError when they do not."""
         index = bisect_right(self._starts, offset) - 1
         if not size_bytes:
             return np.zeros(0, np.uint8)
@@ -62,7 +62,7 @@ class Payload:
         return piece[offset - start : offset - start + size_bytes]
 
     def tobytes(self) -> bytes:
-        """All bytes, in memory."""
+        """Reads all bytes into memory."""
         return b"".join(
             bytes(count) if piece is None else piece.tobytes() for count, piece in self._blocks()
         )

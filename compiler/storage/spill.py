@@ -1,4 +1,4 @@
-"""Puts large arrays aside: into files without a name, mapped, so that their memory is the system's to take back."""
+"""Spills large arrays to mapped files without a name, so that the system can take their memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ SPILL_BYTES = 4 << 20  # what is smaller is not worth a file
 
 
 def spill_to_file(array: Array) -> Array:
-    """The same values, of a large array mapped from a file in the folder for temporary files (TMPDIR); zeros are holes in it.
+    """Writes a large array to a temporary file and returns the same values mapped from it.
 
-    The array itself where it is small, lies in a file already, or finds no room there.
+    The file lies in the folder for temporary files (TMPDIR); zeros are holes in it. Returns the
+    array itself where it is small, lies in a file already, or finds no room there.
     """
     if array.nbytes < SPILL_BYTES or array.dtype.isbuiltin != 1 or file_of(array) is not None:
         return array

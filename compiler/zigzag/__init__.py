@@ -1,1 +1,1 @@
-"""Hardware files of ZigZag, read and costed."""
+"""Reads ZigZag's hardware files and writes them as chip files."""

@@ -1,4 +1,6 @@
-"""ZigZag's digital arrays as engines of a chip file: multipliers with the registers around them, or digital in-memory arrays.
+"""Writes ZigZag's digital arrays as engines of a chip file.
+
+They are multipliers with the registers around them, or digital in-memory arrays.
 
 ZigZag leaves to the mapping file which loop runs along which dimension; here it is read off the
 registers: a dimension that shares one output register sums (rows), one that shares an input
@@ -18,7 +20,7 @@ from compiler.zigzag.source import BITS_PER_BYTE, Source, toml_text
 
 
 def digital_lines(source: Source) -> Iterator[str]:
-    """The digital engine."""
+    """Writes the digital engine."""
     store = _weight_memory(source)
     local = source.registers("I2")
     is_imc = source.array.is_imc
@@ -67,12 +69,13 @@ def _steps_lines(source: Source) -> Iterator[str]:
         yield source.whole(
             "cycles_per_step",
             steps,
-            f"operational_array.bit_serial_precision {source.array.bit_serial_precision:g} of {source.array.input_precision[0]}",
+            f"operational_array.bit_serial_precision {source.array.bit_serial_precision:g} of "
+            f"{source.array.input_precision[0]}",
         )
 
 
 def _weight_memory(source: Source) -> tuple[str, Memory] | None:
-    """The largest shared memory for weights alone, where there is one."""
+    """Finds the largest shared memory for weights alone, where there is one."""
     found = {
         name: memory
         for name, memory in source.accelerator.memories.items()
@@ -87,7 +90,7 @@ def _weight_memory(source: Source) -> tuple[str, Memory] | None:
     return name, found[name]
 
 
-def _roles(source: Source, keeps_weights: bool) -> Roles:
+def _roles(source: Source, holds_weights: bool) -> Roles:
     extents = source.array.extents
     sums = {d for m in source.registers("O").values() for d in m.served_dimensions}
     holds = {d for m in source.registers("I1").values() for d in m.served_dimensions} - sums
@@ -97,29 +100,30 @@ def _roles(source: Source, keeps_weights: bool) -> Roles:
     rest = [name for name in extents if name not in sums | holds | places]
     if not holds and rest:
         holds = {rest.pop(0)}
-    if rest and keeps_weights and not sums:
+    if rest and holds_weights and not sums:
         sums = {rest.pop(0)}
-    elif rest and not keeps_weights and not places:
+    elif rest and not holds_weights and not places:
         places = {rest.pop(0)}
-    told = {
+    roles = {
         "rows (summed)": sums,
         "columns (outputs)": holds,
         "positions": places,
         "arrays": set(rest),
     }
-    for role, names in told.items():
+    for role, names in roles.items():
         if names:
             source.note(
-                f"operational_array.dimensions: {', '.join(sorted(names))} taken as {role}; ZigZag leaves that to the mapping"
+                f"operational_array.dimensions: {', '.join(sorted(names))} taken as {role}; "
+                "ZigZag leaves that to the mapping"
             )
-    sizes = [prod(extents[name] for name in names) for names in told.values()]
+    sizes = [prod(extents[name] for name in names) for names in roles.values()]
     return Roles(*sizes)
 
 
 def _weights(
     source: Source, store: tuple[str, Memory] | None, roles: Roles, in_memory: bool
 ) -> Iterator[str]:
-    """Where the engine keeps its weights, and what reading and writing them takes."""
+    """Writes where the engine holds its weights, and what reading and writing them takes."""
     local = source.registers("I2")
     if store is not None:
         name, memory = store
@@ -147,9 +151,9 @@ def _weights(
 
 
 def _mac_energy(source: Source, roles: Roles, reads_registers: bool) -> Iterator[str]:
-    """The multiplier with the reads of its operands' registers.
+    """Writes the energy of the multiplier with the reads of its operands' registers.
 
-    Outputs' registers are told apart.
+    The registers of outputs are counted under accumulate_pj.
     """
     if source.array.is_imc:
         inputs, weights = source.array.input_precision
@@ -181,7 +185,8 @@ def _mac_energy(source: Source, roles: Roles, reads_registers: bool) -> Iterator
     )
     energy = unit + sum(known.values())
     origin = source.key(f"{keys} (low: no register is read)" if known else keys)
-    yield f"mac_pj = {{ value = {energy!r}, low = {unit!r}, high = {energy!r}, source = {toml_text(origin)} }}"
+    ends = f"low = {unit!r}, high = {energy!r}"
+    yield f"mac_pj = {{ value = {energy!r}, {ends}, source = {toml_text(origin)} }}"
     outputs = source.registers("O")
     if outputs:
         cost = sum(source.access_pj(n, "read") + source.access_pj(n, "write") for n in outputs)

@@ -1,4 +1,4 @@
-"""Reads a ZigZag accelerator: a YAML file of memories and an operational array, checked before anything is made of it.
+"""Reads a ZigZag accelerator, a YAML file of memories and an operational array, and checks it.
 
 Nothing in the file is run: only plain values are read, aliases are refused (a few lines of them can
 unfold to gigabytes), and file size, depth and every number have a limit.
@@ -27,7 +27,7 @@ Text = Annotated[str, Field(max_length=100)]
 
 
 class _Part(BaseModel):
-    """A table of the file; keys that are not known are kept aside, to be told."""
+    """A table of the file; keys that are not known are held in `unknown`, to be reported."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -48,7 +48,10 @@ class Port(_Part):
 
 
 class Memory(_Part):
-    """One memory; `size` is in bits, the costs are those of one access of full width, in pJ by convention."""
+    """One memory; `size` is in bits.
+
+    The costs are those of one access of full width, in pJ by convention.
+    """
 
     size: Bits
     r_cost: Cost | None = None
@@ -71,7 +74,7 @@ class Memory(_Part):
         return self
 
     def port_bits(self, direction: Literal["read", "write"]) -> int:
-        """The width of its widest port of that direction, 0 where there is none."""
+        """Returns the width of its widest port of that direction, 0 where there is none."""
         return max((p.bandwidth_max for p in self.ports if direction in p.type), default=0)
 
 
@@ -92,7 +95,8 @@ class Array(_Part):
     @model_validator(mode="after")
     def _check_kind(self) -> Array:
         if len(self.sizes) != len(self.dimensions):
-            raise ValueError(f"sizes: {len(self.sizes)} of them for {len(self.dimensions)} dimensions")  # fmt: skip
+            count = len(self.dimensions)
+            raise ValueError(f"sizes: {len(self.sizes)} of them for {count} dimensions")
         if len(set(self.dimensions)) != len(self.dimensions):
             raise ValueError("dimensions: one is there twice")
         if len(self.input_precision) != 2:
@@ -124,7 +128,7 @@ class Accelerator(_Part):
 
 
 def read_accelerator(path: Path) -> Accelerator:
-    """The accelerator of a file.
+    """Reads the accelerator of a file.
 
     Raises UsageError (U001) where it cannot be read, TargetError naming every fault by key path.
     """
@@ -141,7 +145,7 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def parse_accelerator(data: bytes, shown: str) -> Accelerator:
-    """The accelerator of a file's bytes; raises TargetError."""
+    """Parses the accelerator of a file's bytes; raises TargetError."""
     table, twice = _plain_values(data, shown)
     try:
         return Accelerator.model_validate(table).model_copy(update={"given_twice": twice})
@@ -151,7 +155,10 @@ def parse_accelerator(data: bytes, shown: str) -> Accelerator:
 
 
 def _plain_values(data: bytes, shown: str) -> tuple[Any, tuple[str, ...]]:
-    """The YAML as dicts, lists, texts and numbers, and the keys that stand twice in a table."""
+    """Parses the YAML as plain values, and finds the keys that stand twice in a table.
+
+    Plain values are dicts, lists, texts and numbers.
+    """
     import yaml
 
     try:
@@ -173,7 +180,7 @@ def _plain_values(data: bytes, shown: str) -> tuple[Any, tuple[str, ...]]:
 
 
 def _problem(error: Exception) -> str:
-    """What is wrong and where, without PyYAML's drawing of the line."""
+    """Words what is wrong and where, without PyYAML's drawing of the line."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     if problem is None or mark is None:
         return str(error)
@@ -181,7 +188,7 @@ def _problem(error: Exception) -> str:
 
 
 def _given_twice(node: Any, path: str) -> Iterator[str]:
-    """Every key that stands twice in one table of a composed YAML document."""
+    """Finds every key that stands twice in one table of a composed YAML document."""
     if node is None or node.id == "scalar":
         return
     if node.id == "sequence":

@@ -1,4 +1,7 @@
-"""Writes a ZigZag accelerator as a chip file: what joulec has a place for, each number with the file and key it comes from."""
+"""Writes a ZigZag accelerator as a chip file, as far as joulec has a place for it.
+
+Each number comes with the file and key it is from.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,33 @@ from compiler.zigzag.hardware_yaml import Accelerator, Memory
 from compiler.zigzag.in_memory import analog_lines, profile_lines, step_ns
 from compiler.zigzag.source import BITS_PER_BYTE, Source, plain_name, toml_text
 
-LIBRARY_HOST = """\
-[engines.host]
-kind = "host"
-cycle_pj = { component = "host_cycle" }
-cycles_per_mac = { value = 4, low = 1, high = 12, source = "assumption: load, load, multiply-add and loop on a scalar core with a float unit" }
-cycles_per_element = { value = 4, low = 2, high = 12, source = "assumption: load, operate, store and loop" }
-cycles_per_function = { value = 60, low = 20, high = 200, source = "assumption: exp, log, tanh and the like in software" }
-"""
+LIBRARY_HOST = (
+    "[engines.host]\n"
+    'kind = "host"\n'
+    'cycle_pj = { component = "host_cycle" }\n'
+    "cycles_per_mac = { value = 4, low = 1, high = 12, "
+    'source = "assumption: load, load, multiply-add and loop on a scalar core with a float unit" '
+    "}\n"
+    "cycles_per_element = { value = 4, low = 2, high = 12, "
+    'source = "assumption: load, operate, store and loop" }\n'
+    "cycles_per_function = { value = 60, low = 20, high = 200, "
+    'source = "assumption: exp, log, tanh and the like in software" }\n'
+)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A chip file as text, and a line for everything that it could not carry over or had to take for granted."""
+    """A chip file as text, and a line for each thing it could not carry over or had to assume."""
 
     text: str
     notes: tuple[str, ...]
 
 
 def imported(accelerator: Accelerator, file_name: str) -> Imported:
-    """The chip file of an accelerator; raises TargetError where no sound chip comes of it."""
+    """Writes the chip file of an accelerator.
+
+    Raises TargetError where no sound chip comes of it.
+    """
     source = Source(accelerator, one_line(file_name, 100))
     text = "\n".join(_lines(source)) + "\n" + LIBRARY_HOST
     try:
@@ -43,10 +53,10 @@ def imported(accelerator: Accelerator, file_name: str) -> Imported:
 
 
 def _lines(source: Source) -> Iterator[str]:
-    """The chip file but for its host."""
-    _tell_unknown(source)
+    """Writes the chip file but for its host."""
+    _note_unknown(source)
     for name, memory in source.accelerator.memories.items():
-        _tell_memory(source, name, memory)
+        _note_memory(source, name, memory)
     name = plain_name(source.accelerator.name)
     engine = list(
         analog_lines(source) if source.array.imc_type == "analog" else digital_lines(source)
@@ -54,7 +64,8 @@ def _lines(source: Source) -> Iterator[str]:
     lost = list(source.notes)
     yield 'schema = "joulec.target/1"'
     yield f"name = {toml_text(name)}"
-    yield f"description = {toml_text(f'Imported from the ZigZag accelerator {source.accelerator.name} in {source.file}')}"
+    origin = f"Imported from the ZigZag accelerator {source.accelerator.name} in {source.file}"
+    yield f"description = {toml_text(origin)}"
     yield f"not_modelled = [{', '.join(toml_text(note) for note in lost)}]"
     if source.array.is_imc:
         yield source.number(
@@ -76,7 +87,7 @@ def _lines(source: Source) -> Iterator[str]:
     yield from engine
 
 
-def _tell_unknown(source: Source) -> None:
+def _note_unknown(source: Source) -> None:
     tables: dict[str, object] = {"": source.accelerator, "operational_array.": source.array}
     tables |= {f"memories.{name}.": memory for name, memory in source.accelerator.memories.items()}
     for path, table in tables.items():
@@ -90,7 +101,7 @@ def _tell_unknown(source: Source) -> None:
         source.note("operational_array.systolic_dimensions: filling and draining take no time")
 
 
-def _tell_memory(source: Source, name: str, memory: Memory) -> None:
+def _note_memory(source: Source, name: str, memory: Memory) -> None:
     path = f"memories.{name}"
     both = set(memory.operands) >= {"I1", "O"}
     if source.is_shared(memory) and not both and memory.operands != ("I2",):
@@ -137,4 +148,5 @@ def _clock(source: Source) -> str:
             "derived: a step of the array is ZigZag's cycle",
         )
     source.note("ZigZag counts cycles: the clock is an assumption, 500 MHz")
-    return 'clock_mhz = { value = 500, low = 100, high = 1000, source = "assumption: ZigZag counts cycles" }'
+    origin = "assumption: ZigZag counts cycles"
+    return f'clock_mhz = {{ value = 500, low = 100, high = 1000, source = "{origin}" }}'

@@ -1,4 +1,7 @@
-"""ZigZag's in-memory arrays as engines of a chip file, by the library's formulas with ZigZag's own constants."""
+"""Writes ZigZag's in-memory arrays as engines of a chip file.
+
+The library's formulas are used with ZigZag's own constants.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Roles:
 
 
 def analog_lines(source: Source) -> Iterator[str]:
-    """The analog engine; raises TargetError where no memory holds its weights."""
+    """Writes the analog engine; raises TargetError where no memory holds its weights."""
     roles = in_memory_roles(source)
     inputs, weights = source.array.input_precision
     step, bits = step_bits(source), source.array.adc_resolution or 0.0
@@ -52,12 +55,15 @@ def analog_lines(source: Source) -> Iterator[str]:
     yield source.statement("takes_groups", True, "ZigZag maps depthwise layers on in-memory arrays")
     yield source.number("converter_noise_lsb", 0, "ZigZag models no noise")
     serial = f"input_bits = {inputs}, input_bits_per_step = {step:g}"
-    yield f'step_ns = {{ component = "analog_step", rows = {roles.rows}, converter_bits = {bits:g}, slices = {weights}, {serial} }}'
+    sizes = f"rows = {roles.rows}, converter_bits = {bits:g}, slices = {weights}"
+    yield f'step_ns = {{ component = "analog_step", {sizes}, {serial} }}'
     yield 'cell_pj = { component = "analog_cell", has_capacitor = false, has_bitline = false }'
     yield 'bitline_pj = { component = "analog_bitline" }'
-    yield f'row_driver_pj = {{ component = "row_driver", columns = {columns}, input_bits = {step:g} }}'
+    driven = f"columns = {columns}, input_bits = {step:g}"
+    yield f'row_driver_pj = {{ component = "row_driver", {driven} }}'
     yield f'converter_pj = {{ component = "converter", kind = "sar", bits = {bits:g} }}'
-    yield f'recombine_pj = {{ component = "recombination", slices = {weights}, converter_bits = {bits:g}, {serial} }}'
+    added = f"slices = {weights}, converter_bits = {bits:g}"
+    yield f'recombine_pj = {{ component = "recombination", {added}, {serial} }}'
     yield source.number("load_ns_per_row", step_ns(source), "assumption: a row a cycle", exact=True)
     cells = next(iter(source.registers("I2").items()), None)
     if cells is None:
@@ -73,7 +79,10 @@ def analog_lines(source: Source) -> Iterator[str]:
 
 
 def in_memory_roles(source: Source) -> Roles:
-    """ZigZag's in-memory arrays: the first dimension is outputs, the second inputs, the rest further macros."""
+    """Finds the roles of an in-memory array's dimensions.
+
+    The first dimension is outputs, the second inputs, the rest further macros.
+    """
     sizes = list(source.array.extents.values())
     for operand in ("I1", "O"):
         for name in source.registers(operand):
@@ -82,17 +91,17 @@ def in_memory_roles(source: Source) -> Roles:
 
 
 def step_bits(source: Source) -> float:
-    """The input bits that enter in one step."""
+    """Returns the input bits that enter in one step."""
     return source.array.bit_serial_precision or 1.0
 
 
 def step_count(source: Source) -> int:
-    """The steps of an input."""
+    """Counts the steps of an input."""
     return ceil(source.array.input_precision[0] / step_bits(source))
 
 
 def step_ns(source: Source) -> float:
-    """One step of the array as ZigZag times it: its cycle."""
+    """Computes one step of the array as ZigZag times it: its cycle."""
     roles = in_memory_roles(source)
     inputs, weights = source.array.input_precision
     given: dict[str, Value] = {
@@ -110,6 +119,6 @@ def step_ns(source: Source) -> float:
 
 
 def profile_lines(source: Source) -> Iterator[str]:
-    """ZigZag-IMC's constants."""
+    """Writes ZigZag-IMC's constants."""
     for name, quantity in load_target(PROFILE).chip.components.items():
         yield source.number(name, quantity.value, quantity.source)

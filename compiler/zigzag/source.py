@@ -1,4 +1,7 @@
-"""A ZigZag accelerator on its way to a chip file: its memories by what they serve, lines of TOML with their sources, and what is lost."""
+"""Holds a ZigZag accelerator while it becomes a chip file, and what is lost on the way.
+
+It has the memories by what they serve, and writes lines of TOML with their sources.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ BITS_PER_BYTE = 8
 
 @dataclass
 class Source:
-    """An accelerator, the name of its file, and a note for everything that is not carried over or taken for granted."""
+    """An accelerator, the name of its file, and notes.
+
+    There is a note for everything that is not carried over or taken for granted.
+    """
 
     accelerator: Accelerator
     file: str
@@ -27,7 +33,7 @@ class Source:
         return self.accelerator.array
 
     def nearest(self, *operands: str) -> tuple[str, Memory]:
-        """The first memory that holds all these operands.
+        """Finds the first memory that holds all these operands.
 
         Raises TargetError where there is none.
         """
@@ -35,8 +41,8 @@ class Source:
             if set(memory.operands) >= set(operands):
                 return name, memory
         raise TargetError(
-            f"{self.file}: no memory holds {' and '.join(operands)}; joulec needs one for inputs (I1) "
-            "with outputs (O), and one for weights (I2)"
+            f"{self.file}: no memory holds {' and '.join(operands)}; joulec needs one for inputs "
+            "(I1) with outputs (O), and one for weights (I2)"
         )
 
     def is_shared(self, memory: Memory) -> bool:
@@ -45,7 +51,7 @@ class Source:
         return everything or set(memory.served_dimensions) >= set(self.array.dimensions)
 
     def registers(self, operand: str) -> dict[str, Memory]:
-        """The memories at the multipliers that hold one kind of operand."""
+        """Finds the memories at the multipliers that hold one kind of operand."""
         return {
             name: memory
             for name, memory in self.accelerator.memories.items()
@@ -53,7 +59,10 @@ class Source:
         }
 
     def access_pj(self, name: str, direction: Literal["read", "write"]) -> float:
-        """What one access of a register costs; 0, and told, where ZigZag would ask CACTI."""
+        """Returns the cost of one access of a register, pJ.
+
+        It is 0, with a note, where ZigZag would ask CACTI.
+        """
         memory = self.accelerator.memories[name]
         cost = memory.r_cost if direction == "read" else memory.w_cost
         if cost is None or memory.auto_cost_extraction:
@@ -64,7 +73,10 @@ class Source:
         return cost
 
     def cost(self, key: str, name: str, direction: Literal["read", "write"]) -> str:
-        """What a byte costs in a memory, or the library's component where ZigZag would ask CACTI."""
+        """Writes the cost of a byte in a memory.
+
+        It is the library's component where ZigZag would ask CACTI.
+        """
         memory = self.accelerator.memories[name]
         bits = memory.port_bits(direction)
         cost = memory.r_cost if direction == "read" else memory.w_cost
@@ -74,9 +86,12 @@ class Source:
                 f"memories.{name}.auto_cost_extraction: the library's, as ZigZag would ask CACTI"
             )
             if memory.mem_type == "dram":
-                return f'{key} = {{ component = "dram", kind = "ddr3", source = {toml_text("assumption: " + source)} }}'
+                assumed = toml_text("assumption: " + source)
+                return f'{key} = {{ component = "dram", kind = "ddr3", source = {assumed} }}'
             size = max(64, memory.size // BITS_PER_BYTE)
-            return f'{key} = {{ component = "sram_{direction}", size_bytes = {size}, port_bits = {bits}, source = {toml_text(source)} }}'
+            component = f'component = "sram_{direction}"'
+            ports = f"size_bytes = {size}, port_bits = {bits}"
+            return f"{key} = {{ {component}, {ports}, source = {toml_text(source)} }}"
         return self.number(
             key,
             cost * BITS_PER_BYTE / bits,
@@ -84,31 +99,31 @@ class Source:
         )
 
     def note(self, text: str) -> None:
-        """Tells something once."""
+        """Adds a note, once."""
         line = one_line(text, 200)
         if line not in self.notes:
             self.notes.append(line)
 
     def key(self, text: str) -> str:
-        """A key of the file, as a source."""
+        """Writes a key of the file, as a source."""
         return f"{self.file}: {text}"
 
     def number(self, key: str, value: float, source: str, exact: bool = False) -> str:
-        """A number; `exact` for an assumption whose interval is itself."""
+        """Writes a number; `exact` for an assumption whose interval is itself."""
         ends = f", low = {value!r}, high = {value!r}" if exact else ""
         return f"{key} = {{ value = {value!r}{ends}, source = {toml_text(source)} }}"
 
     def whole(self, key: str, value: int, source: str) -> str:
-        """A whole number from a key of the file."""
+        """Writes a whole number from a key of the file."""
         return f"{key} = {{ value = {value}, source = {toml_text(self.key(source))} }}"
 
     def statement(self, key: str, value: bool, source: str) -> str:
-        """A yes or no from a key of the file."""
+        """Writes a yes or no from a key of the file."""
         return f"{key} = {{ value = {str(value).lower()}, source = {toml_text(self.key(source))} }}"
 
 
 def plain_name(text: str) -> str:
-    """A name as chip files have them."""
+    """Makes a name as chip files have them."""
     plain = "".join(
         letter if letter.isascii() and letter.isalnum() else "_" for letter in text.lower()
     )
@@ -117,5 +132,5 @@ def plain_name(text: str) -> str:
 
 
 def toml_text(text: str) -> str:
-    """A TOML string."""
+    """Writes a TOML string."""
     return json.dumps(one_line(text, 400), ensure_ascii=False)

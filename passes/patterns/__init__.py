@@ -1,1 +1,1 @@
-"""What several passes look for in a graph; no pass among it."""
+"""Finds what several passes look for in a graph; no pass among it."""

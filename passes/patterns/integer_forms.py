@@ -1,4 +1,4 @@
-"""Functions of one value and average pools in integers: the table, and the window, that stand for them."""
+"""Finds the integer forms of functions of one value (a table) and of average pools (a window)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Function:
 
     @classmethod
     def of(cls, node: Node, graph: Graph) -> Function:
-        """What a node of a graph computes of its first input, the others being constants."""
+        """Describes what a node computes of its first input, the others being constants."""
         found = [graph.constants[name] if name else None for name in node.inputs[1:]]
         constants = tuple(
             None if data is None else (data.dtype.name, data.shape, data.tobytes())
@@ -37,7 +37,10 @@ class Function:
 def table_of(
     functions: Sequence[Node], graph: Graph, data: Quant, out: Quant
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """The results of functions of one value, one after the other, from the lowest integer up: quantize(f(dequantize(i))), by ONNX Runtime."""
+    """Computes the table of functions of one value, applied one after the other, by ONNX Runtime.
+
+    Its entries are quantize(f(dequantize(i))) from the lowest integer i up.
+    """
     integers = np.arange(data.lowest, data.highest + 1).astype(data.storage)
     alike = tuple(Function.of(node, graph) for node in functions)
     values = {
@@ -55,12 +58,16 @@ def table_of(
 def _runner(
     functions: tuple[Function, ...], data_storage: str, out_storage: str, entries: int
 ) -> Interpreter:
-    """Functions between a DequantizeLinear and a QuantizeLinear whose scales and zero points are inputs."""
+    """Opens functions between a DequantizeLinear and a QuantizeLinear, for any scales.
+
+    Scales and zero points are inputs.
+    """
     constants = {n: f.graph.constants[n] for f in functions for n in f.node.inputs[1:] if n}
     types = {name: TensorType(a.dtype.name, a.shape) for name, a in constants.items()}
     size = (entries,)
     types |= {
-        "i": TensorType(data_storage, size), "x": TensorType("float32", size), "y": TensorType(out_storage, size),
+        "i": TensorType(data_storage, size),
+        "x": TensorType("float32", size), "y": TensorType(out_storage, size),
         "in.scale": TensorType("float32", ()), "in.point": TensorType(data_storage, ()),
         "out.scale": TensorType("float32", ()), "out.point": TensorType(out_storage, ()),
     }  # fmt: skip
@@ -77,7 +84,10 @@ def _runner(
 
 
 def pool_window(node: Node, graph: Graph) -> dict[str, Attribute] | None:
-    """The window of an average pool as IntegerAveragePool says it, or None when the vector unit's rules exclude it."""
+    """Finds the window of an average pool as IntegerAveragePool has it.
+
+    None when the vector unit's rules exclude it.
+    """
     sizes = graph.types[node.inputs[0]].sizes[2:]
     rank = len(sizes)
     if node.op == "GlobalAveragePool":

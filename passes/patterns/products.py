@@ -1,4 +1,7 @@
-"""A Conv, ConvTranspose, Gemm or MatMul with constant weights as the matrices of a `Product`: shared by lowering and quantization."""
+"""Finds the matrices of a Conv, ConvTranspose, Gemm or MatMul with constant weights.
+
+They are those of a `Product`; lowering and quantization share them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ MATRIX_PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Matrices:
-    """A product's weights [G,R,K], its geometry as attributes of `Product`, and whether it has a bias."""
+    """A product's weights [G,R,K], its geometry, and whether it has a bias.
+
+    The geometry is the attributes of `Product`.
+    """
 
     weights: Array
     attrs: dict[str, Attribute]
@@ -24,7 +30,7 @@ class Matrices:
 
 
 def why_not_product(node: Node, graph: Graph) -> str:
-    """Why a standard node is not taken as a matrix product, or an empty string when it is."""
+    """Explains why a standard node is not taken as a matrix product, or returns "" when it is."""
     if not all(graph.types[name].is_static for name in (*node.inputs, *node.outputs) if name):
         return "a size is not known before it runs"
     data = graph.types[node.inputs[0]]
@@ -42,12 +48,18 @@ def why_not_product(node: Node, graph: Graph) -> str:
 
 
 def is_column_bias(shape: tuple[int, ...], columns: int) -> bool:
-    """Whether a bias of this shape has one value for all, or one for each column (Gemm also takes one for each row)."""
+    """Whether a bias of this shape has one value for all, or one for each column.
+
+    Gemm also takes one for each row.
+    """
     return prod(shape[:-1]) == 1 and (not shape or shape[-1] in (1, columns))
 
 
 def weight_axis(node: Node, graph: Graph) -> int | None:
-    """The axis of a Conv's, Gemm's or MatMul's weights along which its columns (output channels) lie; None where they are no matrix."""
+    """Finds the axis of a Conv's, Gemm's or MatMul's weights along which its columns lie.
+
+    Columns are output channels. None where the weights are no matrix.
+    """
     shape = graph.types[node.inputs[1]].shape
     if shape is None or (node.op != "Conv" and len(shape) != 2):
         return None
@@ -55,7 +67,7 @@ def weight_axis(node: Node, graph: Graph) -> int | None:
 
 
 def matrices(node: Node, graph: Graph, weights: Array) -> Matrices:
-    """The matrices of a Conv, Gemm or MatMul; `weights` may be floats or integers."""
+    """Makes the matrices of a Conv, Gemm or MatMul; `weights` may be floats or integers."""
     has_bias = bool(node.input(2))
     if node.op == "Conv":
         groups = node.integer("group", 1)
@@ -73,7 +85,7 @@ def matrices(node: Node, graph: Graph, weights: Array) -> Matrices:
 def convolution_window(
     node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]
 ) -> dict[str, Attribute]:
-    """The geometry of a Conv with explicit padding (auto_pad worked out as ONNX defines it)."""
+    """Finds the geometry of a Conv with explicit padding (auto_pad as ONNX defines it)."""
     rank = len(kernel)
     strides = node.ints("strides", (1,) * rank)
     dilations = node.ints("dilations", (1,) * rank)
@@ -93,7 +105,10 @@ def convolution_window(
 
 
 def real_constant(name: str, graph: Graph) -> npt.NDArray[np.float64] | None:
-    """A constant as real numbers, also one that is dequantized with one scale or one for each of its values; None for what is computed."""
+    """Reads a constant as real numbers; None for what is computed.
+
+    It may be dequantized with one scale or one for each of its values.
+    """
     data = graph.constant(name)
     if data is not None:
         return np.asarray(data, np.float64)

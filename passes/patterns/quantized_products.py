@@ -1,4 +1,7 @@
-"""The integers of one quantized matrix product: its weights as int8, and its bias in steps of the accumulator, with what follows folded in."""
+"""Computes the integers of one quantized matrix product, with what follows folded in.
+
+They are its weights as int8, and its bias in steps of the accumulator.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ MOST_STEPS = (1 << 31) - 1  # of the accumulator
 
 @dataclass(frozen=True)
 class IntegerProduct:
-    """What a `Product` of integers needs beside its input: weights [G,R,K], their quantization, bias [G*K] (None: none), geometry.
+    """What a `Product` of integers needs besides its input.
 
-    `read` are the float values (weights, bias) that the model dequantizes for it.
+    It has weights [G,R,K], their quantization, bias [G*K] (None: none) and geometry. `read` are the
+    float values (weights, bias) that the model dequantizes for it.
     """
 
     weights: npt.NDArray[np.int8]
@@ -32,9 +36,12 @@ class IntegerProduct:
 def integer_product(
     core: Node, affine: Sequence[Node], graph: Graph, data: Quant, weights_quant: Quant | None
 ) -> IntegerProduct | None:
-    """A Conv, Gemm or MatMul of dequantized weights, and the scales and shifts per column that follow it; None where they have no such form.
+    """Makes the integers of a Conv, Gemm or MatMul of dequantized weights.
 
-    `weights_quant` is the quantization that the weights' DequantizeLinear says.
+    The scales and shifts per column that follow it are folded in. None where they have no such
+    form.
+
+    `weights_quant` is the quantization that the weights' DequantizeLinear has.
     """
     made = graph.producer.get(core.inputs[1])
     if made is None or made.op != "DequantizeLinear" or why_not_product(core, graph):
@@ -76,9 +83,9 @@ def integer_product(
 def _folded(
     core: Node, affine: Sequence[Node], graph: Graph, columns: int
 ) -> tuple[Doubles, Doubles] | None:
-    """(factor, shift) per column of what follows, the factor one number where it is 1 for all.
+    """Computes (factor, shift) per column of what follows a product.
 
-    None where they are not per column.
+    The factor is one number where it is 1 for all columns. None where they are not per column.
     """
     factor: Doubles = np.ones(1)
     shift: Doubles = np.zeros(columns)
@@ -101,7 +108,10 @@ def _bias(
     folded: tuple[Doubles, Doubles],
     columns: int,
 ) -> npt.NDArray[np.int32] | None:
-    """The bias, and the shift of what follows, as int32 in units of data scale * weight scale."""
+    """Computes the bias, with the shift of what follows, as int32.
+
+    Its unit is data scale * weight scale.
+    """
     factor, shift = folded
     unit = np.float32(data.scale[0]) * np.asarray(scales, np.float32)
     real: Doubles = np.zeros(columns)
@@ -124,7 +134,7 @@ def _bias(
 def _same_steps(
     name: str, graph: Graph, unit: npt.NDArray[np.float32], columns: int
 ) -> npt.NDArray[np.int32] | None:
-    """The int32 that a bias is dequantized from, where its steps are the accumulator's."""
+    """Finds the int32 that a bias is dequantized from, where its steps are the accumulator's."""
     made = graph.producer.get(name)
     if made is None or made.op != "DequantizeLinear":
         return None
@@ -140,7 +150,10 @@ def _same_steps(
 def centered_weights(
     weights: Array, quant: Quant, outputs_axis: int | None
 ) -> npt.NDArray[np.int8] | None:
-    """Weights less their zero point as int8, or None when that does not fit or the scale runs along another axis."""
+    """Subtracts the zero point from weights, as int8.
+
+    None when that does not fit or the scale runs along another axis.
+    """
     if weights.dtype.name not in ("int8", "uint8", "int4", "uint4", "int2", "uint2"):
         return None
     if quant.axis is not None and quant.axis != outputs_axis:
@@ -156,7 +169,9 @@ def centered_weights(
 
 
 def channel_scaling(affine: Sequence[Node], graph: Graph, data: Quant) -> IntegerProduct | None:
-    """A scale and shift for each channel of [N,C,...] as a depthwise product of one weight a channel; None where it is none.
+    """Writes a scale and shift for each channel of [N,C,...] as a depthwise product.
+
+    It has one weight a channel. None where there is no such form.
 
     The weight is 127 in steps of 1/127 of the scale: the product is as exact as the scale's
     float32.
@@ -183,8 +198,11 @@ def channel_scaling(affine: Sequence[Node], graph: Graph, data: Quant) -> Intege
     weights = np.where(scale < 0, -127, 127).astype(np.int8).reshape(channels, 1, 1)
     rank = len(sizes) - 2
     attrs: dict[str, Attribute] = {
-        "kernel": (1,) * rank, "strides": (1,) * rank, "pads": (0,) * 2 * rank, "dilations": (1,) * rank,
-    }  # fmt: skip
+        "kernel": (1,) * rank,
+        "strides": (1,) * rank,
+        "pads": (0,) * 2 * rank,
+        "dilations": (1,) * rank,
+    }
     quant = Quant(8, True, steps, (0,) * channels, 2 if channels > 1 else None)
     read = tuple(name for node in affine for name in node.inputs if name != value)
     return IntegerProduct(weights, quant, bias.astype(np.int32), attrs, read)

@@ -1,1 +1,1 @@
-"""Which channels go, and how the rest is fitted; no pass among it."""
+"""Chooses the channels that pruning removes, and refits the rest; no pass among it."""

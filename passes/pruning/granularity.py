@@ -1,4 +1,4 @@
-"""How many channels must go together before the chip gains something by it."""
+"""Finds how many channels must go together before the chip gains something by it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Granularity:
 
 
 def prune_granularity(width: int, rows_per_channel: int, target: Target) -> Granularity:
-    """The step in which a layer of `width` outputs is best narrowed, when each output feeds `rows_per_channel` rows of its readers."""
+    """Finds the step in which a layer of `width` outputs is best narrowed.
+
+    Each output feeds `rows_per_channel` rows of its readers.
+    """
     found = _array_that_whole_tiles_save(target)
     if found is None:
         return Granularity(
@@ -47,15 +50,16 @@ def prune_granularity(width: int, rows_per_channel: int, target: Target) -> Gran
     return Granularity(
         1,
         False,
-        f"{width} channels of {rows_per_channel} rows fit one array of {rows}x{columns}: no array is freed, "
-        "each channel saves its drivers and converters",
+        f"{width} channels of {rows_per_channel} rows fit one array of {rows}x{columns}: no array "
+        "is freed, each channel saves its drivers and converters",
     )
 
 
 def _array_that_whole_tiles_save(target: Target) -> tuple[int, int] | None:
-    """Rows and columns of the arrays that hold weights or run all lanes alike.
+    """Finds the rows and columns of the arrays of which only whole ones save energy.
 
-    Of several analog engines the first one's; None where each channel saves by itself.
+    Such arrays hold weights or run all lanes alike. Of several analog engines the first one counts.
+    None where each channel saves by itself.
     """
     for engine in target.analog_engines.values():
         return engine.rows.value, engine.columns.value
@@ -67,7 +71,7 @@ def _array_that_whole_tiles_save(target: Target) -> tuple[int, int] | None:
 
 
 def aligned_widths(width: int, rows_per_channel: int, target: Target) -> tuple[int, ...]:
-    """The narrower widths that free whole arrays, widest first.
+    """Lists the narrower widths that free whole arrays, widest first.
 
     None when the layer already fits one.
     """
@@ -85,5 +89,5 @@ def aligned_widths(width: int, rows_per_channel: int, target: Target) -> tuple[i
 
 
 def grouped_widths(width: int, group: int) -> tuple[int, ...]:
-    """The narrower widths that are multiples of `group`, widest first."""
+    """Lists the narrower widths that are multiples of `group`, widest first."""
     return tuple(range((width - 1) // group * group, 0, -group))

@@ -1,4 +1,4 @@
-"""Where the indices of one axis of a tensor end up when its shape changes."""
+"""Finds where the indices of one axis of a tensor end up when its shape changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from compiler.ir.graph import Graph, Node
 
-MAX_ELEMENTS = 1 << 22  # larger tensors are not followed through a reshape
+MAX_ELEMENTS = 1 << 22  # channels of larger tensors are not traced through a reshape
 
 
 def reshaped(
@@ -18,7 +18,7 @@ def reshaped(
     old: tuple[int, ...],
     new: tuple[int, ...],
 ) -> tuple[int, npt.NDArray[np.int64]] | None:
-    """The axis of the new shape along which alone the classes vary, and their order there.
+    """Finds the axis of the new shape along which alone the classes vary, and their order there.
 
     None when there is no such axis.
     """
@@ -36,7 +36,7 @@ def reshaped(
 
 
 def reduced_axes(node: Node, graph: Graph) -> tuple[int, ...] | None:
-    """The axes a reduction runs over, from its attribute or constant input.
+    """Finds the axes a reduction runs over, from its attribute or constant input.
 
     None when they are not known.
     """

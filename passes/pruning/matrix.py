@@ -1,4 +1,7 @@
-"""A layer with constant weights as matrices over float64, whichever operation it is: read its rows, its weights and its bias."""
+"""Views a layer with constant weights as matrices over float64, whichever operation it is.
+
+It reads and writes the layer's rows, weights and bias.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class Matrix:
     bias_input: int
 
     def weights(self, graph: Graph) -> Reals:
-        """[groups, columns, rows], real numbers also where integers stand for them."""
+        """Reads the weights [groups, columns, rows] as real numbers.
+
+        They are real numbers also where integers stand for them.
+        """
         name = self.node.inputs[1]
         data = graph.constants[name].astype(np.float64)
         if self.node.op == "Conv":
@@ -50,7 +56,7 @@ class Matrix:
         return (data if transposed else data.T)[None]
 
     def format_for(self, weights: Reals, graph: Graph) -> Quant | None:
-        """The node's own weight format.
+        """Returns the node's own weight format, with scales that hold these weights.
 
         A column that would not fit its integers gets a scale as much wider as it needs.
         """
@@ -63,7 +69,10 @@ class Matrix:
         return replace(quant, scale=tuple(float(item) for item in scale))
 
     def stored(self, weights: Reals, graph: Graph, quant: Quant | None) -> Array:
-        """[groups, columns, rows] in the layout and type of the node's constant, as integers of a format where that is one."""
+        """Writes weights [groups, columns, rows] in the layout and type of the node's constant.
+
+        They become integers of a format where that is one.
+        """
         old = graph.constants[self.node.inputs[1]]
         if self.node.op == "Conv":
             data = weights.reshape(old.shape)
@@ -77,15 +86,16 @@ class Matrix:
         return np.asarray(data.astype(old.dtype))
 
     def _steps(self, quant: Quant | None) -> Reals:
-        """What one integer step of a weight is worth, to multiply [groups, columns, rows].
+        """Returns the worth of one integer step of a weight, to multiply [groups, columns, rows].
 
         Ones for floats.
         """
         scale = np.array((1.0,) if quant is None else quant.scale)
-        return scale.reshape(self.groups, self.columns, 1) if scale.size > 1 else scale.reshape(1, 1, 1)  # fmt: skip
+        shape = (self.groups, self.columns, 1) if scale.size > 1 else (1, 1, 1)
+        return scale.reshape(shape)
 
     def bias_steps(self, graph: Graph, weights: Quant | None) -> Reals:
-        """What one step of each column's bias is worth when the weights have a format.
+        """Returns the worth of one step of each column's bias when the weights have a format.
 
         Ones when the bias is a float.
         """
@@ -96,7 +106,10 @@ class Matrix:
         return np.broadcast_to(steps, (self.groups * self.columns,))
 
     def rows_of(self, data: Array) -> Iterator[tuple[slice, Reals]]:
-        """What the matrices multiply, a few samples at a time: the samples, and [parts, groups, rows, places]."""
+        """Walks what the matrices multiply, a few samples at a time.
+
+        Gives the samples, and [parts, groups, rows, places].
+        """
         sizes = data.shape[1:]
         spread = prod(sizes) * max(1, self.taps // max(1, prod(self.window.strides)))
         step = max(1, CHUNK_ELEMENTS // spread)
@@ -111,7 +124,7 @@ class Matrix:
             yield part, rows.astype(np.float64, copy=False)
 
     def columns_of(self, data: Array) -> Reals:
-        """What the matrices give, as [parts, groups, columns, places]."""
+        """Views the layer's output as [parts, groups, columns, places]."""
         chunk = data.astype(np.float64, copy=False)
         if not self.window.kernel:
             return chunk.reshape(-1, self.columns).T[None, None]
@@ -120,12 +133,15 @@ class Matrix:
 
 
 def real(data: Array, quant: Quant | None) -> Array:
-    """The real numbers that a value stands for."""
+    """Computes the real numbers that a value stands for."""
     return data if quant is None else dequantize(data.astype(np.int64), quant)
 
 
 def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
-    """A product without the clip and the format of its output (and a graph in which that is its type): what weights are fitted to."""
+    """Takes the clip and the format of its output off a product: what weights are fitted to.
+
+    Returns it with a graph in which its output has that type.
+    """
     name = node.outputs[0]
     plain = TensorType("float32", graph.types[name].shape)
     bounds = {"minimum", "maximum"} & set(node.attrs)
@@ -137,7 +153,10 @@ def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
 
 
 def matrix_of(node: Node, graph: Graph) -> Matrix | None:
-    """The node as matrices, or None: not a product, or not one whose constant weights belong to it alone."""
+    """Views the node as matrices.
+
+    None for what is no product, or not one whose constant weights belong to it alone.
+    """
     if node.op not in (*MATRIX_PRODUCTS, "Product") or len(node.inputs) < 2:
         return None
     weight = graph.constants.get(node.inputs[1])
@@ -185,7 +204,7 @@ def _convolution(node: Node, graph: Graph, weight: Array) -> Matrix | None:
 def _with_bias(
     node: Node, graph: Graph, groups: int, rows: int, columns: int, taps: int, window: Window
 ) -> Matrix | None:
-    """The matrix of a node that takes its bias as third input.
+    """Makes the matrix of a node that takes its bias as third input.
 
     None when that is computed or shared.
     """
@@ -198,7 +217,10 @@ def _with_bias(
 
 
 def _bias_after(node: Node, graph: Graph, columns: int) -> tuple[str, int]:
-    """The Add of a constant vector that alone reads a MatMul, and which of its inputs that is."""
+    """Finds the Add of a constant vector that alone reads a MatMul.
+
+    Returns its name, and which of its inputs the vector is.
+    """
     reader = graph.only_consumer(node.outputs[0])
     if reader is None or reader.op != "Add":
         return "", 0
@@ -210,7 +232,7 @@ def _bias_after(node: Node, graph: Graph, columns: int) -> tuple[str, int]:
 
 
 def convolution_window(node: Node, graph: Graph) -> Window:
-    """The geometry of an ONNX Conv, automatic padding worked out."""
+    """Finds the geometry of an ONNX Conv, automatic padding worked out."""
     data, weight = graph.types[node.inputs[0]].sizes, graph.types[node.inputs[1]].sizes
     out = graph.types[node.outputs[0]].sizes
     kernel = weight[2:]

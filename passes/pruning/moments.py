@@ -1,4 +1,7 @@
-"""What calibration inputs say about a layer: first and second moments of its rows, and of an error at its columns."""
+"""Computes the moments that calibration inputs show of a layer.
+
+They are first and second moments of its rows, and of an error at its columns.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from passes.pruning.matrix import Matrix, Reals
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over `count` places: rows [G, R], error [G, K], rows by rows [G, R, R], error by rows [G, K, R], error squared [G].
+    """Sums over `count` places.
+
+    They are rows [G, R], error [G, K], rows by rows [G, R, R], error by rows [G, K, R] and error
+    squared [G].
 
     Without `whole` products `rows_rows` holds the diagonal only, [G, R], and `error_rows` is empty.
     """
@@ -25,7 +31,7 @@ class Moments:
     error_error: Reals
 
     def about_mean(self) -> Moments:
-        """The moments with the means taken off."""
+        """Takes the means off the moments."""
         square = self.rows_rows - self.rows[:, :, None] * self.rows[:, None, :] / self.count
         cross = self.error_rows - self.error[:, :, None] * self.rows[:, None, :] / self.count
         power = self.error_error - np.square(self.error).sum(axis=1) / self.count
@@ -34,7 +40,10 @@ class Moments:
 
 
 def moments_of(matrix: Matrix, data: Array, error: Array | None, whole: bool) -> Moments:
-    """Accumulates over all samples: `data` is what the layer reads, `error` (None: not asked for) lies where its output does."""
+    """Accumulates the moments over all samples.
+
+    `data` is what the layer reads, `error` (None: not asked for) lies where its output does.
+    """
     groups, rows = matrix.groups, matrix.rows
     columns = 0 if error is None else matrix.columns
     count = 0

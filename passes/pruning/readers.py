@@ -1,4 +1,4 @@
-"""The layers that read prunable channels, with what is needed to say how much each channel matters to them."""
+"""Finds the layers that read prunable channels, and how much each channel matters to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOOR = 1e-6  # added as a share of the mean diagonal, so that there is an inver
 
 
 def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ...]:
-    """Every input row counts alike: no calibration."""
+    """Weighs every input row alike: no calibration."""
     readers = []
     for layer in structure.layers:
         matrix = _read_matrix(layer, graph)
@@ -33,7 +33,7 @@ def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ..
 def readers_by_second_order(
     graph: Graph, structure: Structure, samples: Mapping[str, Array]
 ) -> tuple[Reader, ...]:
-    """Runs the graph on the samples and keeps the moments of each layer's input."""
+    """Runs the graph on the samples and collects the moments of each layer's input."""
     layers = {layer.node: layer for layer in structure.layers}
     readers = []
     walk = Walk(graph, samples)
@@ -55,14 +55,17 @@ def readers_by_second_order(
 
 
 def _read_matrix(layer: Layer, graph: Graph) -> Matrix | None:
-    """The layer as a matrix that mixes its inputs; None for a depthwise convolution."""
+    """Views the layer as a matrix that mixes its inputs; None for a depthwise convolution."""
     if layer.rows is None:
         return None
     return matrix_of(next(node for node in graph if node.name == layer.node), graph)
 
 
 def _second_moments(matrix: Matrix, data: Array) -> Reals:
-    """[R, R] (the diagonal [R] of a very wide layer), about the mean where a bias can take the mean up."""
+    """Computes the second moments [R, R] (the diagonal [R] of a very wide layer).
+
+    They are about the mean where a bias can take the mean up.
+    """
     whole = matrix.rows <= MAX_ROWS
     moments = moments_of(matrix, data, None, whole)
     square, mean = moments.rows_rows[0], moments.rows[0] / moments.count
@@ -73,7 +76,10 @@ def _second_moments(matrix: Matrix, data: Array) -> Reals:
 
 
 def _damped(square: Reals) -> Reals:
-    """Each row by its own size: a row that is always zero costs nothing, however few the samples are."""
+    """Damps each row by its own size.
+
+    A row that is always zero costs nothing, however few the samples are.
+    """
     if square.ndim == 1:
         return square
     size = np.diag(square)

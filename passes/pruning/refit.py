@@ -1,4 +1,4 @@
-"""Refits the layers of a smaller network, one after the other, so that each gives again what it gave in the whole network.
+"""Refits the layers of a smaller network, one after the other, to their former outputs.
 
 For each layer, with X what it now receives, Y = V X + b what it gives and T what it gave before
 (both on the calibration inputs), the error T - Y is regressed on X: dV = cov(T - Y, X) (cov(X, X) +
@@ -26,13 +26,15 @@ NOISE = 1e-10  # an error below this share of the output's power is rounding
 MAX_ROWS = 2560  # wider layers get their bias matched and keep their weights
 
 
-Kept: TypeAlias = Mapping[str, tuple[int, npt.NDArray[np.bool_]]]
+SurvivingChannels: TypeAlias = Mapping[str, tuple[int, npt.NDArray[np.bool_]]]
 
 
-def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array]) -> Graph:
-    """`pruned` with new weights and biases.
+def refit(
+    dense: Graph, pruned: Graph, surviving: SurvivingChannels, samples: Mapping[str, Array]
+) -> Graph:
+    """Fits new weights and biases for `pruned`.
 
-    `kept` says which indices of a value's axis are left of those in `dense`.
+    `surviving` marks the indices of a value's axis that are left of those in `dense`.
 
     `samples` are [samples, *shape] by input name; layers are refitted in execution order, each on
     what those before it now give.
@@ -51,7 +53,8 @@ def refit(dense: Graph, pruned: Graph, kept: Kept, samples: Mapping[str, Array])
             matrix = matrix_of(new, graph) if known else None
             if matrix is not None:
                 target = _linear_output(old, dense, before)
-                graph = _refitted(matrix, graph, after, _what_is_left(old.outputs[0], target, kept))
+                target = _surviving_part(old.outputs[0], target, surviving)
+                graph = _refitted(matrix, graph, after, target)
             after.run(graph.nodes[position], graph)
             if not after.knows(*known):
                 raise ValueError(
@@ -69,15 +72,15 @@ def _is_same(name: str, dense: Graph, pruned: Graph, untouched: set[str]) -> boo
     return not name or name in untouched
 
 
-def _what_is_left(name: str, data: Array, kept: Kept) -> Array:
-    if name not in kept:
+def _surviving_part(name: str, data: Array, surviving: SurvivingChannels) -> Array:
+    if name not in surviving:
         return data
-    axis, stays = kept[name]
+    axis, stays = surviving[name]
     return np.compress(stays, data, axis=axis + 1)
 
 
 def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
-    """What a product gives before any clip and output format."""
+    """Computes the output of a product before any clip and output format."""
     name = node.outputs[0]
     plain, part = linear(node, graph)
     return (
@@ -86,7 +89,7 @@ def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
 
 
 def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
-    """The graph with one layer fitted to what it should give.
+    """Fits one layer to what it should give.
 
     The same graph when it already gives that.
     """
@@ -108,7 +111,10 @@ def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
 
 
 def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:
-    """The graph with a layer's new weights, and `shift` added to its bias (a bias is made where there was none)."""
+    """Writes a layer's new weights, and adds `shift` to its bias.
+
+    A bias is made where there was none.
+    """
     rewriter = Rewriter(graph)
     weight = matrix.node.inputs[1]
     quant = matrix.format_for(weights, graph)
@@ -128,7 +134,10 @@ def _with_bias(
     quant: Quant | None,
     rewriter: Rewriter,
 ) -> Node:
-    """The node that holds a layer's bias with `shift` added to it, in steps of the new weight format where it is an integer."""
+    """Adds `shift` to the bias of the node that holds it.
+
+    It is in steps of the new weight format where it is an integer.
+    """
     index = matrix.bias_input
     name = node.input(index)
     weight = matrix.node.inputs[1]

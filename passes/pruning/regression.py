@@ -1,4 +1,4 @@
-"""The change of weights that takes most of an error, damped so that few samples are not taken at their word.
+"""Computes the change of weights that takes most of an error, damped against few samples.
 
 Ridge regression: dW = E X^T (X X^T + lambda I)^-1. With many places lambda is a small share of the
 mean variance. A layer that is seen at few places (a classifier: one a sample) would be fitted to
@@ -19,7 +19,7 @@ CHOICES = tuple(RIDGE * 10 ** (step / 2) for step in range(11))  # 0.01 to 1000
 
 
 def regression(moments: Moments) -> Reals:
-    """[groups, columns, rows]: the change of weights."""
+    """Computes the change of weights, [groups, columns, rows]."""
     square, cross = moments.rows_rows, moments.error_rows
     size = square.shape[1]
     variance = np.trace(square, axis1=1, axis2=2) / size
@@ -30,7 +30,10 @@ def regression(moments: Moments) -> Reals:
 
 
 def chosen_ridge(moments: Moments, variance: Reals) -> float:
-    """The share of the variance with the least generalized cross-validation error over all groups."""
+    """Finds the share of the variance with the least generalized cross-validation error.
+
+    The error is that over all groups.
+    """
     spectrum, basis = np.linalg.eigh(moments.rows_rows)
     spectrum = np.maximum(spectrum, 0)
     seen = np.square(moments.error_rows @ basis).sum(axis=1)

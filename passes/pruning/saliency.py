@@ -1,4 +1,4 @@
-"""What it costs to remove channels: the second-order (OBS) error of their readers, and plain magnitude beside it.
+"""Computes the cost of removing channels, by second order (OBS) or by plain magnitude.
 
 A layer with weights W [K, R] and the second moments H of its input loses, when the rows P of its
 input go and the rest is refitted, sum over outputs of w_P (inv(H)_PP)^-1 w_P^T (optimal brain
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from passes.pruning.matrix import Reals
-from passes.pruning.structure import KEPT, Classes, Layer, Structure
+from passes.pruning.structure import FIXED, Classes, Layer, Structure
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
@@ -24,7 +24,10 @@ SATURATED = 0.999  # a larger relative error counts as this
 
 @dataclass(frozen=True)
 class Space:
-    """Classes that stand in the same places of the same layers, so that any of them may go: a width that can shrink."""
+    """Classes that stand in the same places of the same layers: a width that can shrink.
+
+    Any of them may go.
+    """
 
     classes: Classes
     rows_per_channel: int
@@ -46,7 +49,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Reader:
-    """A layer: weights [K, R], second moments [R, R] of its input (or their diagonal [R]), and the power its errors are relative to."""
+    """A layer with the moments of its input.
+
+    `weights` [K, R], `moments` [R, R] (or their diagonal [R]), and the `power` its errors are
+    relative to.
+    """
 
     layer: Layer
     weights: Reals
@@ -58,21 +65,24 @@ class Saliency(Protocol):
     """The state of a reader while classes are removed from it."""
 
     def costs(self, rows: Indices) -> Reals:
-        """The error that removing each of [n, p] rows would add."""
+        """Computes the error that removing each of [n, p] rows would add."""
 
     def remove(self, rows: Indices) -> None:
         """Removes [p] rows."""
 
 
 class SecondOrder:
-    """The state of the sweep: weights and inverse second moments with the removed rows projected out."""
+    """Holds the state of the sweep by second order.
+
+    It is the weights and the inverse second moments, with the removed rows projected out.
+    """
 
     def __init__(self, weights: Reals, moments: Reals) -> None:
         self.weights = weights.copy()
         self.inverse = np.linalg.inv(moments)
 
     def costs(self, rows: Indices) -> Reals:
-        """w_P (inv(H)_PP)^-1 w_P^T, summed over outputs."""
+        """Computes w_P (inv(H)_PP)^-1 w_P^T, summed over outputs."""
         blocks = self.inverse[rows[:, :, None], rows[:, None, :]]
         parts = self.weights[:, rows].transpose(1, 2, 0)
         return np.asarray((parts * np.linalg.solve(blocks, parts)).sum(axis=(1, 2)))
@@ -88,21 +98,24 @@ class SecondOrder:
 
 
 class Separate:
-    """Rows taken as independent of one another: the second order of a diagonal H, and plain magnitude where that is all ones."""
+    """Takes rows as independent of one another.
+
+    That is the second order of a diagonal H, and plain magnitude where the diagonal is all ones.
+    """
 
     def __init__(self, weights: Reals, diagonal: Reals) -> None:
         self._cost = (weights**2).sum(axis=0) * diagonal
 
     def costs(self, rows: Indices) -> Reals:
-        """The sum over rows of |w|^2 h."""
+        """Computes the sum over rows of |w|^2 h."""
         return np.asarray(self._cost[rows].sum(axis=1))
 
     def remove(self, rows: Indices) -> None:
-        """Nothing else depends on these rows."""
+        """Does nothing: no other cost depends on these rows."""
 
 
 def spaces_of(structure: Structure) -> tuple[Space, ...]:
-    """The classes of a graph by where they stand, in the order of their birth."""
+    """Groups the classes of a graph by where they stand, in the order of their birth."""
     standing = []
     for layer in structure.layers:
         for classes in (layer.rows, layer.columns):
@@ -113,7 +126,7 @@ def spaces_of(structure: Structure) -> tuple[Space, ...]:
     places = np.stack(standing)
     groups: dict[bytes, list[int]] = {}
     for item in range(structure.count):
-        if item != KEPT:
+        if item != FIXED:
             groups.setdefault(places[:, item].tobytes(), []).append(item)
     result = []
     for members in groups.values():
@@ -127,7 +140,9 @@ def spaces_of(structure: Structure) -> tuple[Space, ...]:
 
 
 def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
-    """Removes a space's classes one by one, each time the one that adds the least error relative to its readers' outputs.
+    """Removes a space's classes one by one, each time the one that adds the least error.
+
+    The error is relative to the outputs of the space's readers.
 
     A reader that has lost the share e of its output counts e / (1 - e), so that losing all of it is
     never cheap.
@@ -156,7 +171,7 @@ def removal_curve(space: Space, readers: tuple[Reader, ...]) -> Curve:
 
 
 def rows_of_classes(layer: Layer, classes: Classes) -> dict[int, Indices] | None:
-    """The rows of a layer that each class fills; None when the layer does not read them."""
+    """Finds the rows of a layer that each class fills; None when the layer does not read them."""
     if layer.rows is None or not np.isin(layer.rows, classes).any():
         return None
     taps = np.arange(layer.taps)

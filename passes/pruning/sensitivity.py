@@ -1,10 +1,12 @@
-"""How much the network's output suffers when a width shrinks: what makes the errors of different layers comparable.
+"""Measures how much the network's output suffers when a width shrinks.
+
+This makes the errors of different layers comparable.
 
 The second-order error of a layer is relative to that layer's output and to the samples it was
 fitted on. A layer before a pool forgives more than the classifier does, a layer seen at few places
 is fitted too closely, and what an early layer loses a later refit wins back. So for each space a
 part of the classes is taken out on trial, the network is refitted as it will be, and its outputs
-are compared on samples kept apart: the curve is scaled to tell that error.
+are compared on held-out samples: the curve is scaled to that error.
 """
 
 from __future__ import annotations
@@ -25,19 +27,22 @@ TRIALS = 18  # in all, if there are fewer spaces than this
 # Shares of the classes that matter which are taken out: one, two or three trials.
 SHARES = ((0.5,), (0.25, 0.6), (0.25, 0.5, 0.75))
 IDLE = 1e-4  # a relative error below this says that the classes do not matter
-MAX_FITTED, MAX_APART = 192, 32  # samples of a trial
-HELD_OUT = 4  # every so many samples one is kept apart from the fit, if there are so many
+MAX_FITTED, MAX_HELD_OUT = 192, 32  # samples of a trial
+HELD_OUT_EVERY = 4  # of so many samples one is held out from the fit, if there are enough
 BEHIND_SCORES = ("Softmax", "QuantizeLinear", "DequantizeLinear", "Identity")
 
 
 def split(samples: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The samples to fit on, and those kept apart; both are all when there are too few to part."""
+    """Splits the samples into those to fit on and those held out.
+
+    Both are all samples when there are too few to split.
+    """
     count = min(len(data) for data in samples.values())
-    if count < 2 * HELD_OUT:
+    if count < 2 * HELD_OUT_EVERY:
         return dict(samples), dict(samples)
-    apart = np.arange(count) % HELD_OUT == HELD_OUT - 1
-    fitted = {name: data[~apart] for name, data in samples.items()}
-    return fitted, {name: data[apart][:MAX_APART] for name, data in samples.items()}
+    held_out = np.arange(count) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    fitted = {name: data[~held_out] for name, data in samples.items()}
+    return fitted, {name: data[held_out][:MAX_HELD_OUT] for name, data in samples.items()}
 
 
 def scaled_curves(
@@ -45,11 +50,11 @@ def scaled_curves(
     structure: Structure,
     curves: Sequence[Curve],
     fitted: Mapping[str, Array],
-    apart: Mapping[str, Array],
+    held_out: Mapping[str, Array],
 ) -> tuple[Curve, ...]:
-    """The curves in units of the network's relative output error."""
+    """Scales the curves to units of the network's relative output error."""
     outputs = scores(graph)
-    wanted = _run(graph, outputs, apart)
+    wanted = _run(graph, outputs, held_out)
     if not wanted:
         return tuple(curves)
     few = {name: data[:MAX_FITTED] for name, data in fitted.items()}
@@ -58,10 +63,11 @@ def scaled_curves(
     for curve in curves:
         factors: dict[int, float] = {}
         for gone in _trials(curve, shares):
-            kept = np.ones(structure.count, np.bool_)
-            kept[curve.order[:gone]] = False
-            trial = refit(graph, shrink(graph, structure, kept), marks(structure, kept), few)
-            found = _run(trial, outputs, apart)
+            surviving = np.ones(structure.count, np.bool_)
+            surviving[curve.order[:gone]] = False
+            smaller = shrink(graph, structure, surviving)
+            trial = refit(graph, smaller, marks(structure, surviving), few)
+            found = _run(trial, outputs, held_out)
             damage = max((relative_error(found[n], wanted[n]) for n in found), default=np.inf)
             if curve.error[gone] > 0 and np.isfinite(damage):
                 factors[gone] = damage / (1 - min(damage, SATURATED)) / curve.error[gone]
@@ -70,7 +76,10 @@ def scaled_curves(
 
 
 def _run(graph: Graph, outputs: Sequence[str], samples: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs; none when the graph cannot run on the samples (made-up ones may be out of its range)."""
+    """Runs the graph on the samples; gives no outputs when it cannot run on them.
+
+    Made-up samples may be out of its range.
+    """
     try:
         return Interpreter(graph, outputs=outputs).run_all(samples) if outputs else {}
     except RunError:
@@ -78,7 +87,7 @@ def _run(graph: Graph, outputs: Sequence[str], samples: Mapping[str, Array]) -> 
 
 
 def _trials(curve: Curve, shares: Sequence[float]) -> list[int]:
-    """How many classes are gone in each trial: the idle ones and a share of the rest.
+    """Counts the classes that are gone in each trial: the idle ones and a share of the rest.
 
     One at least stays.
     """
@@ -97,7 +106,10 @@ def _scaled(curve: Curve, factors: Mapping[int, float]) -> Curve:
 
 
 def scores(graph: Graph) -> tuple[str, ...]:
-    """The graph's numeric outputs, a Softmax replaced by what it reads: probabilities saturate, scores do not."""
+    """Finds the graph's numeric outputs, with what a Softmax reads in the place of its output.
+
+    Probabilities saturate, scores do not.
+    """
     names = []
     for name in graph.outputs:
         while (maker := graph.producer.get(name)) is not None and maker.op in BEHIND_SCORES:
@@ -108,7 +120,10 @@ def scores(graph: Graph) -> tuple[str, ...]:
 
 
 def relative_error(found: Array, wanted: Array) -> float:
-    """The squared error relative to the squared deviation of `wanted` from its mean over samples."""
+    """Computes the relative squared error.
+
+    It is relative to the squared deviation of `wanted` from its mean over samples.
+    """
     reference = wanted.astype(np.float64)
     error = np.square(found.astype(np.float64) - reference).sum()
     power = np.square(reference - reference.mean(axis=0)).sum()

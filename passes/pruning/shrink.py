@@ -1,4 +1,4 @@
-"""Takes channels out of a graph: every constant, shape and type that holds them becomes smaller."""
+"""Removes channels from a graph: every constant, shape and type that holds them gets smaller."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from compiler.ir.rewriter import Rewriter
 from passes.pruning.structure import Structure
 
 
-def shrink(graph: Graph, structure: Structure, kept: npt.NDArray[np.bool_]) -> Graph:
-    """The graph without the classes that are not marked in `kept`; names and nodes stay."""
+def shrink(graph: Graph, structure: Structure, surviving: npt.NDArray[np.bool_]) -> Graph:
+    """Makes the graph without the classes that are not marked in `surviving`.
+
+    Names and nodes stay.
+    """
     rewriter = Rewriter(graph)
-    cuts: dict[tuple[str, int], list[tuple[int, npt.NDArray[np.bool_]]]] = {}
-    for cut in structure.cuts:
-        stays = kept[cut.classes]
+    narrowed: dict[tuple[str, int], list[tuple[int, npt.NDArray[np.bool_]]]] = {}
+    for constant in structure.constants:
+        stays = surviving[constant.classes]
         if not stays.all():
-            cuts.setdefault((cut.node, cut.input), []).append((cut.axis, stays))
+            place = (constant.node, constant.input)
+            narrowed.setdefault(place, []).append((constant.axis, stays))
     for name, channels in structure.values.items():
-        stays = kept[channels.classes]
+        stays = surviving[channels.classes]
         if not stays.all():
             kind = graph.types[name]
             sizes = list(kind.sizes)
@@ -30,38 +34,38 @@ def shrink(graph: Graph, structure: Structure, kept: npt.NDArray[np.bool_]) -> G
     for node in graph.nodes:
         inputs = list(node.inputs)
         for index, name in enumerate(node.inputs):
-            slices = cuts.get((node.name, index))
-            if slices:
+            axes = narrowed.get((node.name, index))
+            if axes:
                 data, quant = graph.constants[name], graph.types[name].quant
-                for axis, stays in slices:
+                for axis, stays in axes:
                     data = np.compress(stays, data, axis=axis)
-                    quant = _cut_quant(quant, stays, axis, node)
+                    quant = _surviving_quant(quant, stays, axis, node)
                 inputs[index] = _store(rewriter, graph, name, data, quant)
         if node.op == "Reshape":
-            inputs[1] = _new_shape(rewriter, graph, node, structure, kept)
+            inputs[1] = _new_shape(rewriter, graph, node, structure, surviving)
         rewriter.keep(_regrouped(replace(node, inputs=tuple(inputs)), graph, rewriter))
     return rewriter.finish()
 
 
 def marks(
-    structure: Structure, kept: npt.NDArray[np.bool_]
+    structure: Structure, surviving: npt.NDArray[np.bool_]
 ) -> dict[str, tuple[int, npt.NDArray[np.bool_]]]:
-    """For each value with channels: their axis, and which indices along it stay."""
-    return {name: (c.axis, kept[c.classes]) for name, c in structure.values.items()}
+    """Maps each value with channels to their axis, and to which indices along it survive."""
+    return {name: (c.axis, surviving[c.classes]) for name, c in structure.values.items()}
 
 
 def _store(rewriter: Rewriter, graph: Graph, name: str, data: Array, quant: Quant | None) -> str:
-    """Keeps the constant's name where one node alone reads it."""
+    """Stores a constant, under its own name where one node alone reads it."""
     if len(graph.consumers[name]) == 1 and name not in graph.outputs:
         rewriter.set_constant(name, data, quant)
         return name
     return rewriter.constant(f"{name}.pruned", data, quant)
 
 
-def _cut_quant(
+def _surviving_quant(
     quant: Quant | None, stays: npt.NDArray[np.bool_], axis: int, node: Node
 ) -> Quant | None:
-    """The scales of what stays.
+    """Selects the scales of what survives.
 
     A Product has one for each column of each group: its groups are axis 0, its columns axis 2.
     """
@@ -82,22 +86,22 @@ def _new_shape(
     graph: Graph,
     node: Node,
     structure: Structure,
-    kept: npt.NDArray[np.bool_],
+    surviving: npt.NDArray[np.bool_],
 ) -> str:
-    """The constant that a Reshape takes its shape from; sizes left open (-1) stay open."""
+    """Makes the constant that a Reshape takes its shape from; sizes left open (-1) stay open."""
     name = node.inputs[1]
     channels = structure.values.get(node.outputs[0])
-    if channels is None or kept[channels.classes].all():
+    if channels is None or surviving[channels.classes].all():
         return name
     shape = graph.constants[name].copy()
     if shape[channels.axis] == -1:
         return name
-    shape[channels.axis] = int(kept[channels.classes].sum())
+    shape[channels.axis] = int(surviving[channels.classes].sum())
     return _store(rewriter, graph, name, shape, None)
 
 
 def _regrouped(node: Node, graph: Graph, rewriter: Rewriter) -> Node:
-    """A depthwise convolution has as many groups as its input has channels."""
+    """Gives a depthwise convolution as many groups as its input has channels."""
     if node.op != "Conv" or node.integer("group", 1) == 1:
         return node
     before = graph.types[node.inputs[0]].sizes[1]

@@ -1,4 +1,7 @@
-"""Spreads a share of the MACs over the widths of a network: least error for each MAC saved goes first."""
+"""Spreads a share of the MACs to remove over the widths of a network.
+
+The step with the least error for each MAC saved goes first.
+"""
 
 from __future__ import annotations
 
@@ -36,27 +39,27 @@ class Widths:
         self._scale = np.array([layer.positions * layer.taps for layer in layers], float)
         self._rows = np.zeros((len(layers), len(spaces)))
         self._columns = np.zeros((len(layers), len(spaces)))
-        self._rows_kept = np.ones(len(layers))
-        self._columns_kept = np.zeros(len(layers))
+        self._fixed_rows = np.ones(len(layers))
+        self._fixed_columns = np.zeros(len(layers))
         for i, layer in enumerate(layers):
-            self._columns_kept[i] = len(layer.columns)
+            self._fixed_columns[i] = len(layer.columns)
             if layer.rows is not None:
-                self._rows_kept[i] = len(layer.rows)
+                self._fixed_rows[i] = len(layer.rows)
             for j, space in enumerate(spaces):
                 if layer.rows is not None:
                     self._rows[i, j] = (layer.rows == space.classes[0]).sum()
                 self._columns[i, j] = (layer.columns == space.classes[0]).sum()
-        self._rows_kept -= self._rows @ self.width
-        self._columns_kept -= self._columns @ self.width
+        self._fixed_rows -= self._rows @ self.width
+        self._fixed_columns -= self._columns @ self.width
 
     def macs(self, width: npt.NDArray[np.float64]) -> float:
-        """Multiply-accumulates of all layers at these widths."""
-        rows = self._rows_kept + self._rows @ width
-        columns = self._columns_kept + self._columns @ width
+        """Counts the multiply-accumulates of all layers at these widths."""
+        rows = self._fixed_rows + self._rows @ width
+        columns = self._fixed_columns + self._columns @ width
         return float(self._scale @ (rows * columns))
 
     def with_width(self, space: int, width: int) -> npt.NDArray[np.float64]:
-        """The present widths with one changed."""
+        """Returns the present widths with one changed."""
         changed = self.width.copy()
         changed[space] = width
         return changed
@@ -69,7 +72,9 @@ def spread(
     most: float,
     least: float = 0.0,
 ) -> None:
-    """Narrows `widths` in place until the MACs are at most `most`, or no allowed width is left that keeps them above `least`.
+    """Narrows `widths` in place until the MACs are at most `most`.
+
+    It ends before when no allowed width is left that keeps them above `least`.
 
     Each step is the one with the least error for each MAC saved; the last is the one with the least
     error of those that reach the goal.

@@ -1,4 +1,7 @@
-"""Runs a graph node by node over many samples, so that a pass can look at each value, or change what comes after it."""
+"""Runs a graph node by node over many samples, for a pass that looks at each value.
+
+The pass may change the nodes that come after it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Walk:
         self.values.update(self.outputs(node, graph))
 
     def outputs(self, node: Node, graph: Graph) -> dict[str, Array]:
-        """What a node of `graph` makes of the present values; nothing when it cannot run."""
+        """Computes a node of `graph` on the present values; returns nothing when it cannot run."""
         return run_nodes(graph, (node,), self.values) or {}
 
     def knows(self, *names: str) -> bool:

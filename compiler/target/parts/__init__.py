@@ -1,1 +1,4 @@
-"""What the parts of a chip cost, from their parameters alone: formulas, constants and the library that chip files draw on."""
+"""Computes what the parts of a chip cost, from their parameters alone.
+
+Here are the formulas, their constants, and the library of components that chip files use.
+"""

@@ -1,4 +1,6 @@
-"""What a chip file's keys want, assembled from the formulas: the parts of each in fJ (delays in ns, leakage in pW).
+"""Assembles the costs that a chip file's keys hold from the formulas, part by part.
+
+Parts are in fJ (delays in ns, leakage in pW).
 
 Parts of an array come with the clock and the control that drive it, as a share of their sum; it
 stands as a part of its own.
@@ -25,12 +27,12 @@ Parts = dict[str, float]
 
 
 def with_control(silicon: Silicon, parts: Parts) -> Parts:
-    """The parts with clock and control."""
+    """Adds clock and control to the parts."""
     return {**parts, "control": silicon.values["control_share"] * sum(parts.values())}
 
 
 def row_driver(silicon: Silicon, columns: float, input_bits: float) -> Parts:
-    """One row driven for one step with `input_bits` at once."""
+    """Computes the energy of one row driven for one step with `input_bits` at once."""
     parts = {
         "driver": row_fj(silicon, columns, input_bits),
         "latch": latches_fj(silicon, input_bits),
@@ -41,7 +43,10 @@ def row_driver(silicon: Silicon, columns: float, input_bits: float) -> Parts:
 def analog_cell(
     silicon: Silicon, has_capacitor: bool, current_ns: float, has_bitline: bool
 ) -> Parts:
-    """One cell in one step; `current_ns` is how long it draws a current (0: its cells add charge)."""
+    """Computes the energy of one cell in one step.
+
+    `current_ns` is how long it draws a current (0: its cells add charge).
+    """
     parts = {"cell": cells_fj(silicon, 1.0, has_capacitor)}
     if has_bitline:
         parts["bitline"] = bitlines_fj(silicon, 1.0)
@@ -51,22 +56,29 @@ def analog_cell(
 
 
 def analog_bitline(silicon: Silicon) -> Parts:
-    """A cell's piece of bitline in one step."""
+    """Computes the energy of a cell's piece of bitline in one step."""
     return with_control(silicon, {"bitline": bitlines_fj(silicon, 1.0)})
 
 
 def converter(
     silicon: Silicon, kind: ConverterKind, bits: float, sharing_columns: float, rows: float
 ) -> Parts:
-    """One conversion."""
+    """Computes the energy of one conversion."""
     energy = conversion_fj(silicon, kind, bits, sharing_columns, rows)
     return with_control(silicon, {"converter": energy})
 
 
 def recombination(
-    silicon: Silicon, slices: float, converter_bits: float, input_bits: float, input_bits_per_step: float
-) -> Parts:  # fmt: skip
-    """For one conversion: its share of the tree over a weight's slices and of the accumulator over an input's steps."""
+    silicon: Silicon,
+    slices: float,
+    converter_bits: float,
+    input_bits: float,
+    input_bits_per_step: float,
+) -> Parts:
+    """Computes the energy of one conversion's share of the recombination.
+
+    It is a share of the tree over a weight's slices and of the accumulator over an input's steps.
+    """
     tree = adders.place_value_adders(slices, converter_bits)
     parts = {"place_value": adders.adders_fj(silicon, tree) / slices}
     if input_bits_per_step < input_bits:
@@ -78,7 +90,10 @@ def recombination(
 def digital_array_mac(
     silicon: Silicon, rows: float, outputs: float, weight_bits: float, input_bits: float
 ) -> Parts:
-    """One MAC of a digital in-memory array over all steps of its input: its products, and its shares of latch and adder tree."""
+    """Computes the energy of one MAC of a digital in-memory array over all steps of its input.
+
+    It takes its products, and its shares of latch and adder tree.
+    """
     products = input_bits * weight_bits
     tree = input_bits * adders.tree_adders(rows, weight_bits)
     parts = {
@@ -93,7 +108,10 @@ def digital_array_mac(
 def digital_array_accumulate(
     silicon: Silicon, rows: float, weight_bits: float, input_bits: float, input_bits_per_step: float
 ) -> Parts:
-    """One output of a digital in-memory array over all steps of its inputs: its sums at place values, added up over the steps."""
+    """Computes the energy of one output of a digital in-memory array over all steps of its inputs.
+
+    It takes its sums at place values, added up over the steps.
+    """
     steps = input_bits / input_bits_per_step
     width = weight_bits + log2(rows)
     places = steps * adders.place_value_adders(input_bits_per_step, width)
@@ -104,19 +122,29 @@ def digital_array_accumulate(
 
 
 def digital_array_idle_lane(silicon: Silicon, weight_bits: float, input_bits: float) -> Parts:
-    """A lane without a weight whose products switch all the same, over all steps of its input."""
+    """Computes the energy of a lane without a weight, over all steps of its input.
+
+    Its products switch all the same.
+    """
     products = adders.multipliers_fj(silicon, input_bits * weight_bits)
     return with_control(silicon, {"multiplier": products})
 
 
 def multiply_accumulate(silicon: Silicon, input_bits: float, weight_bits: float) -> Parts:
-    """One MAC of an array of multiply-accumulate units; the operands' delivery is the memories'."""
+    """Computes the energy of one MAC of an array of multiply-accumulate units.
+
+    The operands' delivery is the memories'.
+    """
     parts = adders.multiply_accumulate_fj(silicon, input_bits, weight_bits)
     return with_control(silicon, parts)
 
 
 def vector_operation(silicon: Silicon, bits: float) -> Parts:
-    """A vector lane's work on one value: scaled by a multiplier, added to, held in the registers of two operands and a result."""
+    """Computes the energy of a vector lane's work on one value.
+
+    The value is scaled by a multiplier, added to, and held in the registers of two operands and a
+    result.
+    """
     parts = {
         "multiplier": adders.multipliers_fj(silicon, bits * bits)
         + adders.adders_fj(silicon, bits * bits),
@@ -127,42 +155,45 @@ def vector_operation(silicon: Silicon, bits: float) -> Parts:
 
 
 def host_cycle(silicon: Silicon) -> Parts:
-    """A cycle of the host core with its instruction memory."""
+    """Computes the energy of a cycle of the host core with its instruction memory."""
     return {"core": silicon.fj(silicon.values["host_cycle_ff"])}
 
 
 def register(silicon: Silicon) -> Parts:
-    """A byte into or out of a register."""
+    """Computes the energy of a byte into or out of a register."""
     return {"register": adders.registers_fj(silicon, BITS_PER_BYTE)}
 
 
 def sram_read(silicon: Silicon, size_bytes: float, port_bits: float) -> Parts:
-    """Reading a byte of an SRAM (of one bank, where it has several) through a port of that width."""
+    """Computes the energy of reading a byte of an SRAM through a port of that width.
+
+    The size is that of one bank, where it has several.
+    """
     return {"read": sram_byte_fj(silicon, size_bytes, port_bits)}
 
 
 def sram_write(silicon: Silicon, size_bytes: float, port_bits: float) -> Parts:
-    """Writing a byte of an SRAM."""
+    """Computes the energy of writing a byte of an SRAM."""
     return {"write": sram_write_byte_fj(silicon, size_bytes, port_bits)}
 
 
 def cell_write(silicon: Silicon, size_bytes: float, port_bits: float) -> Parts:
-    """Writing one bit of an array of SRAM cells of that size."""
+    """Computes the energy of writing one bit of an array of SRAM cells of that size."""
     return {"write": sram_write_byte_fj(silicon, size_bytes, port_bits) / BITS_PER_BYTE}
 
 
 def sram_leakage(silicon: Silicon, size_bytes: float) -> Parts:
-    """What an SRAM leaks, in pW."""
+    """Computes the leakage of an SRAM, in pW."""
     return {"leakage": sram_leakage_pw(silicon, size_bytes)}
 
 
 def dram(silicon: Silicon, kind: str) -> Parts:
-    """A byte of a DRAM beside the chip."""
+    """Computes the energy of a byte of a DRAM outside of the chip."""
     return {"dram": dram_byte_fj(silicon, kind)}
 
 
 def link(silicon: Silicon, length_mm: float, hops: float) -> Parts:
-    """A byte over wires of that length and through `hops` routers."""
+    """Computes the energy of a byte over wires of that length and through `hops` routers."""
     return {
         "wire": link_fj(silicon, BITS_PER_BYTE, length_mm),
         "routers": router_fj(silicon, BITS_PER_BYTE, hops),

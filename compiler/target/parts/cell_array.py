@@ -1,4 +1,4 @@
-"""An analog array: driving its rows, its cells and bitlines, the current that some cells draw, and holding inputs and weights.
+"""Computes the energy of an analog array's rows, cells, bitlines, bias currents and latches.
 
 row      E = (C_word * columns * k + C_driver * bits [if more than one]) V^2
 cell     E = (C_multiplier k + C_capacitor [cells that have one]) V^2
@@ -13,7 +13,7 @@ from compiler.target.parts.silicon import Silicon
 
 
 def row_fj(silicon: Silicon, columns: float, input_bits: float) -> float:
-    """Driving one row of so many cells with so many bits at once.
+    """Computes the energy of driving one row of so many cells with so many bits at once.
 
     One bit is the word line itself and takes no converter.
     """
@@ -23,12 +23,12 @@ def row_fj(silicon: Silicon, columns: float, input_bits: float) -> float:
 
 
 def latches_fj(silicon: Silicon, bits: float) -> float:
-    """Holding so many input bits while they are used."""
+    """Computes the energy of holding so many input bits while they are used."""
     return bits * silicon.register_activity * silicon.fj(silicon.values["latch_bit_ff"])
 
 
 def cells_fj(silicon: Silicon, cells: float, has_capacitor: bool) -> float:
-    """The products of so many cells; a capacitor is metal."""
+    """Computes the energy of the products of so many cells; a capacitor is metal."""
     product = silicon.fj(silicon.values["multiplier_ff"])
     if has_capacitor:
         product += silicon.metal_fj(silicon.values["capacitor_ff"])
@@ -36,16 +36,16 @@ def cells_fj(silicon: Silicon, cells: float, has_capacitor: bool) -> float:
 
 
 def bitlines_fj(silicon: Silicon, cells: float) -> float:
-    """The column wires along so many cells."""
+    """Computes the energy of the column wires along so many cells."""
     return cells * silicon.conducting * silicon.fj(silicon.values["bitline_ff"])
 
 
 def bias_fj(silicon: Silicon, cells: float, step_ns: float) -> float:
-    """The current of so many cells while a step lasts (uA * V * ns = fJ)."""
+    """Computes the energy of the current of so many cells in a step (uA * V * ns = fJ)."""
     current_ua = silicon.values["bias_ua"] * silicon.scale
     return cells * silicon.conducting * current_ua * silicon.supply_v * step_ns
 
 
 def leakage_fj(silicon: Silicon, cells: float, step_ns: float) -> float:
-    """What so many cells leak in a step (pW * ns = 1e-6 fJ)."""
+    """Computes the leakage of so many cells in a step (pW * ns = 1e-6 fJ)."""
     return silicon.values["leakage_pw"] * cells * step_ns * 1e-6

@@ -1,4 +1,4 @@
-"""What a component is: the unit it is told in, what it wants to know, and its formula."""
+"""Defines a component: the unit of its number, its parameters, and its formula."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Parameter:
         return {"type": "number", "minimum": self.low, "maximum": self.high}
 
     def why_not(self, value: object) -> str:
-        """Why a value will not do, or an empty string."""
+        """Explains why a value will not do, or returns an empty string."""
         if self.is_flag:
             return "" if isinstance(value, bool) else "wanted true or false"
         if self.words:
@@ -51,7 +51,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Component:
-    """One component: the unit it is told in, its parameters, its formula, and what it is in words.
+    """One component: the unit of its number, its parameters, its formula, and what it is in words.
 
     The formula takes a Silicon and the parameters by their names.
     """
@@ -61,16 +61,15 @@ class Component:
     formula: Callable[..., Mapping[str, float]]
     says: str
     cites_sram_table: bool = False
-    # Whether it may be told input_toggle and weight_density: what the data are like enters what it
-    # takes.
+    # Whether it takes input_toggle and weight_density: its energy depends on the data.
     takes_data: bool = False
 
     def parts(self, silicon: Silicon, given: Given) -> Mapping[str, float]:
-        """What its formula gives, part by part, in fJ, ns or pW; `given` holds every parameter."""
+        """Computes its formula part by part, in fJ, ns or pW; `given` holds every parameter."""
         return self.formula(silicon, **{name: _plain(given[name]) for name in self.parameters})
 
     def why_not(self, given: Given) -> str:
-        """Why parameters that are right each alone do not go together, or an empty string."""
+        """Explains why parameters that are right each alone do not go together, or returns ""."""
         whole, step = given.get("input_bits"), given.get("input_bits_per_step")
         if whole is not None and step is not None and float(step) > float(whole):
             return f"input_bits_per_step: {step} is more than input_bits, {whole}"
@@ -78,5 +77,5 @@ class Component:
 
 
 def _plain(value: Value) -> Value:
-    """A number as a float; a word or a flag as it is."""
+    """Makes a number a float; a word or a flag stays as it is."""
     return value if isinstance(value, str | bool) else float(value)

@@ -1,4 +1,7 @@
-"""The constants of the formulas: each a value with its interval and its source, read from components/constants.toml."""
+"""Reads the constants of the formulas from components/constants.toml.
+
+Each is a value with its interval and its source.
+"""
 
 from __future__ import annotations
 
@@ -66,17 +69,20 @@ class Components:
         )
 
     def scale(self, node_nm: float) -> float:
-        """A capacitance at a node over the same at the reference node: the ratio of the gate pitches."""
+        """Computes a capacitance at a node over the same at the reference node.
+
+        It is the ratio of the gate pitches.
+        """
         pitch = _interpolated(self.gate_pitches_nm, node_nm)
         return pitch / _interpolated(self.gate_pitches_nm, REFERENCE_NODE_NM)
 
     def usual_supply_v(self, node_nm: float) -> float:
-        """The usual supply of a node."""
+        """Interpolates the usual supply of a node."""
         low, high = self.supplies_v[0][0], self.supplies_v[-1][0]
         return _interpolated(self.supplies_v, min(max(node_nm, low), high))
 
     def with_values(self, values: Mapping[str, Estimate]) -> Components:
-        """The same with some constants replaced."""
+        """Replaces some constants."""
         changed = {
             name: replace(self.constants[name], estimate=estimate)
             for name, estimate in values.items()
@@ -85,7 +91,7 @@ class Components:
 
 
 def _interpolated(table: tuple[tuple[float, float], ...], x: float) -> float:
-    """A value between the points of an ascending table, in logarithms.
+    """Interpolates between the points of an ascending table, in logarithms.
 
     Proportional past its ends.
     """
@@ -110,7 +116,7 @@ def _constant(entry: Mapping[str, Any]) -> Constant:
 
 @cache
 def load_components() -> Components:
-    """The constants that are shipped."""
+    """Reads the constants that are shipped."""
     text = (
         resources.files("compiler")
         .joinpath("components/constants.toml")
@@ -128,7 +134,7 @@ def load_components() -> Components:
 
 
 def constants_table(components: Components) -> str:
-    """The constants as the table that docs/formulas/constants.md shows."""
+    """Writes the constants as the table that docs/formulas/constants.md shows."""
     lines = ["| constant | value | low | high | node (nm) | supply (V) | source |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name, constant in {**components.constants, **components.defaults}.items():

@@ -1,4 +1,4 @@
-"""How long one step of an array takes: converter, product and adders one after the other.
+"""Computes how long one step of an array takes: converter, product and adders in turn.
 
 xor = 2.4 nand;  adder: input to sum 2 xor, input to carry xor + 2 nand, carry to carry 2 nand
 converter          b (t_row rows + t_bit)
@@ -28,18 +28,21 @@ def _carry_ns(silicon: Silicon) -> float:
 
 
 def conversion_ns(silicon: Silicon, bits: float, rows: float) -> float:
-    """A converter that decides bit by bit on a bitline of so many cells."""
+    """Computes the delay of a converter that decides bit by bit on a bitline of so many cells."""
     values = silicon.values
     return bits * (values["converter_row_ns"] * rows + values["converter_bit_ns"])
 
 
 def product_ns(silicon: Silicon) -> float:
-    """A one-bit product in a gate."""
+    """Computes the delay of a one-bit product in a gate."""
     return silicon.values["nand_ns"]
 
 
 def tree_ns(silicon: Silicon, depth: float, carries: float) -> float:
-    """A ripple-carry tree of so many levels; `carries` are the places that the last carry runs through. Nothing where it has no level."""
+    """Computes the delay of a ripple-carry tree of so many levels; 0 where it has none.
+
+    `carries` are the places that the last carry runs through.
+    """
     if depth == 0:
         return 0.0
     sums = (depth - 1) * _to_sum_ns(silicon)
@@ -47,7 +50,7 @@ def tree_ns(silicon: Silicon, depth: float, carries: float) -> float:
 
 
 def accumulator_ns(silicon: Silicon, incoming_bits: float, bits: float) -> float:
-    """Adding `incoming_bits` to a sum of `bits`."""
+    """Computes the delay of adding `incoming_bits` to a sum of `bits`."""
     return _to_carry_ns(silicon) + (bits - incoming_bits - 1) * _carry_ns(silicon)
 
 
@@ -59,7 +62,10 @@ def analog_step_ns(
     input_bits: float,
     input_bits_per_step: float,
 ) -> dict[str, float]:
-    """One step of an analog array; `slices` columns make a weight, as many as it has bits."""
+    """Computes one step of an analog array.
+
+    `slices` columns make a weight, as many as it has bits.
+    """
     width = slices + converter_bits
     parts = {
         "converter": conversion_ns(silicon, converter_bits, rows),
@@ -74,7 +80,7 @@ def analog_step_ns(
 def digital_step_ns(
     silicon: Silicon, rows: float, weight_bits: float, input_bits: float, input_bits_per_step: float
 ) -> dict[str, float]:
-    """One step of a digital in-memory array.
+    """Computes one step of a digital in-memory array.
 
     Without an accumulator where all input bits enter at once.
     """

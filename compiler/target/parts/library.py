@@ -1,4 +1,7 @@
-"""The components that a chip file may name in place of a number: their unit, what they want to know, and their formula."""
+"""Lists the components that a chip file may name in place of a number.
+
+Each has its unit, its parameters, and its formula.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ COMPONENTS: dict[str, Component] = {
             "has_bitline": Parameter(is_flag=True, default=True),
         },
         assembled.analog_cell,
-        "one cell in one step; `current_ns` where it draws a current; without its piece of bitline where the chip has bitline_pj",
+        "one cell in one step; `current_ns` where it draws a current; without its piece of "
+        "bitline where the chip has bitline_pj",
         takes_data=True,
     ),
     "analog_bitline": Component(
@@ -48,7 +52,8 @@ COMPONENTS: dict[str, Component] = {
             "rows": Parameter(1, 1 << 20, default=1.0),
         },
         assembled.converter,
-        "one conversion; `sharing_columns` share a ramp's counter, `rows` are an in-array converter's",
+        "one conversion; `sharing_columns` share a ramp's counter, `rows` are an in-array "
+        "converter's",
     ),
     "recombination": Component(
         "pj",

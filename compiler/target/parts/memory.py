@@ -1,4 +1,6 @@
-"""Memories: SRAM by size, width, node and supply; DRAM by kind; registers are in adders.py.
+"""Computes the energy of memories: SRAM by size, width, node and supply, DRAM by kind.
+
+Registers are in adders.py.
 
     SRAM   E = C(size, node) (port0 / port)^a V^2 a bit,   C = tabled energy / (tabled supply)^2
 
@@ -25,7 +27,10 @@ DRAM_KINDS = ("lpddr4", "lpddr", "ddr3", "hbm2", "hbm3", "hbm4")
 
 @dataclass(frozen=True)
 class SramNode:
-    """What CACTI gives at one node: fJ a bit for each tabled size, and for the one size with a wide port."""
+    """What CACTI gives at one node: fJ a bit.
+
+    It has a number for each tabled size, and one for the one size with a wide port.
+    """
 
     node_nm: float
     supply_v: float
@@ -47,7 +52,7 @@ class SramTable:
 
 @cache
 def sram_table() -> SramTable:
-    """The table that is shipped."""
+    """Reads the table that is shipped."""
     file = resources.files("compiler").joinpath("components/sram.toml")
     table = tomllib.loads(file.read_text(encoding="utf-8"))
     nodes = [
@@ -65,7 +70,7 @@ def sram_table() -> SramTable:
 
 
 def _line(points: tuple[tuple[float, float], ...], x: float) -> float:
-    """A value on the line through the nearest two points, in logarithms of both.
+    """Interpolates on the line through the nearest two points, in logarithms of both.
 
     It goes on past the ends.
     """
@@ -76,7 +81,7 @@ def _line(points: tuple[tuple[float, float], ...], x: float) -> float:
 
 
 def _tabled_ff_per_bit(node: SramNode, size_bytes: float, port_bits: float) -> float:
-    """The capacitance that one bit charges at a tabled node."""
+    """Computes the capacitance that one bit charges at a tabled node."""
     table = sram_table()
     sizes = table.sizes_bytes
     energy: float = _line(tuple(zip(sizes, node.read_fj_per_bit, strict=True)), size_bytes)
@@ -90,7 +95,7 @@ def _tabled_ff_per_bit(node: SramNode, size_bytes: float, port_bits: float) -> f
 
 
 def sram_ff_per_bit(node_nm: float, size_bytes: float, port_bits: float) -> float:
-    """The capacitance that reading one bit charges."""
+    """Computes the capacitance that reading one bit charges."""
     nodes = sram_table().nodes
     points = tuple(
         (node.node_nm, _tabled_ff_per_bit(node, size_bytes, port_bits)) for node in nodes
@@ -101,18 +106,21 @@ def sram_ff_per_bit(node_nm: float, size_bytes: float, port_bits: float) -> floa
 
 
 def sram_byte_fj(silicon: Silicon, size_bytes: float, port_bits: float) -> float:
-    """Reading a byte of an SRAM (of one bank, where it has several) through a port of that width."""
+    """Computes the energy of reading a byte of an SRAM through a port of that width.
+
+    The size is that of one bank, where it has several.
+    """
     capacitance = sram_ff_per_bit(silicon.node_nm, size_bytes, port_bits)
     return BITS_PER_BYTE * silicon.metal_fj(capacitance) * silicon.values["sram_share"]
 
 
 def sram_write_byte_fj(silicon: Silicon, size_bytes: float, port_bits: float) -> float:
-    """Writing a byte: a read, times what CACTI has between them."""
+    """Computes the energy of writing a byte: a read, times what CACTI has between them."""
     return sram_byte_fj(silicon, size_bytes, port_bits) * silicon.values["sram_write_share"]
 
 
 def dram_byte_fj(silicon: Silicon, kind: str) -> float:
-    """Reading or writing a byte beside the chip: interface and device.
+    """Computes the energy of reading or writing a byte outside of the chip: interface and device.
 
     Neither the chip's node nor its supply enters.
     """
@@ -120,5 +128,5 @@ def dram_byte_fj(silicon: Silicon, kind: str) -> float:
 
 
 def sram_leakage_pw(silicon: Silicon, size_bytes: float) -> float:
-    """What an SRAM of that size leaks."""
+    """Computes the leakage of an SRAM of that size."""
     return BITS_PER_BYTE * size_bytes * silicon.values["leakage_pw"]

@@ -1,6 +1,6 @@
-"""From the name of a component and its parameters to a number with interval, parts and source.
+"""Turns a component's name and parameters into a number with interval, parts and source.
 
-And the JSON Schema of all.
+It also writes the JSON Schema of all components.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from compiler.target.parts.library import COMPONENTS
 from compiler.target.parts.silicon import Silicon, over_intervals
 from compiler.units import Estimate, total
 
-# What every component may be told of the data; left out, adders switch at the constant `activity`
-# and analog cells fully.
+# What every component may be given about the data; left out, adders switch at the constant
+# `activity` and analog cells fully.
 DATA = ("input_toggle", "weight_density")
 SHARE = Parameter(0, 1)
 
@@ -45,7 +45,7 @@ class _Watched(dict[str, float]):
 def resolved(
     name: str, given: Given, components: Components, node_nm: float, supply_v: Estimate
 ) -> Resolved:
-    """A component with all its parameters at a node and supply.
+    """Computes a component with all its parameters at a node and supply.
 
     The source cites each constant that its formula asked for.
     """
@@ -79,7 +79,7 @@ def _shown(value: Value) -> str:
 
 
 def component_schemas() -> list[dict[str, object]]:
-    """The JSON Schema of each way to name a component."""
+    """Writes the JSON Schema of each way to name a component."""
     return [
         {
             "type": "object",

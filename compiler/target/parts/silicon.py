@@ -1,4 +1,4 @@
-"""The conditions of a formula: constants as plain numbers, the node's scale, the supply, how much switches.
+"""Defines the conditions of a formula: constants as plain numbers, node scale, supply, activity.
 
 A capacitance C at 28 nm takes C k V^2 at a node whose gates are k times as far apart; metal takes C
 V^2 (fF times V^2 is fJ). Every formula of this package rises with every constant and with the
@@ -18,7 +18,7 @@ FJ_PER_PJ = 1000.0
 
 @dataclass(frozen=True)
 class Silicon:
-    """What every formula is given.
+    """The conditions that every formula is given.
 
     `input_toggle` is the share of input bits that change from step to step, `weight_density` the
     share of weight bits that are one; None where they are not known: then adders switch at the
@@ -33,11 +33,11 @@ class Silicon:
     weight_density: float | None = None
 
     def fj(self, capacitance_ff: float) -> float:
-        """Charging a capacitance that scales with the node."""
+        """Computes the energy of charging a capacitance that scales with the node."""
         return capacitance_ff * self.scale * self.supply_v**2
 
     def metal_fj(self, capacitance_ff: float) -> float:
-        """Charging a capacitance that does not scale with the node."""
+        """Computes the energy of charging a capacitance that does not scale with the node."""
         return capacitance_ff * self.supply_v**2
 
     @property
@@ -47,7 +47,10 @@ class Silicon:
 
     @property
     def conducting(self) -> float:
-        """The share of analog cells that take part in a step: their input toggles and their weight is not zero."""
+        """The share of analog cells that take part in a step.
+
+        Their input toggles and their weight is not zero.
+        """
         return self.driven * (1.0 if self.weight_density is None else self.weight_density)
 
     @property
@@ -64,7 +67,7 @@ class Silicon:
 
 
 def silicon_at(components: Components, node_nm: float, supply_v: float) -> Silicon:
-    """The conditions at a node and supply, with the constants at their values."""
+    """Returns the conditions at a node and supply, with the constants at their values."""
     return Silicon(components.values, components.scale(node_nm), supply_v, node_nm)
 
 
@@ -79,7 +82,10 @@ def over_intervals(
     input_toggle: float | None = None,
     weight_density: float | None = None,
 ) -> dict[str, Estimate]:
-    """The parts of a formula, each from the value, the least and the greatest of its constants and of the supply."""
+    """Computes the parts of a formula, each over the intervals of its constants and of the supply.
+
+    The value, the least and the greatest come from theirs.
+    """
     scale = components.scale(node_nm)
     constants = {name: constant.estimate for name, constant in components.constants.items()}
     middle = Silicon({}, scale, supply_v.value, node_nm, input_toggle, weight_density)

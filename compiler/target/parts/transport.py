@@ -1,4 +1,4 @@
-"""Moving bits over a chip: wires by length, routers by hop.
+"""Computes the energy of moving bits over a chip: wires by length, routers by hop.
 
 link     E = toggle * C_wire * length V^2 a bit
 router   E = C_router k V^2 a bit and hop
@@ -12,7 +12,10 @@ UM_PER_MM = 1000.0
 
 
 def link_fj(silicon: Silicon, bits: float, length_mm: float) -> float:
-    """So many bits over a wire; wires of any node have the same capacitance a length."""
+    """Computes the energy of so many bits over a wire.
+
+    Wires of any node have the same capacitance a length.
+    """
     toggle = silicon.input_toggle
     if toggle is None:
         toggle = silicon.values["link_toggle"]
@@ -21,5 +24,5 @@ def link_fj(silicon: Silicon, bits: float, length_mm: float) -> float:
 
 
 def router_fj(silicon: Silicon, bits: float, hops: float) -> float:
-    """So many bits through so many routers."""
+    """Computes the energy of so many bits through so many routers."""
     return bits * hops * silicon.fj(silicon.values["router_bit_ff"])
