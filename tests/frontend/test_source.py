@@ -50,7 +50,10 @@ def test_scopes_alone_also_from_the_namespace() -> None:
 
 
 def test_the_torchscript_exporters_documentation() -> None:
-    doc = "/lib/site-packages/torch/nn/modules/conv.py(458): forward\\n/home/user/net.py(12): forward\\n"
+    doc = (
+        "/lib/site-packages/torch/nn/modules/conv.py(458): forward\\n/home/user/net.py(12): "
+        "forward\\n"
+    )
     assert source_of(node(doc.replace("\\n", "\n"))) == "/home/user/net.py:12"
 
 
