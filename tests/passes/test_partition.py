@@ -1,5 +1,5 @@
-"""The partition: brute force is the judge of the optimum, the candidates are the judge of every
-total.
+"""The partition: brute force is the reference for the optimum, the candidates are the
+reference for every total.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def test_a_solution_says_what_its_candidates_say(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_one_node_s_change_is_judged_as_the_whole_would_be(seed: int) -> None:
+def test_one_node_s_change_gives_the_cost_of_the_whole(seed: int) -> None:
     problem = random_problem(seed)
     random = np.random.default_rng(seed)
     chosen = [int(random.integers(len(options))) for options in problem.candidates]
@@ -169,7 +169,8 @@ def pair(divergence: float = 0.01, **kept: int) -> tuple[Candidate, Candidate]:
     """An analog candidate that costs nothing, resident or not, and the host at 10."""
     room = {"columns": 0, "weight_bytes": 0, "resident": 1} | kept
     analog = Candidate(
-        "analog", "", 1, bool(room["resident"]), True, room["columns"], room["weight_bytes"], True, divergence, step(0, 0),
+        "analog", "", 1, bool(room["resident"]), True, room["columns"], room["weight_bytes"], True,
+        divergence, step(0, 0),
     )  # fmt: skip
     return analog, Candidate("host", "", 1, True, False, 0, 0, False, 0.0, step(10, 10))
 
@@ -472,7 +473,8 @@ def test_an_engine_that_the_chip_has_not_is_refused(network: Graph) -> None:
     with pytest.raises(UsageError) as caught:
         Partition(place=(("conv*", "analogue"),))(network, DIANA)
     assert caught.value.line() == (
-        "error[U004]: --place conv*=analogue: diana has no such engine; it has digital, analog, host; did you mean 'analog'?"
+        "error[U004]: --place conv*=analogue: diana has no such engine; "
+        "it has digital, analog, host; did you mean 'analog'?"
     )
 
 
