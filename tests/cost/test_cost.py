@@ -399,7 +399,7 @@ strides=[{stride}, {stride}]
 
 
 def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
-    """A product on every engine in every way, with its weight loads."""
+    """A product on every engine in every arrangement, with its weight loads."""
     shape = product_shape(graph.nodes[0], graph)
     assert shape is not None
     home = list(target.memories)[-1]
@@ -420,12 +420,12 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
 @settings(max_examples=60, deadline=None)
 @given(SHAPES, st.sampled_from(built_in()))
 def test_parts_add_up_within_their_intervals(graph: Graph, name: str) -> None:
-    for way, step in every_cost(graph, load_target(name)).items():
+    for arrangement, step in every_cost(graph, load_target(name)).items():
         assert set(step.parts) <= set(PARTS)
         energy = step.energy_pj
         assert energy.value == pytest.approx(sum(part.value for part in step.parts.values()))
         assert energy.low <= energy.value <= energy.high
-        if (name, way) != ("diana_odimo", "digital load"):  # which that model leaves out
+        if (name, arrangement) != ("diana_odimo", "digital load"):  # which that model leaves out
             assert energy.low > 0
             assert step.latency_ns > 0
 
@@ -488,9 +488,9 @@ def test_more_capacity_at_the_same_access_costs_never_costs_more(
 ) -> None:
     small = load_target(what[0])
     found, larger = every_cost(graph, small), every_cost(graph, scaled(small, what[1], factor))
-    for way, step in larger.items():
-        assert step.energy_pj.value <= found[way].energy_pj.value * (1 + 1e-12), way
-        assert step.latency_ns <= found[way].latency_ns * (1 + 1e-12), way
+    for arrangement, step in larger.items():
+        assert step.energy_pj.value <= found[arrangement].energy_pj.value * (1 + 1e-12), arrangement
+        assert step.latency_ns <= found[arrangement].latency_ns * (1 + 1e-12), arrangement
 
 
 @settings(max_examples=25, deadline=None)
@@ -526,8 +526,8 @@ def test_fewer_bits_and_cheaper_parts_never_cost_more(graph: Graph, path: str) -
         place["low"] = None if place["low"] is None else place["low"] / 2
     cheaper = Target(type(DIANA.chip).model_validate(table), "")
     found, less = every_cost(graph, DIANA), every_cost(graph, cheaper)
-    for way, step in less.items():
-        assert step.energy_pj.value <= found[way].energy_pj.value * (1 + 1e-12), way
+    for arrangement, step in less.items():
+        assert step.energy_pj.value <= found[arrangement].energy_pj.value * (1 + 1e-12), arrangement
 
 
 def test_costs_add_over_layers() -> None:

@@ -301,8 +301,9 @@ def name_of(case: Case) -> str:
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_lifted_node_does_what_the_old_one_did(case: Case) -> None:
     model, feed = case.model()
-    judge = Model(model.SerializeToString())  # ONNX Runtime, but for what it is known to get wrong
-    wanted = [judge.run(feed)[name] for name in judge.outputs]
+    # ONNX Runtime, but for what it is known to get wrong.
+    reference = Model(model.SerializeToString())
+    wanted = [reference.run(feed)[name] for name in reference.outputs]
     graph = import_onnx(model).graph
     verify(graph)
     found = Interpreter(graph).run(feed)

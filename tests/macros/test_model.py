@@ -228,7 +228,7 @@ def test_every_row_is_predicted_or_says_why_not(left_out: list[Verdict]) -> None
     assert all(v.tops_w is not None for v in sram)
 
 
-def test_a_chip_is_not_judged_by_itself(rows: list[Row]) -> None:
+def test_a_chip_is_held_out_of_its_own_fit(rows: list[Row]) -> None:
     """Whatever a chip's own rows measured, its prediction with itself left out is the same."""
     chip = "colonnade"
     wrong = [

@@ -89,7 +89,7 @@ def test_leave_one_chip_out(table: Path, capsys: pytest.CaptureFixture[str]) -> 
     status, out, _ = run(capsys, table, "--leave-one-chip-out", "--format", "json")
     assert status == 0
     assert json.loads(out)["leave_one_chip_out"] is True
-    # With two measured chips, each is judged by what the other taught.
+    # With two measured chips, each is predicted by a fit to the other.
     plain = json.loads(run(capsys, table, "--format", "json")[1])
     assert plain["rows"][0]["predicted_tops_w"] != json.loads(out)["rows"][0]["predicted_tops_w"]
 

@@ -72,7 +72,7 @@ def number(
 def parts(
     name: str, node_nm: float = 28, supply_v: float = 1.0, **given: Value
 ) -> dict[str, float]:
-    """The parts by pencil, in fJ for what is told in pJ."""
+    """The parts by pencil, in fJ for what is given in pJ."""
     found = number(name, PENCIL, node_nm, supply_v, **given)
     return {part: estimate.value * 1000 for part, estimate in found.parts.items()}
 
@@ -495,11 +495,14 @@ def test_faults_of_components_and_of_numbers_are_told_together() -> None:
 
 
 def test_the_schema_knows_every_component_with_its_parameters() -> None:
-    ways = target_schema()["$defs"]["Quantity"]["anyOf"]
-    named = {way["properties"]["component"]["const"]: way for way in ways[1:]}
+    alternatives = target_schema()["$defs"]["Quantity"]["anyOf"]
+    named = {
+        alternative["properties"]["component"]["const"]: alternative
+        for alternative in alternatives[1:]
+    }
     assert set(named) == set(COMPONENTS)
     assert named["sram_read"]["required"] == ["component", "size_bytes", "port_bits"]
-    assert set(ways[0]["properties"]) == {"value", "low", "high", "source"}
+    assert set(alternatives[0]["properties"]) == {"value", "low", "high", "source"}
 
 
 def test_a_chip_with_components_loads_without_numpy() -> None:

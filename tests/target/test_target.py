@@ -1,4 +1,4 @@
-"""The chips: every one that is shipped loads, and every way to write one wrongly is told by file
+"""The chips: every one that is shipped loads, and every wrong entry is reported by file
 and key path.
 """
 
@@ -125,7 +125,7 @@ def test_tile16_is_what_its_name_says() -> None:
     assert len(load_target("tile16").memories) == 1
 
 
-# -- what is refused: one change each, and the key path it is told by
+# -- what is refused: one change each, and the key path that its error names
 
 CLOCK = 'clock_mhz = { value = 100, source = "a teaching chip: by definition" }'
 STATIC = "static_mw = { value = 2, low = 1, high = 4,"

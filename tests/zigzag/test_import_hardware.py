@@ -1,4 +1,4 @@
-"""Importing ZigZag accelerators: what comes of each key, what is told as lost, and what is
+"""Importing ZigZag accelerators: what comes of each key, what is reported as lost, and what is
 refused.
 """
 
@@ -173,8 +173,8 @@ def test_what_zigzag_would_ask_cacti_for_is_the_library_s() -> None:
 
 
 def test_an_in_memory_array_with_a_memory_for_weights_beside_it() -> None:
-    beside = memory("sram_w", "I2", 524288, 512, (26.56, 30.8))
-    chip, found = chip_of(DIGITAL.replace(SRAM, beside + SRAM))
+    weight_memory = memory("sram_w", "I2", 524288, 512, (26.56, 30.8))
+    chip, found = chip_of(DIGITAL.replace(SRAM, weight_memory + SRAM))
     array = only_digital(chip).array
     assert array is not None
     assert array.is_in_memory
@@ -349,9 +349,10 @@ def test_the_command_writes_a_chip_that_checks(
     source, target = tmp_path / "small.yaml", tmp_path / "out" / "small.toml"
     source.write_text(STATIONARY)
     assert main.run(["targets", "import", str(source), "-o", str(target)]) == 0
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (
-        "warning[W003]: not carried over, or taken for granted: operational_array.unit_area" in told
+        "warning[W003]: not carried over, or taken for granted: operational_array.unit_area"
+        in message
     )
     assert main.run(["targets", "check", str(target)]) == 0
     assert capsys.readouterr().out.startswith("sound: small, ")
