@@ -273,8 +273,8 @@ def test_a_node_kept_whole_runs_as_a_model_of_its_own() -> None:
     x = np.array([[[[1, -2], [3, 4]]]], np.float32)
     (found,) = Simulator(package).run({"x0": x})
     np.testing.assert_array_equal(found, -np.maximum(x, 0).repeat(2, 2).repeat(2, 3))
-    judge = Interpreter(kept_whole()).run({"x0": x})
-    np.testing.assert_array_equal(found, judge[plan.outputs[0].name])
+    reference = Interpreter(kept_whole()).run({"x0": x})
+    np.testing.assert_array_equal(found, reference[plan.outputs[0].name])
 
 
 def test_outputs_may_be_constants_or_inputs() -> None:

@@ -88,9 +88,9 @@ def test_too_large_activations_are_refused_with_the_numbers() -> None:
     with pytest.raises(CapacityError) as caught:
         allocate([live("a", 100, 0, 3), live("b", 100, 1, 2)], {"off_chip": 64}, small(64, 64, 192))
     assert (
-        "the activations need 256 bytes of memory 'off_chip' of diana; it holds 192, of which weights take 64"
-        in caught.value.line()
-    )
+        "the activations need 256 bytes of memory 'off_chip' of diana; "
+        "it holds 192, of which weights take 64"
+    ) in caught.value.line()
 
 
 def test_random_values_never_overlap() -> None:
@@ -112,8 +112,8 @@ def test_random_values_never_overlap() -> None:
             assert end <= target.memories[place.memory].capacity_bytes.value
             for other in values:
                 there = places[other.name]
-                apart = other.last_step < one.first_step or one.last_step < other.first_step
-                if other is one or apart or there.memory != place.memory:
+                disjoint = other.last_step < one.first_step or one.last_step < other.first_step
+                if other is one or disjoint or there.memory != place.memory:
                     continue
                 assert end <= there.address or there.address + other.size_bytes <= place.address
 

@@ -58,9 +58,9 @@ def assert_same(graph: Graph, target: Target = DIANA, count: int = 3) -> None:
         for name, data in samples.items()
     }
     found = Simulator(package).run_values(stacked, names)
-    judge = Interpreter(graph, outputs=names).run_all(samples)
+    reference = Interpreter(graph, outputs=names).run_all(samples)
     for name in names:
-        np.testing.assert_array_equal(found[name], judge[name], err_msg=name)
+        np.testing.assert_array_equal(found[name], reference[name], err_msg=name)
 
 
 @pytest.mark.parametrize("analog", [True, False])
@@ -341,9 +341,15 @@ def test_noise_is_off_unless_seeded_and_then_repeatable() -> None:
     [
         ({}, "input 'x0' is missing; it is float32[1, 3, 8, 8]"),
         ({"x": np.zeros((1, 3, 8, 8), np.float32)}, "there is no input 'x'; the model has x0"),
-        ({"x0": np.zeros((1, 3, 8, 9), np.float32)}, "float32[1, 3, 8, 9], wanted is float32[1, 3, 8, 8]"),
+        (
+            {"x0": np.zeros((1, 3, 8, 9), np.float32)},
+            "float32[1, 3, 8, 9], wanted is float32[1, 3, 8, 8]",
+        ),
         ({"x0": np.zeros((0, 3, 8, 8), np.float32)}, "or N samples of that stacked on axis 0"),
-        ({"x0": np.zeros((1, 3, 8, 8), np.complex64)}, "input 'x0' is complex64, wanted is float32"),
+        (
+            {"x0": np.zeros((1, 3, 8, 8), np.complex64)},
+            "input 'x0' is complex64, wanted is float32",
+        ),
         ({"x0": np.zeros((1, 3, 8, 8), np.int64)}, "input 'x0' is int64, wanted is float32"),
         ({"x0": "text"}, "input 'x0' is "),
     ],

@@ -42,8 +42,11 @@ def bound(text: str, target: Target = TILE16) -> dict[str, Any]:
 
 
 def test_a_dense_layer() -> None:
-    """20 x 20 on 16 x 16 cells is cheapest on analog: 40 rows driven, 40 conversions, 400 cells; 20 bytes in and 20 out. Of time, the
-    20 bytes through the port take 12.5 ns, one activation of all tiles at once 20."""  # fmt: skip
+    """20 x 20 on 16 x 16 cells is cheapest on analog.
+
+    40 rows driven, 40 conversions, 400 cells; 20 bytes in and 20 out. Of time, the 20 bytes
+    through the port take 12.5 ns, one activation of all tiles at once 20.
+    """
     array = 40 * 0.256 + 40 * (0.55 + 0.02) + 400 * 0.0026
     assert bound(DENSE) == {
         "work_pj": array,

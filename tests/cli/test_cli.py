@@ -186,11 +186,11 @@ def test_make_finds_an_output_of_any_name(output: str, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("")
     (tmp_path / "d").write_text(depfile_text(Path(output), [Path("m.onnx")]))
     (tmp_path / "Makefile").write_text("include d\n%.json:\n\t@echo rebuilt\n")
-    for time_s, told in ((1, "up to date"), (3, "rebuilt")):
+    for time_s, state in ((1, "up to date"), (3, "rebuilt")):
         os.utime(tmp_path / "m.onnx", (time_s, time_s))
         os.utime(tmp_path / output / "plan.json", (2, 2))
         ran = subprocess.run([make], cwd=tmp_path, capture_output=True, text=True, check=True)
-        assert told in ran.stdout
+        assert state in ran.stdout
 
 
 @pytest.mark.parametrize("output", ["lr=1", "100%", "~me", "a\tb"])
@@ -219,8 +219,8 @@ def test_a_depfile_of_names_with_equals_signs_alone(tmp_path: Path) -> None:
 
 def test_compile_dumps_the_passes(joulec: Shell, tmp_path: Path) -> None:
     ran = joulec(
-        "compile", DIM20, "-t", "tile16", "-o", "out", "--data", DIM20_DATA, "--dump-passes", "dump",
-        "--annotated", "a.onnx",
+        "compile", DIM20, "-t", "tile16", "-o", "out", "--data", DIM20_DATA, "--dump-passes",
+        "dump", "--annotated", "a.onnx",
     )  # fmt: skip
     assert ran.status == 0
     names = sorted(path.name for path in (tmp_path / "dump").glob("*.txt"))
@@ -318,7 +318,10 @@ def test_verify_tells_of_another_model(joulec: Shell, packages: Path, tmp_path: 
 
 def test_verify_tells_of_a_model_that_does_not_run(joulec: Shell, tmp_path: Path) -> None:
     """A reflection of three elements reaches two far; only who runs it finds out."""
-    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[3] x) => (float[9] y) <int64[2] p = {3, 3}>'
+    text = (
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[3] x) '
+        "=> (float[9] y) <int64[2] p = {3, 3}>"
+    )
     model = onnx.parser.parse_model(f'{text} {{ y = Pad<mode="reflect">(x, p) }}')
     onnx.save(model, tmp_path / "m.onnx")
     assert joulec("compile", "m.onnx", "-t", "tile16", "-o", "out").status == 0

@@ -69,9 +69,9 @@ def refusal(line: str, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that a wrong use is refused with."""
     capsys.readouterr()
     status = main.run(line.split(" "))
-    told = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error[")]
-    assert (status, len(told)) == (2, 1), told
-    return told[0]
+    message = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error[")]
+    assert (status, len(message)) == (2, 1), message
+    return message[0]
 
 
 COMPILE = "compile m.onnx -t c.toml -o out --calibration-samples 2 --data d.npz"
@@ -148,8 +148,8 @@ def test_streams_that_take_nothing(line: str, closed: str, status: int, here: Pa
 
 
 def test_one_name_for_two_outputs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = refusal(f"{COMPILE} --depfile x --annotated x", capsys)
-    assert "--depfile and --annotated both are 'x'" in told
+    message = refusal(f"{COMPILE} --depfile x --annotated x", capsys)
+    assert "--depfile and --annotated both are 'x'" in message
 
 
 @pytest.mark.parametrize("output", ["", ".", "..", "p", "loop", "m.onnx/x"])
@@ -166,8 +166,8 @@ def test_a_pipe_or_a_device_is_written_to_and_stays(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(here / "pipe")
-    told = refusal("run p -i d.npz -o pipe", capsys)
-    assert "No such device or address" in told  # nobody reads it, and nobody is waited for
+    message = refusal("run p -i d.npz -o pipe", capsys)
+    assert "No such device or address" in message  # nobody reads it, and nobody is waited for
     reader = os.open(here / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     assert main.run(["run", "p", "-i", "d.npz", "-o", "pipe"]) == 0
     written = os.read(reader, 1 << 20)
@@ -206,16 +206,18 @@ def test_a_kernel_that_fails_is_not_told_as_a_package_whose_numbers_lie(
 ) -> None:
     monkeypatch.setitem(KERNELS, "AnalogProduct", fail)
     assert main.run(["run", "p", "-i", "d.npz", "-o", "o.npz"]) == 3
-    told = capsys.readouterr().err
-    assert told.startswith("error[P003]: node 'hidden1.dense': step ")
-    assert "if the package is as joulec wrote it, this is a bug of joulec" in told
+    message = capsys.readouterr().err
+    assert message.startswith("error[P003]: node 'hidden1.dense': step ")
+    assert "if the package is as joulec wrote it, this is a bug of joulec" in message
 
 
 def test_names_of_files_that_are_no_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As on a disk from a machine with another encoding."""
     model, out = os.fsdecode(b"m\xff.onnx"), os.fsdecode(b"o\xff")
     (here / "m.onnx").rename(here / model)
-    line = ["compile", model, "-t", "tile16", "-o", out, "--calibration-samples", "2", "--depfile", "d"]  # fmt: skip
+    line = [
+        "compile", model, "-t", "tile16", "-o", out, "--calibration-samples", "2", "--depfile", "d",
+    ]  # fmt: skip
     assert main.run(line) == 0
     assert plan_package.read_package(out).plan.model.name == "m\\udcff"
     assert b"m\xff.onnx" in (here / "d").read_bytes()
@@ -231,10 +233,20 @@ def test_a_file_for_each_weight(tmp_path: Path) -> None:
     handles = [os.dup(0) for _ in range(3)]  # the lowest that are free
     for handle in handles:
         os.close(handle)
-    body = "g (float[1,4] x) => (float[1,4] y) {y = Sum(x, " + ", ".join(f"w{i}" for i in range(60)) + ")}"  # fmt: skip
+    body = (
+        "g (float[1,4] x) => (float[1,4] y) {y = Sum(x, "
+        + ", ".join(f"w{i}" for i in range(60))
+        + ")}"
+    )
     weights: dict[str, Any] = {f"w{i}": np.full((1, 4), i, np.float32) for i in range(60)}
     made = model(body, **weights)
-    onnx.save(made, tmp_path / "m.onnx", save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)  # fmt: skip
+    onnx.save(
+        made,
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=False,
+        size_threshold=0,
+    )
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (handles[-1] + 40, limits[1]))
     try:

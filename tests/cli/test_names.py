@@ -23,8 +23,9 @@ from compiler.plan.package import read_package
 
 INPUT, OUTPUT, GRAPH = "../../x", "../../y", "../../graph <script>"
 NODES = [
-    "=1+1", "+cmd|' /C calc'!A0", "@SUM(1)", "-2", "\t=3", "<script>alert(1)</script>", "a\nb", "$(touch pwned)", "`touch pwned`",
-    '"; touch pwned; "', "\x1b[31mred\x1b[0m", "| a | b |", "../../../etc/passwd", "[x](javascript:alert(1))", "\u202egnp.exe",
+    "=1+1", "+cmd|' /C calc'!A0", "@SUM(1)", "-2", "\t=3", "<script>alert(1)</script>", "a\nb",
+    "$(touch pwned)", "`touch pwned`", '"; touch pwned; "', "\x1b[31mred\x1b[0m", "| a | b |",
+    "../../../etc/passwd", "[x](javascript:alert(1))", "\u202egnp.exe",
 ]  # fmt: skip
 ACTIVE = re.compile(r"[^\n\x20-\x7e\xa0-\u200f\u2010-\u2027\u2030-\uffff]|\u202e")
 

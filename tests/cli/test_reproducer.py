@@ -20,7 +20,10 @@ from tests.support.broken_joulec import broken
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
 DIM20, TEST_DATA = MODELS / "dim20.onnx", MODELS / "dim20_test.npz"
-COMPILE = ("compile", "in/m.onnx", "--target=in/my chip.toml", "-oout 1", "--data", str(TEST_DATA), "--calibration-samples", "4")  # fmt: skip
+COMPILE = (
+    "compile", "in/m.onnx", "--target=in/my chip.toml", "-oout 1", "--data", str(TEST_DATA),
+    "--calibration-samples", "4",
+)  # fmt: skip
 
 
 def slow(*case: object) -> ParameterSet:
@@ -34,9 +37,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     (folder / "in" / "data").mkdir(parents=True)
     model = onnx.load(DIM20)
-    onnx.save(model, folder / "in" / "m.onnx", save_as_external_data=True, location="data/w.bin", size_threshold=0)  # fmt: skip
+    onnx.save(
+        model,
+        folder / "in" / "m.onnx",
+        save_as_external_data=True,
+        location="data/w.bin",
+        size_threshold=0,
+    )
     shutil.copy(ROOT / "compiler/targets/tile16.toml", folder / "in" / "my chip.toml")
-    line = ["compile", str(DIM20), "-t", "tile16", "-o", str(folder / "p"), "--calibration-samples", "4"]  # fmt: skip
+    line = [
+        "compile", str(DIM20), "-t", "tile16", "-o", str(folder / "p"), "--calibration-samples",
+        "4",
+    ]  # fmt: skip
     assert main.run(line) == 0
     return folder
 
@@ -50,21 +62,24 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fails(line: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a bug is told by."""
+    """The one line that reports a bug."""
     capsys.readouterr()
     assert main.run(line) == 1
     err = capsys.readouterr().err
-    told = [text for text in err.splitlines() if not text.startswith("warning[")]
-    assert len(told) == 1, err
-    assert told[0].startswith("error[X001]: ")
-    return told[0]
+    message = [text for text in err.splitlines() if not text.startswith("warning[")]
+    assert len(message) == 1, err
+    assert message[0].startswith("error[X001]: ")
+    return message[0]
 
 
 @pytest.mark.parametrize(
     ("function", "line", "copied"),
     [
         ("backends.hybrid lower", COMPILE, 4),
-        ("backends.simulate Simulator.run_values", ("run", "p", "-i", str(TEST_DATA), "-o", "o.npz"), 5),
+        (
+            "backends.simulate Simulator.run_values",
+            ("run", "p", "-i", str(TEST_DATA), "-o", "o.npz"), 5,
+        ),
         ("compiler.target.chip parse_target", ("targets", "check", "in/my chip.toml"), 1),
         slow("compiler.execute.interpreter Interpreter.run", COMPILE, 4),
         slow("backends.reports.explain explain", ("explain", "p", "hidden1.dense"), 4),
@@ -83,8 +98,8 @@ def test_a_failure_is_run_again_by_its_reproducer(
     before = set(here.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(*broken(module, name))
-        told = fails(line, capsys)
-    assert "Error: nothing is left; this is a bug of joulec: please report" in told
+        message = fails(line, capsys)
+    assert "Error: nothing is left; this is a bug of joulec: please report" in message
     folder = here / "reproducer"
     assert set(here.iterdir()) - before == {folder}
     files = [path for path in (folder / "files").rglob("*") if path.is_file()]
@@ -166,8 +181,8 @@ def test_a_reproducer_that_cannot_be_written_is_no_second_failure(
 
     monkeypatch.setattr(*broken("compiler.target.chip", "load_target"))
     monkeypatch.setattr("pathlib.Path.write_text", full)
-    told = fails(("targets", "show", "diana"), capsys)
-    assert told.endswith("no reproducer could be written (No space left on device)")
+    message = fails(("targets", "show", "diana"), capsys)
+    assert message.endswith("no reproducer could be written (No space left on device)")
 
 
 def test_a_library_that_is_missing_is_no_bug(
@@ -176,5 +191,5 @@ def test_a_library_that_is_missing_is_no_bug(
     monkeypatch.setitem(sys.modules, "tomllib", None)
     monkeypatch.delitem(sys.modules, "compiler.target.chip", raising=False)
     assert main.run(["targets", "check", "c.toml"]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error[U008]: the installation is broken: import of tomllib halted")
+    message = capsys.readouterr().err
+    assert message.startswith("error[U008]: the installation is broken: import of tomllib halted")

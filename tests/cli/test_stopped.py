@@ -55,7 +55,10 @@ def started(
     module, function = PLACES[place]
     heed = "; ".join(f"signal.signal({number:d}, signal.SIG_DFL)" for number in heeded)
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(heed=heed, work=work, module=module, function=function)],
+        [
+            sys.executable, "-c",
+            PROGRAM.format(heed=heed, work=work, module=module, function=function),
+        ],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -84,7 +87,10 @@ def test_what_asks_for_a_stop(
 
 def test_code_that_does_not_listen_is_ended(tmp_path: Path) -> None:
     """As ONNX Runtime in a loop without end."""
-    work = "signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.STOPS); print('deaf', flush=True); time.sleep(60)"
+    work = (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.STOPS); "
+        "print('deaf', flush=True); time.sleep(60)"
+    )
     with started(work, tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "deaf\n"
@@ -110,9 +116,20 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("work", "status", "line"),
     [
-        ("ctypes.string_at(0)", 1, "error[X001]: CrashError: a library ended the process by SIGSEGV; this is a bug of joulec"),
-        ("os.abort()", 1, "error[X001]: CrashError: a library ended the process by SIGABRT; this is a bug of joulec"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "killed, as the system does when memory runs out"),
+        (
+            "ctypes.string_at(0)", 1,
+            "error[X001]: CrashError: a library ended the process by SIGSEGV; "
+            "this is a bug of joulec",
+        ),
+        (
+            "os.abort()", 1,
+            "error[X001]: CrashError: a library ended the process by SIGABRT; "
+            "this is a bug of joulec",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)", 137,
+            "killed, as the system does when memory runs out",
+        ),
         ("os.kill(os.getpid(), signal.SIGXCPU)", 152, "ended by SIGXCPU"),
     ],
 )  # fmt: skip
@@ -176,9 +193,18 @@ def test_a_write_that_is_stopped_leaves_nothing(sources: tuple[Path, Path], tmp_
     moment = random.Random(1)
     for _ in range(6):
         with subprocess.Popen(
-            [sys.executable, "-m", "tests.support.kill_writer", str(tmp_path / "out"), *map(str, sources)],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        ) as process:  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "tests.support.kill_writer",
+                str(tmp_path / "out"),
+                *map(str, sources),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             time.sleep(moment.uniform(0, 0.03))
@@ -189,7 +215,11 @@ def test_a_write_that_is_stopped_leaves_nothing(sources: tuple[Path, Path], tmp_
         found = read_package(tmp_path / "out")
         check_package(found)
         assert found.plan.hash in known
-        left = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}  # fmt: skip
+        left = {
+            path.relative_to(tmp_path / "out").as_posix()
+            for path in (tmp_path / "out").rglob("*")
+            if path.is_file()
+        }
         assert not [name for name in left if TEMPORARY_NAME.fullmatch(Path(name).name)]
 
 

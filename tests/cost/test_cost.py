@@ -214,7 +214,10 @@ def test_loading_the_digital_weight_memory() -> None:
 def test_vector_unit() -> None:
     """Two tensors of 288 bytes in, one out, four a cycle."""
     found = cost(
-        "graph g(x: float32[1, 8, 6, 6], z: float32[1, 8, 6, 6]) -> (y)\ny: float32[1, 8, 6, 6] = Add(x, z)\n",
+        (
+            "graph g(x: float32[1, 8, 6, 6], z: float32[1, 8, 6, 6]) -> (y)\n"
+            "y: float32[1, 8, 6, 6] = Add(x, z)\n"
+        ),
         "digital",
     )
     assert values(found) == {
@@ -235,7 +238,10 @@ def test_a_pool_looks_at_its_whole_window() -> None:
 
 
 def test_moving_values_costs_only_memory() -> None:
-    text = "graph g(x: float32[2, 24], z: float32[2, 8]) -> (y)\ny: float32[2, 32] = Concat(x, z) axis=1\n"
+    text = (
+        "graph g(x: float32[2, 24], z: float32[2, 8]) -> (y)\n"
+        "y: float32[2, 32] = Concat(x, z) axis=1\n"
+    )
     found = cost(text, "digital")
     assert values(found) == {"memory": (64 + 64) * 1.112, "static": 2 * 40}
     assert found.latency_ns == 64 / 16 * 10
@@ -296,7 +302,8 @@ def test_a_value_lies_as_near_as_its_size_allows() -> None:
     with pytest.raises(CapacityError) as caught:
         home_of(4294967297, DIANA)
     assert caught.value.line() == (
-        "error[C001]: a value of 4,294,967,297 bytes fits no memory of diana; its largest holds 4,294,967,296 bytes; "
+        "error[C001]: a value of 4,294,967,297 bytes fits no memory of diana; "
+        "its largest holds 4,294,967,296 bytes; "
         "take a chip with more memory, or a smaller input"
     )
 
@@ -329,7 +336,8 @@ def test_a_node_pays_for_where_its_values_really_lie() -> None:
 
 def test_bytes_of_a_value() -> None:
     types = from_text(
-        "graph g(a: float32[3], b: int8[3]{scale=1.0}, c: int64[3], d: float32[?], e: bool[3]) -> (a)\n"
+        "graph g(a: float32[3], b: int8[3]{scale=1.0}, c: int64[3], d: float32[?], "
+        "e: bool[3]) -> (a)\n"
     ).types
     beside_host = {name: value_bytes(kind, on_host=False) for name, kind in types.items()}
     on_host = {name: value_bytes(kind, on_host=True) for name, kind in types.items()}
@@ -385,12 +393,13 @@ def convolution(
     return from_text(f"""\
 graph g(x: float32[1, {channels}, {size}, {size}]) -> (y)
 w: float32[1, {channels * prod(kernel)}, {columns}] = const random(1)
-y: float32[1, {columns}, {out[0]}, {out[1]}] = Product(x, w) kernel=[{kernel[0]}, {kernel[1]}] strides=[{stride}, {stride}]
+y: float32[1, {columns}, {out[0]}, {out[1]}] = Product(x, w) kernel=[{kernel[0]}, {kernel[1]}] \
+strides=[{stride}, {stride}]
 """)
 
 
 def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
-    """A product on every engine in every way, with its weight loads."""
+    """A product on every engine in every arrangement, with its weight loads."""
     shape = product_shape(graph.nodes[0], graph)
     assert shape is not None
     home = list(target.memories)[-1]
@@ -413,12 +422,12 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
 @settings(max_examples=60, deadline=None)
 @given(SHAPES, st.sampled_from(built_in()))
 def test_parts_add_up_within_their_intervals(graph: Graph, name: str) -> None:
-    for way, step in every_cost(graph, load_target(name)).items():
+    for arrangement, step in every_cost(graph, load_target(name)).items():
         assert set(step.parts) <= set(PARTS)
         energy = step.energy_pj
         assert energy.value == pytest.approx(sum(part.value for part in step.parts.values()))
         assert energy.low <= energy.value <= energy.high
-        if (name, way) != ("diana_odimo", "digital load"):  # which that model leaves out
+        if (name, arrangement) != ("diana_odimo", "digital load"):  # which that model leaves out
             assert energy.low > 0
             assert step.latency_ns > 0
 
@@ -461,13 +470,16 @@ CALIBRATED = Calibration(
     "",
 )
 CAPACITIES = [
-    ("tile16", "engines.analog.rows"), ("tile16", "engines.analog.columns"), ("tile16", "engines.analog.arrays"),
-    ("tile16", "engines.digital.array.columns"), ("tile16", "engines.digital.array.positions"),
+    ("tile16", "engines.analog.rows"), ("tile16", "engines.analog.columns"),
+    ("tile16", "engines.analog.arrays"), ("tile16", "engines.digital.array.columns"),
+    ("tile16", "engines.digital.array.positions"),
     ("tile16", "engines.digital.array.weight_memory_bytes"),
     ("tile16", "memories.sram.capacity_bytes"), ("tile16", "memories.sram.bytes_per_cycle"),
-    ("diana", "engines.analog.rows"), ("diana", "engines.analog.columns"), ("diana", "engines.analog.pixel_unroll.most"),
-    ("diana", "memories.l1.capacity_bytes"), ("diana", "memories.l2.capacity_bytes"), ("diana", "engines.digital.array.weight_memory_bytes"),
-    ("diana", "engines.digital.array.activation_bytes_per_cycle"), ("diana", "engines.digital.vector.elements_per_cycle"),
+    ("diana", "engines.analog.rows"), ("diana", "engines.analog.columns"),
+    ("diana", "engines.analog.pixel_unroll.most"), ("diana", "memories.l1.capacity_bytes"),
+    ("diana", "memories.l2.capacity_bytes"), ("diana", "engines.digital.array.weight_memory_bytes"),
+    ("diana", "engines.digital.array.activation_bytes_per_cycle"),
+    ("diana", "engines.digital.vector.elements_per_cycle"),
 ]  # fmt: skip
 
 
@@ -478,9 +490,9 @@ def test_more_capacity_at_the_same_access_costs_never_costs_more(
 ) -> None:
     small = load_target(what[0])
     found, larger = every_cost(graph, small), every_cost(graph, scaled(small, what[1], factor))
-    for way, step in larger.items():
-        assert step.energy_pj.value <= found[way].energy_pj.value * (1 + 1e-12), way
-        assert step.latency_ns <= found[way].latency_ns * (1 + 1e-12), way
+    for arrangement, step in larger.items():
+        assert step.energy_pj.value <= found[arrangement].energy_pj.value * (1 + 1e-12), arrangement
+        assert step.latency_ns <= found[arrangement].latency_ns * (1 + 1e-12), arrangement
 
 
 @settings(max_examples=25, deadline=None)
@@ -498,8 +510,13 @@ def test_nor_does_the_partition(graph: Graph, what: tuple[str, str], factor: int
 @settings(max_examples=25, deadline=None)
 @given(
     SHAPES,
-    st.sampled_from(["engines.analog.cell_storage_bits", "engines.analog.write_pj_per_bit", "engines.analog.converter_pj",
-                     "engines.digital.array.mac_pj", "memories.l1.read_pj_per_byte", "engines.host.cycle_pj"]),
+    st.sampled_from(
+        [
+            "engines.analog.cell_storage_bits", "engines.analog.write_pj_per_bit",
+            "engines.analog.converter_pj", "engines.digital.array.mac_pj",
+            "memories.l1.read_pj_per_byte", "engines.host.cycle_pj",
+        ]
+    ),
 )  # fmt: skip
 def test_fewer_bits_and_cheaper_parts_never_cost_more(graph: Graph, path: str) -> None:
     table = DIANA.chip.model_dump(by_alias=True)
@@ -511,8 +528,8 @@ def test_fewer_bits_and_cheaper_parts_never_cost_more(graph: Graph, path: str) -
         place["low"] = None if place["low"] is None else place["low"] / 2
     cheaper = Target(type(DIANA.chip).model_validate(table), "")
     found, less = every_cost(graph, DIANA), every_cost(graph, cheaper)
-    for way, step in less.items():
-        assert step.energy_pj.value <= found[way].energy_pj.value * (1 + 1e-12), way
+    for arrangement, step in less.items():
+        assert step.energy_pj.value <= found[arrangement].energy_pj.value * (1 + 1e-12), arrangement
 
 
 def test_costs_add_over_layers() -> None:

@@ -59,7 +59,10 @@ def test_a_layer_with_a_pencil() -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "outputs", "kernel", "pixels"),
-    [(64, 64, 3, 4), (16, 16, 3, 4), (64, 64, 1, 8), (3, 64, 7, 1), (64, 128, 1, 4), (128, 640, 1, 1), (256, 256, 1, 2)],
+    [
+        (64, 64, 3, 4), (16, 16, 3, 4), (64, 64, 1, 8), (3, 64, 7, 1), (64, 128, 1, 4),
+        (128, 640, 1, 1), (256, 256, 1, 2),
+    ],
 )  # fmt: skip
 def test_how_many_pixels_odimo_computes_at_once(
     inputs: int, outputs: int, kernel: int, pixels: int

@@ -31,7 +31,11 @@ def test_a_published_peak_lies_inside_the_interval(name: str, item: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["ania", "diana", "diana_digital", "hermes", "isaac", "jia2020", "metis", "neurram", "princeton16", "puma"]
+    "name",
+    [
+        "ania", "diana", "diana_digital", "hermes", "isaac", "jia2020", "metis", "neurram",
+        "princeton16", "puma",
+    ]
 )  # fmt: skip
 def test_a_published_chip_lists_its_peak(name: str) -> None:
     assert any(item.unit == "TOPS/W" for item in comparisons(load_target(name)))
@@ -96,7 +100,8 @@ def test_the_digital_peak_with_a_pencil() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bits", "levels", "digits"), [(1.5, 3, 1), (1, 2, 1), (4, 2, 4), (4, 15, 1), (8, 15, 2), (16, 4, 8), (3, 3, 2)]
+    ("bits", "levels", "digits"),
+    [(1.5, 3, 1), (1, 2, 1), (4, 2, 4), (4, 15, 1), (8, 15, 2), (16, 4, 8), (3, 3, 2)]
 )  # fmt: skip
 def test_the_cells_of_a_weight(bits: float, levels: int, digits: int) -> None:
     assert digits_of(bits, levels) == digits
@@ -109,7 +114,10 @@ def test_the_cells_of_a_weight(bits: float, levels: int, digits: int) -> None:
         ({"engine": "host"}, "published.0.engine: host has no array"),
         ({"tops": None}, "published.0: wanted tops, tops_per_w, or both"),
         ({"scope": "board"}, "published.0.scope: Input should be 'array', 'engine' or 'chip'"),
-        ({"derived": ["engines.analog.glue_pj"]}, "published.0.derived: no number 'engines.analog.glue_pj'"),
+        (
+            {"derived": ["engines.analog.glue_pj"]},
+            "published.0.derived: no number 'engines.analog.glue_pj'",
+        ),
     ],
 )  # fmt: skip
 def test_a_faulty_entry_is_told_by_its_key_path(entry: dict[str, Any], says: str) -> None:

@@ -52,7 +52,9 @@ def test_an_activation_of_the_digital_array() -> None:
     assert step.time_ns.value / 8 == pytest.approx(3.757, rel=1e-4)
 
 
-def convolution(channels: int, outputs: int, size: int, kernel: int, width: int = 0, groups: int = 1) -> str:  # fmt: skip
+def convolution(
+    channels: int, outputs: int, size: int, kernel: int, width: int = 0, groups: int = 1
+) -> str:
     """A square convolution (or size x width) that keeps its size, as the one node of a graph."""
     width, pad = width or size, kernel // 2
     rows = channels // groups * kernel * kernel
@@ -60,7 +62,8 @@ def convolution(channels: int, outputs: int, size: int, kernel: int, width: int 
     return f"""\
 graph g(x: float32[1, {channels}, {size}, {width}]) -> (y)
 w: float32[{weights}{rows}, {outputs // groups}] = const random(1)
-y: float32[1, {outputs}, {size}, {width}] = Product(x, w) kernel=[{kernel}, {kernel}] pads=[{pad}, {pad}, {pad}, {pad}]
+y: float32[1, {outputs}, {size}, {width}] = Product(x, w) kernel=[{kernel}, {kernel}] \
+pads=[{pad}, {pad}, {pad}, {pad}]
 """
 
 
@@ -170,7 +173,12 @@ def test_a_convolution_of_576_rows_takes_five_tiles_here_and_six_there() -> None
     adders.
     """
     parts = step_of("zigzag_aimc").parts_pj
-    names = ("converter.converter", "bitline.bitline", "recombine.place_value", "recombine.accumulator")  # fmt: skip
+    names = (
+        "converter.converter",
+        "bitline.bitline",
+        "recombine.place_value",
+        "recombine.accumulator",
+    )
     tile_nj = 64 * 4 * sum(parts[name].value for name in names) / 2 / 1000  # half the columns
     found = array_nj("conv 3x3 64->64 8x8", "zigzag_aimc")
     assert found == pytest.approx(569, rel=0.01)

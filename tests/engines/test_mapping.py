@@ -153,9 +153,15 @@ def test_blocks(shape: ProductShape, line: int, blocks: int, weights: int, says:
         # 20 rows in steps of 8, three for each block of 4 columns.
         (ProductShape(1, 20, 20, 1), {"rows": 8}, 5, 5, 3, "5 blocks of 8x4x4, 21 % used"),
         # Two arrays share the five blocks of columns.
-        (ProductShape(1, 20, 20, 1), {"rows": 8, "arrays": 2}, 5, 3, 3, "5 blocks of 8x4x4, 21 % used"),
+        (
+            ProductShape(1, 20, 20, 1), {"rows": 8, "arrays": 2}, 5, 3, 3,
+            "5 blocks of 8x4x4, 21 % used",
+        ),
         # Positions need the same weights, so they stay on one array.
-        (ProductShape(1, 18, 4, 16), {"arrays": 2, "rows": 9}, 4, 4, 2, "4 blocks of 9x4x4, 100 % used"),
+        (
+            ProductShape(1, 18, 4, 16), {"arrays": 2, "rows": 9}, 4, 4, 2,
+            "4 blocks of 9x4x4, 100 % used",
+        ),
         # Three groups of 9 rows and a column lie side by side on 32 rows and 4 columns.
         (ProductShape(8, 9, 1, 4), {"rows": 32}, 3, 3, 1, "3 blocks of 32x4x4, 19 % used"),
     ],
@@ -223,7 +229,8 @@ def unrolled_convolution(
     return from_text(f"""\
 graph g(x: float32[1, {channels}, {size}, {size}]) -> (y)
 w: float32[1, {channels * kernel**2}, {columns}] = const random(1)
-y: float32[1, {columns}, {out}, {out}] = Product(x, w) kernel=[{kernel}, {kernel}] strides=[{stride}, {stride}] dilations=[{dilation}, {dilation}]
+y: float32[1, {columns}, {out}, {out}] = Product(x, w) kernel=[{kernel}, {kernel}] \
+strides=[{stride}, {stride}] dilations=[{dilation}, {dilation}]
 """)
 
 

@@ -229,8 +229,10 @@ def test_a_sum_beyond_the_accumulator_is_refused() -> None:
 def test_groups_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="2 groups of 3 rows do not fit"):
         numerics.integer_product(
-            np.zeros((1, 4, 5), np.int8), np.zeros((2, 3, 1), np.int8), Window((1,), (1,), (0, 0), (1,))
-        )  # fmt: skip
+            np.zeros((1, 4, 5), np.int8),
+            np.zeros((2, 3, 1), np.int8),
+            Window((1,), (1,), (0, 0), (1,)),
+        )
 
 
 # -- average pools
@@ -248,9 +250,13 @@ def test_groups_that_do_not_fit_are_refused() -> None:
     ],
 )
 def test_average_pool_is_onnx_runtimes(
-    sizes: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...],
-    dilations: tuple[int, ...], include: int,
-) -> None:  # fmt: skip
+    sizes: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...],
+    include: int,
+) -> None:
     from compiler.execute.export_onnx import export_onnx
     from compiler.ir.text import from_text
 
@@ -264,10 +270,13 @@ def test_average_pool_is_onnx_runtimes(
     )  # fmt: skip
     data = np.random.default_rng(1).integers(-255, 256, shape)
     shown = ", ".join(str(size) for size in shape)
-    attrs = " ".join(f"{k}={list(v)}" for k, v in node.attrs.items() if isinstance(v, tuple) and k != "kernel")  # fmt: skip
+    attrs = " ".join(
+        f"{k}={list(v)}" for k, v in node.attrs.items() if isinstance(v, tuple) and k != "kernel"
+    )
     graph = from_text(
         f"graph g(x: float32[{shown}]) -> (y)\n"
-        f"y: float32[{', '.join('?' * len(shape))}] = AveragePool(x) {attrs} count_include_pad={include}\n"
+        f"y: float32[{', '.join('?' * len(shape))}] = AveragePool(x) "
+        f"{attrs} count_include_pad={include}\n"
     )
     model = Model(export_onnx(graph).SerializeToString())
     want = model.run({"x": data.astype(np.float32)})["y"]

@@ -199,7 +199,8 @@ y: float32[2, 4] = Product(x, w, b) minimum=-2.5
 graph g(x: int8[1, 6, 7, 8]{scale=0.02, zero=-3}) -> (y)
 w: int8[1, 54, 5]{scale=[0.01, 0.02, 0.03, 0.007, 0.1], axis=2} = const random(1, -127, 127)
 b: int32[5] = const [1000, -2000, 30000, 0, 1]
-y: int8[1, 5, 4, 4]{scale=0.5, zero=-128} = Product(x, w, b) kernel=[3, 3] strides=[2, 2] pads=[1, 0, 1, 1] minimum=0.0
+y: int8[1, 5, 4, 4]{scale=0.5, zero=-128} = Product(x, w, b) kernel=[3, 3] strides=[2, 2] \
+pads=[1, 0, 1, 1] minimum=0.0
 """,
     "convolution, unsigned, 7 bits out": """\
 graph g(x: uint8[2, 2, 9]{scale=0.02, zero=3}) -> (y)
@@ -215,7 +216,8 @@ y: int8[1, 6, 4, 4]{scale=0.2} = Product(x, w) kernel=[2, 2]
 graph g(x: int8[1, 3, 6, 6]{scale=0.02, zero=-128}) -> (y)
 w: int8[3, 9, 1]{scale=0.01} = const random(1, -127, 127)
 b: int32[3] = const [100, -100, 0]
-y: int8[1, 3, 6, 6]{scale=0.1, zero=1} = Product(x, w, b) kernel=[3, 3] pads=[1, 1, 1, 1] maximum=6.0
+y: int8[1, 3, 6, 6]{scale=0.1, zero=1} = Product(x, w, b) kernel=[3, 3] pads=[1, 1, 1, 1] \
+maximum=6.0
 """,
     "volume": """\
 graph g(x: int8[1, 2, 3, 4, 5]{scale=0.02}) -> (y)
@@ -229,7 +231,8 @@ gain: float32[1, 3, 2, 5] = const random(2, 0.1, 0.5)
 worth: float32[1, 3, 2, 5] = const random(3, 2.0, 30.0)
 m: float32[5] = const [0.01, 0.02, 0.03, 0.04, 0.05]
 b: float32[5] = const [0.0, 0.5, -0.5, 3.0, 0.1]
-y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=40 array_rows=16 converter_bits=6
+y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=40 array_rows=16 \
+converter_bits=6
 """,
     "analog, convolution, groups, to reals": """\
 graph g(x: int8:7[2, 4, 5, 6]{scale=0.02, zero=3}) -> (y)
@@ -238,7 +241,8 @@ gain: float32[2, 2, 2, 3] = const random(2, 0.1, 0.5)
 worth: float32[2, 2, 2, 3] = const random(3, 2.0, 30.0)
 m: float32[6] = const [0.01, 0.02, 0.03, 0.04, 0.05, 0.001]
 b: float32[6] = const [0.0, 0.5, -0.5, 3.0, 0.1, 0.0]
-y: float32[2, 6, 3, 6] = AnalogProduct(x, d, gain, worth, m, b) rows=18 array_rows=10 converter_bits=5 kernel=[3, 3] pads=[1, 1, 1, 1] strides=[2, 1]
+y: float32[2, 6, 3, 6] = AnalogProduct(x, d, gain, worth, m, b) rows=18 array_rows=10 \
+converter_bits=5 kernel=[3, 3] pads=[1, 1, 1, 1] strides=[2, 1]
 """,
     "analog, image of the tiles": """\
 graph g(x: int8:7[3, 20]{scale=0.02}) -> (y)
@@ -247,7 +251,8 @@ gain: float32[1, 2, 3, 5] = const random(2, 0.1, 0.5)
 worth: float32[1, 2, 3, 5] = const random(3, 2.0, 30.0)
 m: float32[5] = const [0.01, 0.02, 0.03, 0.04, 0.05]
 b: float32[5] = const [0.0, 0.5, -0.5, 3.0, 0.1]
-y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=20 array_rows=16 converter_bits=6 minimum=0.0
+y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=20 array_rows=16 \
+converter_bits=6 minimum=0.0
 """,
     "analog, inputs bit by bit, binary cells": """\
 graph g(x: int8:4[3, 40]{scale=0.02}) -> (y)
@@ -256,8 +261,8 @@ gain: float32[1, 3, 2, 5] = const random(2, 0.5, 1.0)
 worth: float32[1, 3, 2, 5] = const random(3, 2.0, 30.0)
 m: float32[5] = const [0.01, 0.02, 0.03, 0.04, 0.05]
 b: float32[5] = const [0.0, 0.5, -0.5, 3.0, 0.1]
-y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=40 array_rows=16 converter_bits=3 \
- input_bits_per_step=1 unsigned_digits=2
+y: int8[3, 5]{scale=0.3, zero=7} = AnalogProduct(x, d, gain, worth, m, b) rows=40 array_rows=16 \
+converter_bits=3  input_bits_per_step=1 unsigned_digits=2
 """,
     "analog, inputs in slices of three bits, convolution": """\
 graph g(x: int8[2, 4, 5, 6]{scale=0.02, zero=3}) -> (y)
@@ -266,8 +271,8 @@ gain: float32[1, 4, 2, 3] = const random(2, 0.1, 0.5)
 worth: float32[1, 4, 2, 3] = const random(3, 2.0, 30.0)
 m: float32[3] = const [0.01, 0.02, 0.03]
 b: float32[3] = const [0.0, 0.5, -0.5]
-y: float32[2, 3, 3, 6] = AnalogProduct(x, d, gain, worth, m, b) rows=36 array_rows=10 converter_bits=5 \
- kernel=[3, 3] pads=[1, 1, 1, 1] strides=[2, 1] \
+y: float32[2, 3, 3, 6] = AnalogProduct(x, d, gain, worth, m, b) rows=36 array_rows=10 \
+converter_bits=5  kernel=[3, 3] pads=[1, 1, 1, 1] strides=[2, 1] \
  input_bits_per_step=3 unsigned_digits=1
 """,
     "clipped add": """\
@@ -302,11 +307,13 @@ y: int8[2, 4, 30]{scale=0.7, zero=3} = IntegerMul(a, b) maximum=20.0
 """,
     "average pool": """\
 graph g(x: int8[2, 3, 9, 8]{scale=0.1, zero=-5}) -> (y)
-y: int8[2, 3, 4, 8]{scale=0.07, zero=3} = IntegerAveragePool(x) kernel=[3, 3] strides=[2, 1] pads=[0, 1, 0, 1]
+y: int8[2, 3, 4, 8]{scale=0.07, zero=3} = IntegerAveragePool(x) kernel=[3, 3] strides=[2, 1] \
+pads=[0, 1, 0, 1]
 """,
     "average pool that counts padding": """\
 graph g(x: uint8[2, 3, 9]{scale=0.1, zero=128}) -> (y)
-y: int8[2, 3, 6]{scale=0.07, zero=3} = IntegerAveragePool(x) kernel=[4] strides=[2] pads=[3, 2] count_include_pad=1 minimum=0.0
+y: int8[2, 3, 6]{scale=0.07, zero=3} = IntegerAveragePool(x) kernel=[4] strides=[2] pads=[3, 2] \
+count_include_pad=1 minimum=0.0
 """,
     "average pool with dilations": """\
 graph g(x: int8[1, 2, 9, 9]{scale=0.1, zero=-5}) -> (y)

@@ -44,7 +44,10 @@ def complaint(model: RuntimeModel | Model, case: Case) -> str:
         ("test_training_dropout", "Dropout draws other numbers"),
         ("test_maxunpool_export_with_output_shape", "MaxUnpool takes indices"),
         ("test_attention_4d_causal_fp16", "Attention of float16"),
-        ("test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal", "without the causal mask"),
+        (
+            "test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal",
+            "without the causal mask",
+        ),
         ("test_attention_4d_diff_heads_mask4d_padded_kv", "mask shorter than the padded keys"),
         ("test_resize_downsample_scales_linear_align_corners", "Resize aligns corners"),
         ("test_convinteger_with_padding", "one zero point for all weights"),
@@ -67,9 +70,11 @@ def test_onnx_runtime_is_wrong_and_the_reference_right(name: str, why: str) -> N
         "(float[4] x) => (float[4] y) <float r = {0.5}, bool t = {0}> { y = Dropout(x, r, t) }",
         "(float[1,1,4,4] x) => (float[1,1,8,8] y) <float[4] s = {1.0,1.0,2.0,2.0}>"
         ' { y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , s) }',
-        "(float[1,1,4,4] x, float[4] s) => (float[1,1,8,8] y) { y = Resize<mode=\"linear\">(x, , s) }",
+        "(float[1,1,4,4] x, float[4] s) => (float[1,1,8,8] y) "
+        "{ y = Resize<mode=\"linear\">(x, , s) }",
         "(float[1,1,4,4] q) => (float[1,1,4,4] y) { y = Attention<is_causal=1>(q, q, q) }",
-        "(uint8[1,1,3,3] x, uint8[1,1,2,2] w, uint8 p, uint8 z) => (int32[1,1,2,2] y) { y = ConvInteger(x, w, p, z) }",
+        "(uint8[1,1,3,3] x, uint8[1,1,2,2] w, uint8 p, uint8 z) => (int32[1,1,2,2] y) "
+        "{ y = ConvInteger(x, w, p, z) }",
         "(bool[2] x) => (bool[1] y) { y = ReduceMax(x) }",
     ],
 )  # fmt: skip
@@ -78,7 +83,9 @@ def test_where_onnx_runtime_is_right_it_runs(text: str) -> None:
 
 
 def of(text: str) -> bytes:
-    data: bytes = parse_model(f'<ir_version: 10, opset_import: ["" : 23]> g {text}').SerializeToString()  # fmt: skip
+    data: bytes = parse_model(
+        f'<ir_version: 10, opset_import: ["" : 23]> g {text}'
+    ).SerializeToString()
     return data
 
 
@@ -169,7 +176,11 @@ def test_a_node_without_a_kernel_leaves_its_neighbours_on_onnx_runtime() -> None
     feed = {"x": np.array([3, -4], np.int16), "f": np.ones(2, np.float32)}
     assert runner.run(feed)["y"].tolist() == [2, -5]
     made = joulec.compile(parse_model(text), "tile16", options=joulec.Options(precision="float"))
-    assert [step.operations for step in made.plan.steps] == [("Neg",), ("Max", "Min"), ("Cast", "Add")]  # fmt: skip
+    assert [step.operations for step in made.plan.steps] == [
+        ("Neg",),
+        ("Max", "Min"),
+        ("Cast", "Add"),
+    ]
     assert [note for note in made.plan.notes if "reference evaluator" in note] == [
         made.plan.notes[-1]
     ]
@@ -178,7 +189,8 @@ def test_a_node_without_a_kernel_leaves_its_neighbours_on_onnx_runtime() -> None
 
 
 def test_values_that_are_not_exchanged_stay_on_one_side() -> None:
-    text = """<ir_version: 10, opset_import: ["" : 20]> g (float[2] x, bfloat16[2] w) => (float[2] y, float[2] z)
+    text = """<ir_version: 10, opset_import: ["" : 20]> \
+g (float[2] x, bfloat16[2] w) => (float[2] y, float[2] z)
     { a = Cast<to=16>(x)
       b = Add(a, w)
       y = Cast<to=1>(b)

@@ -46,11 +46,11 @@ def test_past_a_limit_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main.run([*LINE, *limit, "--depfile", "d"]) == 3
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("error[M008]: ")
-    assert words in told.err
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error[M008]: ")
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,9 +67,20 @@ def test_too_little_memory(
         {} if compiled_before else {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("cache"))}
     )
     done = subprocess.run(
-        [sys.executable, "-c", "from compiler.cli.main import main; main()", *LINE, "--max-memory", str(size_bytes)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **cache}, cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "from compiler.cli.main import main; main()",
+            *LINE,
+            "--max-memory",
+            str(size_bytes),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **cache},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stderr.startswith("error[M008]: it takes more memory than the "), done.stderr
     assert done.returncode == 3
     assert list(tmp_path.iterdir()) == []
@@ -137,7 +148,10 @@ def test_limits_that_are_kept_change_nothing(
 
 
 def test_memory_is_refused_before_it_is_taken() -> None:
-    with pytest.raises(ModelError, match="more memory than the 900,000,000") as caught, limited(900_000_000, None):  # fmt: skip
+    with (
+        pytest.raises(ModelError, match="more memory than the 900,000,000") as caught,
+        limited(900_000_000, None),
+    ):
         np.ones(1 << 30, np.float64)
     assert caught.value.code == "M008"
     np.ones(1 << 24)
@@ -168,8 +182,13 @@ def test_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
         "    time.sleep(60)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert done.returncode == limits.REFUSED
     assert done.stderr == "error[M008]: it takes longer than the 0.1 s of --time-limit\n"
 

@@ -38,8 +38,13 @@ def zero(value: int, dtype: str) -> Data:
 
 
 def one_node(
-    op: str, domain: str, feed: dict[str, Data], inputs: list[Data | str | None], out: str, **attrs: Any
-) -> onnx.ModelProto:  # fmt: skip
+    op: str,
+    domain: str,
+    feed: dict[str, Data],
+    inputs: list[Data | str | None],
+    out: str,
+    **attrs: Any,
+) -> onnx.ModelProto:
     """A node whose inputs are the model's (by name), constants (by data) or left out (None)."""
     names, constants = [], []
     for position, item in enumerate(inputs):
@@ -142,7 +147,8 @@ def test_gemm(transposed: int, out: str) -> None:
 def test_sum_and_product_of_two(op: str, becomes: str, dtype: str) -> None:
     feed = {"a": integers((2, 6), dtype), "b": integers((6,), dtype, 1)}
     inputs: list[Data | str | None] = [
-        "a", scale(0.02), zero(3, dtype), "b", scale(0.05), zero(1, dtype), scale(0.08), zero(9, dtype)
+        "a", scale(0.02), zero(3, dtype), "b", scale(0.05), zero(1, dtype), scale(0.08),
+        zero(9, dtype)
     ]  # fmt: skip
     check(one_node(op, MICROSOFT, feed, inputs, dtype), feed, (becomes,))
 
@@ -180,7 +186,8 @@ def test_softmax_of_older_opsets_flattens() -> None:
 def test_concatenation() -> None:
     feed = {"a": integers((1, 2, 3), "uint8"), "b": integers((1, 4, 3), "uint8", 1)}
     inputs: list[Data | str | None] = [
-        scale(0.04), zero(128, "uint8"), "a", scale(0.02), zero(100, "uint8"), "b", scale(0.05), zero(3, "uint8")
+        scale(0.04), zero(128, "uint8"), "a", scale(0.02), zero(100, "uint8"), "b", scale(0.05),
+        zero(3, "uint8")
     ]  # fmt: skip
     check(one_node("QLinearConcat", MICROSOFT, feed, inputs, "uint8", axis=1), feed, ("Concat",))
 
@@ -228,8 +235,13 @@ def test_weights_of_negative_scales_are_the_floats_they_stand_for() -> None:
     model, feed = packed()
     check(model, feed, ("MatMul",))
     whole = one_node(
-        "DequantizeLinear", "", feed, [integers((4, 3), "int8"), scale(0.1, -0.2, 0.3)], "float32", axis=1
-    )  # fmt: skip
+        "DequantizeLinear",
+        "",
+        feed,
+        [integers((4, 3), "int8"), scale(0.1, -0.2, 0.3)],
+        "float32",
+        axis=1,
+    )
     whole.graph.node.append(helper.make_node("MatMul", ["x", "y"], ["z"], name="product"))
     whole.graph.output[0].name = "z"
     feed = {"x": feed["x"][:, :4]}

@@ -36,15 +36,21 @@ BINDS = {
 STEPS = {"mlperf-tiny/ic_int8_qop.onnx": 12}
 
 MODELS = [
-    *(f"mlperf-tiny/{n}_{k}.onnx" for n in ("ad", "ic", "kws", "vww") for k in ("float", "int8_qdq", "int8_qop")),
-    "mlperf-tiny/kws_hybrid_float.onnx", "mlperf-tiny/sww_int8_qdq.onnx", "mlperf-tiny/sww_int8_qop.onnx",
-    "diverse/ad_gemm_bn_op11.onnx", "diverse/basic_pitch_nmp_op15.onnx", "diverse/blazeface_front128_op12.onnx",
-    "diverse/cifar_mbv2like_bn_clip_op11.onnx", "diverse/mnist8_cntk_op8.onnx", "diverse/ppocr_cls_mbv3_op11.onnx",
-    "diverse/resnet8_fp16_op13.onnx", "diverse/resnet8_qdq_tf2onnx_op15.onnx",
-    "diverse/silero_vad_16k_lstm_if_op15.onnx", "diverse/digits/digits_mlp_op7.onnx",
-    "diverse/digits/digits_cnn_bn_op9.onnx", "diverse/digits/digits_gru_op13.onnx",
-    "diverse/digits/digits_bilstm_op14.onnx", "diverse/digits/digits_loop_op16.onnx",
-    "diverse/digits/digits_vit_op20.onnx", "diverse/digits/digits_mlp_extdata/model.onnx",
+    *(
+        f"mlperf-tiny/{n}_{k}.onnx"
+        for n in ("ad", "ic", "kws", "vww")
+        for k in ("float", "int8_qdq", "int8_qop")
+    ),
+    "mlperf-tiny/kws_hybrid_float.onnx", "mlperf-tiny/sww_int8_qdq.onnx",
+    "mlperf-tiny/sww_int8_qop.onnx", "diverse/ad_gemm_bn_op11.onnx",
+    "diverse/basic_pitch_nmp_op15.onnx", "diverse/blazeface_front128_op12.onnx",
+    "diverse/cifar_mbv2like_bn_clip_op11.onnx", "diverse/mnist8_cntk_op8.onnx",
+    "diverse/ppocr_cls_mbv3_op11.onnx", "diverse/resnet8_fp16_op13.onnx",
+    "diverse/resnet8_qdq_tf2onnx_op15.onnx", "diverse/silero_vad_16k_lstm_if_op15.onnx",
+    "diverse/digits/digits_mlp_op7.onnx", "diverse/digits/digits_cnn_bn_op9.onnx",
+    "diverse/digits/digits_gru_op13.onnx", "diverse/digits/digits_bilstm_op14.onnx",
+    "diverse/digits/digits_loop_op16.onnx", "diverse/digits/digits_vit_op20.onnx",
+    "diverse/digits/digits_mlp_extdata/model.onnx",
 ]  # fmt: skip
 
 
@@ -475,7 +481,8 @@ def test_external_data_stays_inside(tmp_path: Path, entries: dict[str, str], say
 
 def test_mutilated_models_never_end_in_a_traceback() -> None:
     """Bytes changed at random: imported, or refused by one of our errors."""
-    model = text("""(float[N, 3, 8] x) => (float[N, 24] y) <float[1] s = {0.5}, int64[2] t = {0, -1}> {
+    model = text("""(float[N, 3, 8] x) => (float[N, 24] y) \
+<float[1] s = {0.5}, int64[2] t = {0, -1}> {
       a = Mul(x, s)  b = Reshape(a, t)  y = Softmax<axis = 1>(b) }""")
     data = model.SerializeToString()
     random = np.random.default_rng(7)

@@ -99,7 +99,10 @@ CASES = [
     Case("Clip", 7, (normal(4, 5),), (), {"min": -0.5, "max": 0.5}, becomes=("Clip",)),
     Case("Clip", 7, (normal(4, 5),), (), {"min": 0.0}),
     Case("Clip", 10, (normal(4, 5),)),
-    Case("Clip", 11, (normal(4, 5),), (np.array(-1, np.float32), np.array(1, np.float32)), becomes=("Clip",)),
+    Case(
+        "Clip", 11, (normal(4, 5),), (np.array(-1, np.float32), np.array(1, np.float32)),
+        becomes=("Clip",),
+    ),
     *(
         Case(f"Reduce{kind}", opset, (positive(2, 3, 4),), (), attrs)
         for kind in REDUCTIONS
@@ -150,14 +153,20 @@ CASES = [
     Case("Resize", 10, (IMAGE,), (np.array([1, 1, 0.5, 0.7], np.float32),), becomes=("Resize",)),
     Case("Resize", 10, (IMAGE,), (np.array([1, 1, 0.5, 2], np.float32),), becomes=("Segment",)),
     Case("Resize", 10, (IMAGE,), (np.array([1, 1, 0.6, 2], np.float32),), {"mode": "linear"}),
-    Case("Resize", 11, (IMAGE,), (np.zeros(0, np.float32), np.zeros(0, np.float32), ints(1, 3, 9, 4))),
+    Case(
+        "Resize", 11, (IMAGE,),
+        (np.zeros(0, np.float32), np.zeros(0, np.float32), ints(1, 3, 9, 4)),
+    ),
     *(
         Case(
-            "Resize", 11, (IMAGE,), (np.zeros(0, np.float32), np.array([1, 1, 1.7, 0.6], np.float32)),
+            "Resize", 11, (IMAGE,),
+            (np.zeros(0, np.float32), np.array([1, 1, 1.7, 0.6], np.float32)),
             {"coordinate_transformation_mode": transform, "mode": mode, "nearest_mode": rounding},
         )
         for transform in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
-        for mode, rounding in [("nearest", "floor"), ("nearest", "round_prefer_floor"), ("linear", "floor")]
+        for mode, rounding in [
+            ("nearest", "floor"), ("nearest", "round_prefer_floor"), ("linear", "floor"),
+        ]
     ),
     Case(
         "Resize", 11, (IMAGE,), (np.zeros(0, np.float32), np.array([1, 1, 2, 0.5], np.float32)),
@@ -165,7 +174,10 @@ CASES = [
         becomes=("Resize",),
     ),
     Case("Resize", 13, (IMAGE,), (None, np.array([1, 1, 2, 2], np.float32)), becomes=("Resize",)),
-    Case("Resize", 18, (IMAGE,), (None, None, ints(1, 3, 3, 9)), {"mode": "cubic"}, becomes=("Resize",)),
+    Case(
+        "Resize", 18, (IMAGE,), (None, None, ints(1, 3, 3, 9)), {"mode": "cubic"},
+        becomes=("Resize",),
+    ),
     Case(
         "RoiAlign", 10, (IMAGE, np.array([[0, 0, 3, 4], [1, 1, 4, 5]], np.float32)), (ints(0, 0),),
         {"output_height": 2, "output_width": 3}, becomes=("Segment",),
@@ -183,11 +195,22 @@ CASES = [
     ),
     Case("DFT", 17, (normal(1, 6, 2, 1),), (), {"axis": 2}, becomes=("DFT",)),
     Case("DFT", 17, (normal(1, 8, 1),), (), {"onesided": 1}, becomes=("DFT",)),
-    Case("Scatter", 9, (normal(3, 3),), (np.array([[1, 0, 2]]), normal(1, 3)), becomes=("ScatterElements",)),
-    Case("ScatterElements", 11, (normal(3, 3),), (np.array([[1, 0, 2]]), normal(1, 3)), {"axis": 1}),
-    Case("ScatterND", 11, (normal(3, 3),), (np.array([[1], [0]]), normal(2, 3)), becomes=("ScatterND",)),
+    Case(
+        "Scatter", 9, (normal(3, 3),), (np.array([[1, 0, 2]]), normal(1, 3)),
+        becomes=("ScatterElements",),
+    ),
+    Case(
+        "ScatterElements", 11, (normal(3, 3),), (np.array([[1, 0, 2]]), normal(1, 3)), {"axis": 1},
+    ),
+    Case(
+        "ScatterND", 11, (normal(3, 3),), (np.array([[1], [0]]), normal(2, 3)),
+        becomes=("ScatterND",),
+    ),
     Case("OneHot", 9, (ints(0, 2, 1),), (ints(4), np.array([0, 1], np.float32)), {"axis": 0}),
-    Case("OneHot", 11, (ints(0, -2, 1),), (ints(4), np.array([0, 1], np.float32)), becomes=("OneHot",)),
+    Case(
+        "OneHot", 11, (ints(0, -2, 1),), (ints(4), np.array([0, 1], np.float32)),
+        becomes=("OneHot",),
+    ),
     Case("Gather", 7, (normal(4, 3),), (ints(2, 0),), {"axis": 1}, becomes=("Gather",)),
     Case("Gather", 11, (normal(4, 3),), (ints(-1, 0),), becomes=("Gather",)),
     Case("GatherND", 11, (normal(4, 3),), (np.array([[1, 2]]),), becomes=("GatherND",)),
@@ -198,21 +221,36 @@ CASES = [
     Case("MaxPool", 10, (IMAGE,), (), {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
     Case("MaxPool", 12, (IMAGE,), (), {"kernel_shape": [3, 3], "auto_pad": "SAME_LOWER"}),
     Case("AveragePool", 7, (IMAGE,), (), {"kernel_shape": [2, 3], "pads": [0, 1, 1, 0]}),
-    Case("AveragePool", 7, (IMAGE,), (), {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1}),
-    Case("AveragePool", 10, (IMAGE,), (), {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1}),
+    Case(
+        "AveragePool", 7, (IMAGE,), (),
+        {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1},
+    ),
+    Case(
+        "AveragePool", 10, (IMAGE,), (),
+        {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1},
+    ),
     Case(
         "AveragePool", 11, (IMAGE,), (),
-        {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "ceil_mode": 1, "count_include_pad": 1},
+        {
+            "kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "ceil_mode": 1,
+            "count_include_pad": 1,
+        },
     ),
     Case("LpPool", 7, (IMAGE,), (), {"kernel_shape": [2, 2], "p": 2}, becomes=("LpPool",)),
     Case("Gemm", 7, (normal(2, 3),), (normal(3, 4), normal(4)), becomes=("Gemm",)),
     Case("Gemm", 11, (normal(2, 3),), (normal(4, 3),), {"transB": 1, "alpha": 0.5}),
     *(
-        Case(op, opset, (normal(5, 2, 3),), (normal(1, gates * 4, 3), normal(1, gates * 4, 4)), {"hidden_size": 4}, 2)
+        Case(
+            op, opset, (normal(5, 2, 3),), (normal(1, gates * 4, 3), normal(1, gates * 4, 4)),
+            {"hidden_size": 4}, 2,
+        )
         for op, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))
         for opset in (7, 14)
     ),
-    Case("GRU", 7, (normal(5, 2, 3),), (normal(1, 12, 3), normal(1, 12, 4)), {"hidden_size": 4, "linear_before_reset": 1}),
+    Case(
+        "GRU", 7, (normal(5, 2, 3),), (normal(1, 12, 3), normal(1, 12, 4)),
+        {"hidden_size": 4, "linear_before_reset": 1},
+    ),
     Case("EyeLike", 9, (normal(3, 4),), (), {"k": 1, "dtype": 7}, becomes=("EyeLike",)),
     Case("Pow", 7, (positive(3),), (np.array(2.5, np.float32),), becomes=("Pow",)),
     Case("Pow", 12, (positive(3),), (ints(2),), becomes=("Pow",)),
@@ -225,8 +263,14 @@ CASES = [
     Case("ArgMax", 7, (normal(3, 4),), (), {"axis": 1, "keepdims": 0}, becomes=("ArgMax",)),
     Case("ArgMin", 11, (normal(3, 4),), (), {"axis": -1}, becomes=("ArgMin",)),
     Case("DepthToSpace", 7, (normal(1, 8, 2, 3),), (), {"blocksize": 2}, becomes=("DepthToSpace",)),
-    Case("ConvTranspose", 7, (IMAGE,), (normal(3, 2, 3, 3),), {"strides": [2, 2], "output_padding": [1, 1]}),
-    Case("Conv", 7, (IMAGE,), (normal(4, 3, 3, 3), normal(4)), {"auto_pad": "SAME_UPPER"}, becomes=("Conv",)),
+    Case(
+        "ConvTranspose", 7, (IMAGE,), (normal(3, 2, 3, 3),),
+        {"strides": [2, 2], "output_padding": [1, 1]},
+    ),
+    Case(
+        "Conv", 7, (IMAGE,), (normal(4, 3, 3, 3), normal(4)), {"auto_pad": "SAME_UPPER"},
+        becomes=("Conv",),
+    ),
     Case("InstanceNormalization", 7, (IMAGE,), (positive(3), normal(3))),
     Case("LRN", 7, (IMAGE,), (), {"size": 3}, becomes=("LRN",)),
     Case("MeanVarianceNormalization", 9, (IMAGE,)),
@@ -237,9 +281,15 @@ CASES = [
     Case("Shape", 7, (normal(2, 3),), becomes=()),
     Case("HardSigmoid", 7, (normal(9) * 4,), becomes=("HardSigmoid",)),
     Case("Elu", 7, (normal(9),), becomes=("Elu",)),
-    Case("QuantizeLinear", 10, (normal(3, 4),), (np.array(0.02, np.float32), np.array(120, np.uint8))),
+    Case(
+        "QuantizeLinear", 10, (normal(3, 4),),
+        (np.array(0.02, np.float32), np.array(120, np.uint8)),
+    ),
     Case("QuantizeLinear", 13, (normal(3, 4),), (positive(4), np.zeros(4, np.int8)), {"axis": 1}),
-    Case("DequantizeLinear", 10, (np.array([1, 250], np.uint8),), (np.array(0.02, np.float32), np.array(120, np.uint8))),
+    Case(
+        "DequantizeLinear", 10, (np.array([1, 250], np.uint8),),
+        (np.array(0.02, np.float32), np.array(120, np.uint8)),
+    ),
 ]  # fmt: skip
 
 
@@ -251,8 +301,9 @@ def name_of(case: Case) -> str:
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_lifted_node_does_what_the_old_one_did(case: Case) -> None:
     model, feed = case.model()
-    judge = Model(model.SerializeToString())  # ONNX Runtime, but for what it is known to get wrong
-    wanted = [judge.run(feed)[name] for name in judge.outputs]
+    # ONNX Runtime, but for what it is known to get wrong.
+    reference = Model(model.SerializeToString())
+    wanted = [reference.run(feed)[name] for name in reference.outputs]
     graph = import_onnx(model).graph
     verify(graph)
     found = Interpreter(graph).run(feed)

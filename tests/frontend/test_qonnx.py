@@ -61,8 +61,8 @@ def defined(scale: Any, point: Any, bits: float, signed: int, narrow: int, mode:
     steps = np.clip(X.astype(np.float64) / scale + point, low, high)
     sign, size = np.sign(steps), np.abs(steps)
     rounded = {
-        "ROUND": np.round(steps), "HALF_EVEN": np.round(steps), "CEIL": np.ceil(steps), "FLOOR": np.floor(steps),
-        "UP": sign * np.ceil(size), "DOWN": sign * np.floor(size),
+        "ROUND": np.round(steps), "HALF_EVEN": np.round(steps), "CEIL": np.ceil(steps),
+        "FLOOR": np.floor(steps), "UP": sign * np.ceil(size), "DOWN": sign * np.floor(size),
         "HALF_UP": sign * np.floor(size + 0.5), "HALF_DOWN": sign * np.ceil(size - 0.5),
     }[mode]  # fmt: skip
     return np.asarray((rounded - point) * scale)
@@ -75,8 +75,9 @@ CHANNELS = np.linspace(0.11, 0.77, 7, dtype=np.float32).reshape(1, 7, 1)
 @pytest.mark.parametrize(
     ("scale", "point", "bits", "signed", "narrow"),
     [
-        (0.0625, 0, 8, 1, 0), (0.0625, 0, 8, 1, 1), (0.25, 0, 4, 1, 1), (0.25, 2, 4, 0, 0), (0.25, 0, 3, 0, 1),
-        (0.5, 0, 2.5, 1, 0), (2**-9, 0, 12, 1, 0), (2**-20, 0, 24, 1, 0), (CHANNELS, 0, 4, 1, 0),
+        (0.0625, 0, 8, 1, 0), (0.0625, 0, 8, 1, 1), (0.25, 0, 4, 1, 1), (0.25, 2, 4, 0, 0),
+        (0.25, 0, 3, 0, 1), (0.5, 0, 2.5, 1, 0), (2**-9, 0, 12, 1, 0), (2**-20, 0, 24, 1, 0),
+        (CHANNELS, 0, 4, 1, 0),
         (0.0625, -100, 8, 1, 0),
     ],
 )  # fmt: skip
@@ -149,10 +150,16 @@ def test_truncation_of_version_one_and_two() -> None:
     ("op", "inputs", "attrs", "says"),
     [
         ("Quant", [0.25, 0, 99], {}, "error[M004]: node 'node': Quant has a bit width of 99.0"),
-        ("Quant", [0.25, 0, 4], {"rounding_mode": "SIDEWAYS"}, "rounding_mode 'SIDEWAYS'; wanted one of ROUND"),
+        (
+            "Quant", [0.25, 0, 4], {"rounding_mode": "SIDEWAYS"},
+            "rounding_mode 'SIDEWAYS'; wanted one of ROUND",
+        ),
         ("Trunc", [0.25, 0], {}, "error[M010]: node 'node': Trunc has a scale"),
         ("Quantt", [0.25, 0, 4], {}, "has no operation 'Quantt'; did you mean 'Quant'?"),
-        ("FloatQuant", [0.25], {}, f"error[M003]: node 'node': domain '{DOMAIN}' has no operation 'FloatQuant'"),
+        (
+            "FloatQuant", [0.25], {},
+            f"error[M003]: node 'node': domain '{DOMAIN}' has no operation 'FloatQuant'",
+        ),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused_in_a_line(

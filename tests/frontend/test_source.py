@@ -50,7 +50,10 @@ def test_scopes_alone_also_from_the_namespace() -> None:
 
 
 def test_the_torchscript_exporters_documentation() -> None:
-    doc = "/lib/site-packages/torch/nn/modules/conv.py(458): forward\\n/home/user/net.py(12): forward\\n"
+    doc = (
+        "/lib/site-packages/torch/nn/modules/conv.py(458): forward\\n/home/user/net.py(12): "
+        "forward\\n"
+    )
     assert source_of(node(doc.replace("\\n", "\n"))) == "/home/user/net.py:12"
 
 
@@ -79,8 +82,8 @@ def test_every_face_shows_the_line_of_a_fused_layer(compiled: joulec.Compiled) -
     plan = compiled.plan
     (step,) = (step for step in plan.steps if step.macs)
     assert step.source == "/home/user/<b>|net.py:1"
-    told = explain(plan, "Conv_1")
-    assert "source   /home/user/<b>|net.py:1" in explanation_text(told)
+    explained = explain(plan, "Conv_1")
+    assert "source   /home/user/<b>|net.py:1" in explanation_text(explained)
     assert "<b>|net.py:1" in compiled.report
     assert "&lt;b>\\|net.py:1" in render_report(plan, "markdown")
     table = json.loads(render_report(plan, "json"))

@@ -61,7 +61,12 @@ def test_the_same_object_when_nothing_changed() -> None:
 
 
 def test_a_chain_of_forwards() -> None:
-    text = "graph g(x: float32[2]) -> (y)\na: float32[2] = Identity(x)\nb: float32[2] = Identity(a)\ny: float32[2] = Relu(b)\n"
+    text = (
+        "graph g(x: float32[2]) -> (y)\n"
+        "a: float32[2] = Identity(x)\n"
+        "b: float32[2] = Identity(a)\n"
+        "y: float32[2] = Relu(b)\n"
+    )
     assert rewritten(text, drop_identities) == (
         "graph g(x: float32[2]) -> (y)\ny: float32[2] = Relu(x)\n"
     )
@@ -85,11 +90,23 @@ def test_a_chain_of_forwards() -> None:
         ),
         (  # nor a constant
             "graph g() -> (y)\nw: float32[2] = const [1.0, 2.0]\ny: float32[2] = Identity(w)\n",
-            "graph g() -> (y)\nw: float32[2] = const [1.0, 2.0]\ny: float32[2] = Identity(w) named y.copy\n",
+            (
+                "graph g() -> (y)\n"
+                "w: float32[2] = const [1.0, 2.0]\n"
+                "y: float32[2] = Identity(w) named y.copy\n"
+            ),
         ),
         (  # nor another output
-            "graph g(x: float32[2]) -> (a, y)\na: float32[2] = Relu(x)\ny: float32[2] = Identity(a)\n",
-            "graph g(x: float32[2]) -> (a, y)\na: float32[2] = Relu(x)\ny: float32[2] = Identity(a) named y.copy\n",
+            (
+                "graph g(x: float32[2]) -> (a, y)\n"
+                "a: float32[2] = Relu(x)\n"
+                "y: float32[2] = Identity(a)\n"
+            ),
+            (
+                "graph g(x: float32[2]) -> (a, y)\n"
+                "a: float32[2] = Relu(x)\n"
+                "y: float32[2] = Identity(a) named y.copy\n"
+            ),
         ),
         (  # one value for two outputs: one of them is a copy
             "graph g(x: float32[2]) -> (y, z)\n"

@@ -51,8 +51,10 @@ graph mlp(x: float32[1, 4] batch 0) -> (y batch 0)
 domain com.microsoft 1
 w: float32[4, 2] = const [0.5, -1.0, 2.0, 0.25, 1.0, 1.0, -0.5, 3.0]
 big: float32[2, 100] = const random(7, -0.5, 0.5)
-h: float32[1, 2] = MatMul(x, w) named /fc/MatMul from (MatMul_0, Add_1) at "model.py:12" @analog
-a: float32[1, 2], "", b: float32[1, ?] = com.microsoft::Odd(h, "", big) alpha=0.1 beta=0.1d axis=-1 mode="half even" pads=[0, 1] none=[]
+h: float32[1, 2] = MatMul(x, w) named /fc/MatMul from (MatMul_0, Add_1) at "model.py:12" \
+@analog
+a: float32[1, 2], "", b: float32[1, ?] = com.microsoft::Odd(h, "", big) alpha=0.1 \
+beta=0.1d axis=-1 mode="half even" pads=[0, 1] none=[]
 c: float32[1, 2] = Relu(a) names=["a", "b"] raw=bytes("AAEC")
 y: int8:7[1, 2]{scale=0.02, zero=-3} = QuantizeLinear(c) @digital
 ledger (MatMul_0, Add_1, Drop_2 removed)
@@ -71,7 +73,8 @@ def test_a_text_reads_back_and_prints_the_same() -> None:
         ("h", "", "big"),
         ("a", "", "b"),
         {
-            "alpha": float(np.float32(0.1)), "beta": 0.1, "axis": -1, "mode": "half even", "pads": (0, 1),
+            "alpha": float(np.float32(0.1)), "beta": 0.1, "axis": -1, "mode": "half even",
+            "pads": (0, 1),
             "none": (),
         },
     )  # fmt: skip
@@ -167,25 +170,55 @@ def test_long_bytes_cannot_be_read_back() -> None:
         ("graph g() -> (y", "line 1: wanted ',' or ')', found the end of the line"),
         ("graph g() -> () x", "line 1: wanted the end of the line, found 'x'"),
         ("graph g() -> ()\n\ny: float32[1 = Relu(x)", "line 3: wanted ',' or ']', found '='"),
-        ("graph g() -> ()\ny: float32[-1] = Relu(x)", "wanted a size of 0 or more, or '?', found '-1'"),
+        (
+            "graph g() -> ()\ny: float32[-1] = Relu(x)",
+            "wanted a size of 0 or more, or '?', found '-1'",
+        ),
         ("graph g() -> ()\ny: int8:7[1] = Relu(x)", "wanted '{scale=...}' after int8:7, found '='"),
         ("graph g() -> ()\ny: int8[1]{zero=1} = Relu(x)", "line 2: a quantization needs a scale"),
-        ("graph g() -> ()\ny: int8[1]{scal=1} = Relu(x)", "wanted scale, zero, axis or signed, found 'scal'"),
-        ("graph g() -> ()\ny = Relu(x) ?", "wanted attribute=value, 'named', 'from', 'at' or '@engine', found '?'"),
+        (
+            "graph g() -> ()\ny: int8[1]{scal=1} = Relu(x)",
+            "wanted scale, zero, axis or signed, found 'scal'",
+        ),
+        (
+            "graph g() -> ()\ny = Relu(x) ?",
+            "wanted attribute=value, 'named', 'from', 'at' or '@engine', found '?'",
+        ),
         ("graph g() -> ()\ny = Relu(x) a=", "line 2: wanted a number, found the end of the line"),
-        ('graph g() -> ()\ny = Relu(x) a="\\q"', "wanted a text with JSON's escapes, found '\"\\q\"'"),
+        (
+            'graph g() -> ()\ny = Relu(x) a="\\q"',
+            "wanted a text with JSON's escapes, found '\"\\q\"'",
+        ),
         ('graph g() -> ()\ny = Relu(x) a=bytes("?")', "line 2: bytes are written in base64"),
-        ("graph g() -> ()\ny = Relu(x) \x1b[31m", "wanted a name, number, text or sign, found '\\x1b[31m'"),
+        (
+            "graph g() -> ()\ny = Relu(x) \x1b[31m",
+            "wanted a name, number, text or sign, found '\\x1b[31m'",
+        ),
         ("graph g() -> ()\ny Relu(x)", "line 2: wanted ',' or '=', found 'Relu'"),
-        ("graph g() -> ()\na, b = const [1]", "line 2: a constant is one value of a known type and size"),
-        ("graph g() -> ()\na: float32[3] = const [1]", "line 2: the type wants 3 elements, the list has 1"),
+        (
+            "graph g() -> ()\na, b = const [1]",
+            "line 2: a constant is one value of a known type and size",
+        ),
+        (
+            "graph g() -> ()\na: float32[3] = const [1]",
+            "line 2: the type wants 3 elements, the list has 1",
+        ),
         ("graph g() -> ()\na: int8[1] = const [300]", "line 2: an element is no int8"),
         ("graph g() -> ()\na: int8[1] = const [1.5]", "line 2: an element is no int8"),
         ("graph g() -> ()\na: uint64[1] = const [-1]", "line 2: an element is no uint64"),
-        ("graph g() -> ()\na: float99[1] = const [1]", "line 2: a constant cannot be of type float99"),
+        (
+            "graph g() -> ()\na: float99[1] = const [1]",
+            "line 2: a constant cannot be of type float99",
+        ),
         ("graph g() -> ()\na: float32[1] = const random(x)", "line 2: wanted a number, found 'x'"),
-        ("graph g() -> ()\na: float32[1] = const random(1, 2)", "random data is written 'random(seed)'"),
-        ("graph g() -> ()\na: float32[1] = const random(1, 2, 1)", "random data cannot lie between 2 and 1"),
+        (
+            "graph g() -> ()\na: float32[1] = const random(1, 2)",
+            "random data is written 'random(seed)'",
+        ),
+        (
+            "graph g() -> ()\na: float32[1] = const random(1, 2, 1)",
+            "random data cannot lie between 2 and 1",
+        ),
         ("graph g() -> ()\na: uint8[99] = const random(1, -5, 1)", "line 2: "),
         ("graph g() -> ()\na: int8[99999999999] = const random(1)", "passes the limit"),
         ("graph g() -> ()\nrange x [0, 1]", "line 2: wanted a line 'calibration' before this one"),
@@ -210,7 +243,12 @@ def test_models_read_back(path: Path) -> None:
 
 # Any graph that the types allow, sense or nonsense: the text is about form.
 names = st.one_of(
-    st.sampled_from(["x", "h.in", "x:0", "/a/b_output_0", "a::b", "graph", "const", "from", "inf", "nan", "ledger"]),
+    st.sampled_from(
+        [
+            "x", "h.in", "x:0", "/a/b_output_0", "a::b", "graph", "const", "from", "inf", "nan",
+            "ledger",
+        ]
+    ),
     st.text(min_size=1, max_size=6),
 )  # fmt: skip
 formats = st.one_of(
@@ -250,7 +288,14 @@ kinds = st.one_of(
 @st.composite
 def constants(draw: st.DrawFn) -> Array:
     dtype = np.dtype(
-        draw(st.sampled_from(["bool", "int8", "uint8", "int64", "uint64", "float16", "float32", "float64", "complex64"]))
+        draw(
+            st.sampled_from(
+                [
+                    "bool", "int8", "uint8", "int64", "uint64", "float16", "float32", "float64",
+                    "complex64",
+                ]
+            )
+        )
     )  # fmt: skip
     shape = draw(st.sampled_from([(), (0,), (3,), (2, 2), (2, 2, 2)]))
     count = int(np.prod(shape)) * dtype.itemsize

@@ -34,16 +34,25 @@ def test_a_sound_graph_passes() -> None:
         ("MatMul(x, w)", "MatMul(x, w) named y", "two nodes are named 'y'"),
         ("MatMul(x, w)", "MatMul(x, v)", "node 'h' reads 'v' too early"),
         ("MatMul(x, w)", "MatMul(y, w)", "node 'h' reads 'y' too early"),
-        ('z: float32[...] = MyDomain::Odd(y, "", b)', "h: float32[1, 2] = Relu(h) named z", "value 'h' is made twice"),
+        (
+            'z: float32[...] = MyDomain::Odd(y, "", b)', "h: float32[1, 2] = Relu(h) named z",
+            "value 'h' is made twice",
+        ),
         ("b: float32[1, ?] =", "a: float32[1, 1] =", "value 'a' is made twice"),
         ("h: float32[1, 2] =", "w: float32[4, 2] =", "value 'w' is made twice"),
         ("y: float32[1, 1] =", "y =", "value 'y' has no type"),
         ("MatMul(x, w)", "MatMul(w, x)", "MatMul: .*Incompatible dimensions"),
         ("MatMul(x, w)", "MatMul(x)", "MatMul: .*has input size 1"),
         ("axis=1", 'axis="1"', "Split: "),
-        ("y: float32[1, 1]", "y: float32[1, 2]", r"value 'y' of Add is .*\(1, 2\).*, inferred is .*\(1, 1\)"),
+        (
+            "y: float32[1, 1]", "y: float32[1, 2]",
+            r"value 'y' of Add is .*\(1, 2\).*, inferred is .*\(1, 1\)",
+        ),
         ("y: float32[1, 1]", "y: float32[1]", "value 'y' of Add is .*"),
-        ("y: float32[1, 1]", "y: float64[1, 1]", "value 'y' of Add is .*float64.*, inferred is .*float32.*"),
+        (
+            "y: float32[1, 1]", "y: float64[1, 1]",
+            "value 'y' of Add is .*float64.*, inferred is .*float32.*",
+        ),
         ("(y, z)", "(y, q)", "output 'q' is never made"),
     ],
 )  # fmt: skip

@@ -25,9 +25,10 @@ from tests.support.fit import silicon
 SHIPPED = load_components()
 # Round numbers for the pencil; the scale of the node is 1 at 28 nm.
 PENCIL = {
-    "full_adder_ff": 4.0, "register_bit_ff": 2.0, "latch_bit_ff": 2.0, "multiplier_ff": 0.5, "wordline_ff": 0.4, "bitline_ff": 0.3,
-    "capacitor_ff": 2.0, "sar_bit_ff": 100.0, "sar_level_ff": 0.001, "sense_ff": 2.0, "driver_bit_ff": 50.0,
-    "control_share": 0.25, "leakage_pw": 10.0, "bias_ua": 0.5, "activity": 0.25, "system_share": 0.5, "spread_factor": 3.0,
+    "full_adder_ff": 4.0, "register_bit_ff": 2.0, "latch_bit_ff": 2.0, "multiplier_ff": 0.5,
+    "wordline_ff": 0.4, "bitline_ff": 0.3, "capacitor_ff": 2.0, "sar_bit_ff": 100.0,
+    "sar_level_ff": 0.001, "sense_ff": 2.0, "driver_bit_ff": 50.0, "control_share": 0.25,
+    "leakage_pw": 10.0, "bias_ua": 0.5, "activity": 0.25, "system_share": 0.5, "spread_factor": 3.0,
 }  # fmt: skip
 SMALL = Macro(
     kind="charge", node_nm=28, supply_v=1.0, array_rows=64, columns=32, rows=64, input_bits=4,
@@ -213,7 +214,10 @@ def test_the_page_says_how_far_the_fit_moves(rows: list[Row]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding="utf-8")
     ranges = fold_ranges(rows, SHIPPED)
     (low, high), (least, greatest) = ranges["bias_ua"], ranges["activity"]
-    line = f"`bias_ua` moves between {low:.2f} and {high:.2f}, `activity` between {least:.2f} and {greatest:.2f}."
+    line = (
+        f"`bias_ua` moves between {low:.2f} and {high:.2f}, `activity` between "
+        f"{least:.2f} and {greatest:.2f}."
+    )
     assert line in page
 
 
@@ -224,7 +228,7 @@ def test_every_row_is_predicted_or_says_why_not(left_out: list[Verdict]) -> None
     assert all(v.tops_w is not None for v in sram)
 
 
-def test_a_chip_is_not_judged_by_itself(rows: list[Row]) -> None:
+def test_a_chip_is_held_out_of_its_own_fit(rows: list[Row]) -> None:
     """Whatever a chip's own rows measured, its prediction with itself left out is the same."""
     chip = "colonnade"
     wrong = [
@@ -258,8 +262,9 @@ def test_with_nothing_to_learn_from_the_priors_stand() -> None:
 
 def test_defaults_widen_the_interval() -> None:
     given_all = {
-        "class": "AIMC-SRAM", "node_nm": "28", "cell": "6T", "array_rows": "64", "array_cols": "64", "active_rows": "64",
-        "in_bits_per_step": "1", "w_bits": "1", "adc_bits": "4", "n_adc": "64", "vdd_V": "0.9", "step_ns": "5",
+        "class": "AIMC-SRAM", "node_nm": "28", "cell": "6T", "array_rows": "64", "array_cols": "64",
+        "active_rows": "64", "in_bits_per_step": "1", "w_bits": "1", "adc_bits": "4", "n_adc": "64",
+        "vdd_V": "0.9", "step_ns": "5",
     }  # fmt: skip
 
     def width(**changed: str) -> float:
@@ -276,14 +281,15 @@ def test_defaults_widen_the_interval() -> None:
 def test_what_a_table_means() -> None:
     texts = {
         **dict.fromkeys(PARAMETERS, ""),
-        "class": "AIMC-SRAM", "node_nm": "22", "cell": "9T C-2C", "array_rows": "512", "array_cols": "128",
-        "active_rows": "64", "cell_bits": "1", "in_bits_per_step": "8", "w_bits": "8", "adc_bits": "8", "n_adc": "16",
-        "scope": "processor", "clock_MHz": "250",
+        "class": "AIMC-SRAM", "node_nm": "22", "cell": "9T C-2C", "array_rows": "512",
+        "array_cols": "128", "active_rows": "64", "cell_bits": "1", "in_bits_per_step": "8",
+        "w_bits": "8", "adc_bits": "8", "n_adc": "16", "scope": "processor", "clock_MHz": "250",
     }  # fmt: skip
     macro, assumed = macro_of(Row(2, "c", "c", "AIMC-SRAM", "", texts, None, 1.0), SHIPPED)
     assert macro == Macro(
-        kind="charge", node_nm=22, supply_v=0.85, array_rows=512, columns=128, rows=64, input_bits=8, weight_bits=8,
-        converters=16, converter_bits=8, step_ns=4.0, has_capacitor=True, is_system=True,
+        kind="charge", node_nm=22, supply_v=0.85, array_rows=512, columns=128, rows=64,
+        input_bits=8, weight_bits=8, converters=16, converter_bits=8, step_ns=4.0,
+        has_capacitor=True, is_system=True,
     )  # fmt: skip
     assert assumed == ("supply",)
     assert macro.sharing_outputs == 16
@@ -306,7 +312,12 @@ def test_what_a_table_means() -> None:
 )
 def test_the_kind_of_a_cell(group: str, cell: str, bits: str, kind: str) -> None:
     texts = {
-        **dict.fromkeys(PARAMETERS, "1"), "class": group, "cell": cell, "adc_bits": bits, "cell_bits": "", "scope": "",
-    }  # fmt: skip
+        **dict.fromkeys(PARAMETERS, "1"),
+        "class": group,
+        "cell": cell,
+        "adc_bits": bits,
+        "cell_bits": "",
+        "scope": "",
+    }
     macro, _ = macro_of(Row(2, "c", "c", group, "", texts, None, 1.0), SHIPPED)
     assert macro.kind == kind

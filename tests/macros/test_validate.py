@@ -56,9 +56,15 @@ def test_the_report(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reasons, summaries = after.split("not compared:\n")
     assert reasons.splitlines()[:4] == [
         "  line 5, Delta: in_bits_per_step is not given",
-        "  line 6, Epsilon: a whole network on several engines: it takes the network, joulec compile predicts it",
+        (
+            "  line 6, Epsilon: a whole network on several engines: "
+            "it takes the network, joulec compile predicts it"
+        ),
         "  line 8, Eta: node_nm 'zero' is no number between 1 and 1000",
-        "  line 9, Theta: class 'OTHER' is none of AIMC-SRAM, AIMC-eDRAM, AIMC-NVM, DIMC-SRAM, DIGITAL",
+        (
+            "  line 9, Theta: class 'OTHER' is none of AIMC-SRAM, AIMC-eDRAM, AIMC-NVM, "
+            "DIMC-SRAM, DIGITAL"
+        ),
     ]
     assert summaries.startswith("  line 7, Zeta: no measure is given\n")
     assert "mean |log10 error|" in summaries
@@ -83,12 +89,14 @@ def test_leave_one_chip_out(table: Path, capsys: pytest.CaptureFixture[str]) -> 
     status, out, _ = run(capsys, table, "--leave-one-chip-out", "--format", "json")
     assert status == 0
     assert json.loads(out)["leave_one_chip_out"] is True
-    # With two measured chips, each is judged by what the other taught.
+    # With two measured chips, each is predicted by a fit to the other.
     plain = json.loads(run(capsys, table, "--format", "json")[1])
     assert plain["rows"][0]["predicted_tops_w"] != json.loads(out)["rows"][0]["predicted_tops_w"]
 
 
-def test_leave_one_chip_out_wants_two_chips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_leave_one_chip_out_wants_two_chips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "one.csv"
     path.write_text("\n".join(TABLE.splitlines()[:2]))
     status, out, err = run(capsys, path, "--leave-one-chip-out")
@@ -153,7 +161,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_broken_table_is_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_broken_table_is_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "broken.csv"
     path.write_bytes(HOSTILE[name])
     status, out, err = run(capsys, path)
@@ -172,7 +182,13 @@ def test_a_missing_table_and_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "text", ["nan", "inf", "-1", "0", "1e999", "1_0x", "0x10", "٣x", "1e-300", "'; drop"]
 )
-@pytest.mark.parametrize("column", ["node_nm", "array_rows", "in_bits_per_step", "vdd_V", "step_ns", "adc_bits", "n_adc", "w_bits"])  # fmt: skip
+@pytest.mark.parametrize(
+    "column",
+    [
+        "node_nm", "array_rows", "in_bits_per_step", "vdd_V", "step_ns", "adc_bits", "n_adc",
+        "w_bits",
+    ],
+)  # fmt: skip
 def test_a_parameter_that_is_none_is_a_reason(
     column: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,10 +216,14 @@ def test_a_measure_that_is_none_is_not_compared(
     assert f"line 2, Alpha: the measured TOPSW_1b '{text}' is no positive number" in out
 
 
-def test_names_from_strangers_stay_on_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_names_from_strangers_stay_on_their_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "names.csv"
     path.write_text(
-        'chip,class,node_nm,w_bits,array_rows,TOPSW_1b\n"\x1b[31mred\nline <b>",DIMC-SRAM,28,8,64,100\n'
+        "chip,class,node_nm,w_bits,array_rows,TOPSW_1b\n"
+        '"\x1b[31mred\n'
+        'line <b>",DIMC-SRAM,28,8,64,100\n'
     )
     status, out, _ = run(capsys, path, "--plot", tmp_path / "names.svg")
     assert status == 0
@@ -213,7 +233,12 @@ def test_names_from_strangers_stay_on_their_line(tmp_path: Path, capsys: pytest.
 
 
 CELLS = st.one_of(
-    st.sampled_from(["", "1", "8", "64", "AIMC-SRAM", "DIMC-SRAM", "AIMC-NVM", "DIGITAL", "6T", "8T1C", "1e9", "0.5", "8/8/8"]),
+    st.sampled_from(
+        [
+            "", "1", "8", "64", "AIMC-SRAM", "DIMC-SRAM", "AIMC-NVM", "DIGITAL", "6T", "8T1C",
+            "1e9", "0.5", "8/8/8",
+        ]
+    ),
     st.floats(0.5, 5000).map(str),
     st.text(max_size=8),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What must hold of every pass, on every model at hand: the numbers stay, a second run changes
 nothing, the old graph is untouched.
 
-The judge of numbers is ONNX Runtime. A new pass is covered when the pipeline lists it.
+The reference for numbers is ONNX Runtime. A new pass is covered when the pipeline lists it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,28 @@ BINDS = {
 }
 SMALL = [
     "digits_resnet.onnx", "digits_dscnn.onnx", "dim20.onnx",
-    "mlperf-tiny/kws_int8_qdq.onnx", "mlperf-tiny/sww_int8_qop.onnx", "mlperf-tiny/ic_int8_qop.onnx",
-    "diverse/blazeface_front128_op12.onnx", "diverse/resnet8_qdq_tf2onnx_op15.onnx",
-    "diverse/mnist8_cntk_op8.onnx", "diverse/digits/digits_mlp_extdata/model.onnx",
-    *(f"diverse/digits/digits_{n}.onnx" for n in ("mlp_op7", "cnn_bn_op9", "gru_op13", "bilstm_op14", "loop_op16", "vit_op20")),
+    "mlperf-tiny/kws_int8_qdq.onnx", "mlperf-tiny/sww_int8_qop.onnx",
+    "mlperf-tiny/ic_int8_qop.onnx", "diverse/blazeface_front128_op12.onnx",
+    "diverse/resnet8_qdq_tf2onnx_op15.onnx", "diverse/mnist8_cntk_op8.onnx",
+    "diverse/digits/digits_mlp_extdata/model.onnx",
+    *(
+        f"diverse/digits/digits_{n}.onnx"
+        for n in ("mlp_op7", "cnn_bn_op9", "gru_op13", "bilstm_op14", "loop_op16", "vit_op20")
+    ),
 ]  # fmt: skip
 LARGE = [
-    *(f"mlperf-tiny/{n}_{k}.onnx" for n in ("ad", "vww") for k in ("float", "int8_qdq", "int8_qop")),
-    *(f"mlperf-tiny/{n}.onnx" for n in ("ic_float", "ic_int8_qdq", "kws_float", "kws_hybrid_float", "kws_int8_qop", "sww_int8_qdq")),
+    *(
+        f"mlperf-tiny/{n}_{k}.onnx"
+        for n in ("ad", "vww")
+        for k in ("float", "int8_qdq", "int8_qop")
+    ),
+    *(
+        f"mlperf-tiny/{n}.onnx"
+        for n in (
+            "ic_float", "ic_int8_qdq", "kws_float", "kws_hybrid_float", "kws_int8_qop",
+            "sww_int8_qdq",
+        )
+    ),
     "diverse/ad_gemm_bn_op11.onnx", "diverse/cifar_mbv2like_bn_clip_op11.onnx",
     "diverse/ppocr_cls_mbv3_op11.onnx", "diverse/resnet8_fp16_op13.onnx",
     "diverse/silero_vad_16k_lstm_if_op15.onnx",
@@ -119,8 +133,10 @@ def compare_node_by_node(before: Graph, after: Graph, feed: Mapping[str, Array])
     given = {name: f"old {name}" for name in values if name not in after.constants}
     nodes = [replace(n, inputs=tuple(given.get(name, name) for name in n.inputs)) for n in after]
     types = {new: after.types[name] for name, new in given.items() if name in after.types}
-    apart = replace(after, inputs=tuple(types), nodes=tuple(nodes), types={**after.types, **types})
-    found = Interpreter(apart, outputs=[name for n in after for name in n.outputs if name])
+    separated = replace(
+        after, inputs=tuple(types), nodes=tuple(nodes), types={**after.types, **types}
+    )
+    found = Interpreter(separated, outputs=[name for n in after for name in n.outputs if name])
     results = found.run({new: values[name] for name, new in given.items()})
     for node in after:
         for name in filter(None, node.outputs):
@@ -228,7 +244,7 @@ def test_a_pass_is_named_after_its_file() -> None:
 
 @pytest.fixture(scope="session")
 def random_models(models_folder: Path) -> ModuleType:
-    """The generator of random models, which lies beside the folder of real ones."""
+    """The generator of random models, which lies next to the folder of real ones."""
     file = models_folder.parent / "tools" / "random_models.py"
     if not file.is_file():
         pytest.skip(f"no generator of random models at {file}")

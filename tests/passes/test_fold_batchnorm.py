@@ -23,7 +23,7 @@ variance: float32[2] = const [4.0, 1.0]
 h: float32[1, 2, 2, 2] = Conv(x, w, b) from (Conv_0)
 y: float32[1, 2, 2, 2] = BatchNormalization(h, gamma, beta, mean, variance) epsilon=0.0 from (BatchNormalization_1)
 ledger (Conv_0, BatchNormalization_1)
-"""
+"""  # noqa: E501
     wanted = """\
 graph g(x: float32[1, 1, 2, 2]) -> (y)
 w.1: float32[2, 1, 1, 1] = const [1.0, 8.0]

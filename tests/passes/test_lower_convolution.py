@@ -19,14 +19,14 @@ w: float32[1, 2, 2, 2] = const [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
 b: float32[1] = const [0.5]
 y: float32[1, 1, 2, 3] = Conv(x, w, b) kernel_shape=[2, 2] pads=[1, 0, 0, 1] strides=[2, 1] from (Conv_0) at "net.py:7"
 ledger (Conv_0)
-"""
+"""  # noqa: E501
     wanted = """\
 graph g(x: float32[1, 2, 3, 3]) -> (y)
 Conv_0.weights: float32[1, 8, 1] = const [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
 Conv_0.bias: float32[1] = const [0.5]
 y: float32[1, 1, 2, 3] = Product(x, Conv_0.weights, Conv_0.bias) kernel=[2, 2] strides=[2, 1] pads=[1, 0, 0, 1] dilations=[1, 1] from (Conv_0) at "net.py:7"
 ledger (Conv_0)
-"""
+"""  # noqa: E501
     assert after(LowerConvolution(), before) == wanted
 
 
@@ -107,7 +107,7 @@ y: float32[1, 2, 2, 2] = Conv(x, w) group=2
 graph g(x: float32[1, 2, 3, 3]) -> (y)
 y.weights: float32[2, 4, 1] = const [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
 y: float32[1, 2, 2, 2] = Product(x, y.weights) kernel=[2, 2] strides=[1, 1] pads=[0, 0, 0, 0] dilations=[1, 1]
-"""
+"""  # noqa: E501
     assert after(LowerConvolution(), before) == wanted
 
 
@@ -253,7 +253,7 @@ matrix_first: float32[2, 1] = MatMul(w, x)
 batch_of_matrices: float32[2, 1, 2] = MatMul(b, batch)
 vector: float32[2] = MatMul(v, w)
 row_bias: float32[2, 2] = Gemm(z, w, bias)
-"""
+"""  # noqa: E501
     assert stays(LowerConvolution(), before)
 
 

@@ -36,7 +36,7 @@ q: int8[1, 2]{scale=0.5, zero=1} = QuantizeLinear(x, sx, zx) from (Q_0)
 yq: int8[1, 2]{scale=0.5, zero=1} = Product(q, Gemm_3.weights, Gemm_3.bias) minimum=0.0 from (Gemm_3, Relu_4, Q_5, DQ_1, DQ_2)
 y: float32[1, 2] = DequantizeLinear(yq, sx, zx) from (DQ_6)
 ledger (Q_0, DQ_1, DQ_2, Gemm_3, Relu_4, Q_5, DQ_6)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -75,7 +75,7 @@ q: uint8[1, 1, 3, 3]{scale=0.5, zero=128} = QuantizeLinear(x, sx, zx) from (Q_0)
 yq: uint8[1, 2, 2, 2]{scale=0.5, zero=128} = Product(q, Conv_4.weights, Conv_4.bias) kernel=[2, 2] strides=[1, 1] pads=[0, 0, 0, 0] dilations=[1, 1] minimum=0.0 maximum=6.0 from (Conv_4, Clip_5, Q_6, DQ_1, DQ_2, DQ_3)
 y: float32[1, 2, 2, 2] = DequantizeLinear(yq, sx, zx) from (DQ_7)
 ledger (Q_0, DQ_1, DQ_2, DQ_3, Conv_4, Clip_5, Q_6, DQ_7)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -109,7 +109,7 @@ q: uint8[1, 1, 3, 3]{scale=0.5, zero=128} = QuantizeLinear(x, sx, zx) from (Q_0)
 yq: uint8[1, 2, 2, 2]{scale=0.5, zero=128} = Product(q, Conv_4.weights, Conv_4.bias) kernel=[2, 2] strides=[1, 1] pads=[0, 0, 0, 0] dilations=[1, 1] minimum=0.0 from (Conv_4, Relu_5, Q_6, DQ_1, DQ_2, DQ_3)
 y: float32[1, 2, 2, 2] = DequantizeLinear(yq, sx, zx) from (DQ_7)
 ledger (Q_0, DQ_1, DQ_2, DQ_3, Conv_4, Relu_5, Q_6, DQ_7)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -273,7 +273,7 @@ y: int8[1, 2, 1, 1] = QuantizeLinear(h, so, zo) from (Q_4)
     wanted = """\
 graph g(a: int8[1, 2, 2, 2]{scale=0.5, zero=1}, b: int8[1, 2, 2, 2]{scale=0.25, zero=-3}) -> (y)
 y: int8[1, 2, 1, 1]{scale=1.0} = IntegerAveragePool(a) kernel=[2, 2] strides=[1, 1] pads=[0, 0, 0, 0] count_include_pad=0 from (AveragePool_3, Q_4, DQ_1)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -294,7 +294,7 @@ y: int8[1, 2, 1, 1] = QuantizeLinear(h, so, zo) from (Q_4)
     wanted = """\
 graph g(a: int8[1, 2, 2, 2]{scale=0.5, zero=1}, b: int8[1, 2, 2, 2]{scale=0.25, zero=-3}) -> (y)
 y: int8[1, 2, 1, 1]{scale=1.0} = IntegerAveragePool(a) kernel=[2, 2] strides=[1, 1] pads=[0, 0, 0, 0] from (Pool_3, Q_4, DQ_1)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -370,7 +370,7 @@ graph g(a: int8[1, 2, 2, 2]{scale=0.5, zero=1}, b: int8[1, 2, 2, 2]{scale=0.25, 
 a.requantized: int8[1, 2, 2, 2]{scale=1.0} = Requantize(a) named Concat_3.requantize from (Concat_3)
 b.requantized: int8[1, 2, 2, 2]{scale=1.0} = Requantize(b) named Concat_3.requantize.1 from (Concat_3)
 y: int8[1, 4, 2, 2]{scale=1.0} = Concat(a.requantized, b.requantized) axis=1 from (Concat_3, Q_4, DQ_1, DQ_2)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -418,7 +418,7 @@ y: int8[1, 2, 2, 2] = QuantizeLinear(h, so, zo) from (Q_4)
 graph g(a: int8[1, 2, 2, 2]{scale=0.5, zero=1}, b: int8[1, 2, 2, 2]{scale=0.25, zero=-3}) -> (y)
 Sigmoid_3.table: int8[256]{scale=1.0} = const random(2407867814, 0, 1)
 y: int8[1, 2, 2, 2]{scale=1.0} = IntegerTable(a, Sigmoid_3.table) of="Sigmoid" from (Sigmoid_3, Q_4, DQ_1)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 
@@ -526,7 +526,7 @@ s: float32[] = const [0.5]
 q: int8[1, 2, 1]{scale=0.5} = Product(x, BN_1.weights, BN_1.bias) kernel=[1] strides=[1] pads=[0, 0] dilations=[1] minimum=0.0 from (BN_1, Relu_2, Q_3, DQ_0)
 y: float32[1, 2, 1] = DequantizeLinear(q, s) from (DQ_4)
 ledger (DQ_0, BN_1, Relu_2, Q_3, DQ_4)
-"""
+"""  # noqa: E501
     assert after(NormalizeQuantization(), before) == wanted
 
 

@@ -21,7 +21,7 @@ weight: float32[1, 1, 2, 2] = const [1.0, 1.0, 15.0, 15.0]
 multiplier: float32[2] = const [0.5, 0.5]
 bias: float32[2] = const [0.0, 0.0]
 y: int8[1, 2]{scale=1.0} = AnalogProduct(x, digits, gain, weight, multiplier, bias) array_rows=16 converter_bits=8 rows=3 @analog
-"""
+"""  # noqa: E501
     wanted = """\
 graph g(x: int8[1, 3]{scale=0.5}) -> (y)
 y.tiles: int8[1, 1, 1, 16, 4] = const random(25962939, -6, 6)
@@ -30,7 +30,7 @@ weight: float32[1, 1, 2, 2] = const [1.0, 1.0, 15.0, 15.0]
 multiplier: float32[2] = const [0.5, 0.5]
 bias: float32[2] = const [0.0, 0.0]
 y: int8[1, 2]{scale=1.0} = AnalogProduct(x, y.tiles, gain, weight, multiplier, bias) array_rows=16 converter_bits=8 rows=3 @analog
-"""
+"""  # noqa: E501
     assert after(PadToTiles(), before) == wanted
 
 

@@ -1,5 +1,5 @@
-"""The partition: brute force is the judge of the optimum, the candidates are the judge of every
-total.
+"""The partition: brute force is the reference for the optimum, the candidates are the
+reference for every total.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def test_a_solution_says_what_its_candidates_say(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_one_node_s_change_is_judged_as_the_whole_would_be(seed: int) -> None:
+def test_one_node_s_change_gives_the_cost_of_the_whole(seed: int) -> None:
     problem = random_problem(seed)
     random = np.random.default_rng(seed)
     alone = [
@@ -541,7 +541,8 @@ def test_an_engine_that_the_chip_has_not_is_refused(network: Graph) -> None:
     with pytest.raises(UsageError) as caught:
         Partition(place=(("conv*", "analogue"),))(network, DIANA)
     assert caught.value.line() == (
-        "error[U004]: --place conv*=analogue: diana has no such engine; it has digital, analog, host; did you mean 'analog'?"
+        "error[U004]: --place conv*=analogue: diana has no such engine; "
+        "it has digital, analog, host; did you mean 'analog'?"
     )
 
 

@@ -234,7 +234,8 @@ def test_integers_keep_their_scales_where_the_new_weights_fit_them() -> None:
 graph ints(x: int8:8[1, 8]{scale=0.02, zero=-3} batch 0) -> (y batch 0)
 w1: int8:8[1, 8, 16]{scale=0.01, zero=0} = const random(1, -120, 120)
 b1: int32[16] = const random(2, -500, 500)
-w2: int8:8[1, 16, 4]{scale=[0.01, 0.02, 0.015, 0.01], zero=[0, 0, 0, 0], axis=2} = const random(3, -120, 120)
+w2: int8:8[1, 16, 4]{scale=[0.01, 0.02, 0.015, 0.01], zero=[0, 0, 0, 0], axis=2} \
+= const random(3, -120, 120)
 b2: int32[4] = const random(4, -500, 500)
 h: int8:8[1, 16]{scale=0.05, zero=-128} = Product(x, w1, b1) minimum=0.0
 y: int8:8[1, 4]{scale=0.1, zero=4} = Product(h, w2, b2)
@@ -288,7 +289,7 @@ def removal_error(
     weights: npt.NDArray[np.float64], moments: npt.NDArray[np.float64], rows: list[int]
 ) -> float:
     """The least tr((W - V) H (W - V)^T) over all V whose `rows` are zero, by solving for V: the
-    judge.
+    reference.
     """
     left = [row for row in range(len(moments)) if row not in rows]
     root = np.linalg.cholesky(moments).T

@@ -98,9 +98,11 @@ y: float32[1, 4] = Product(x, w)
 """
     after = quantized(text, {"y": "analog"}, slices=3)
     assert shape_of(after) == [
-        "QuantizeLinear(x) @host", "Requantize(x.int8) @digital", "AnalogProduct(x.int8.to.y) @analog",
+        "QuantizeLinear(x) @host",
+        "Requantize(x.int8) @digital",
+        "AnalogProduct(x.int8.to.y) @analog",
         "DequantizeLinear(y.int8) @host",
-    ]  # fmt: skip
+    ]
     given = after.types["x.int8.to.y"].quant
     assert given is not None
     assert given.bits == 7
@@ -128,8 +130,8 @@ v: float32[1, 4] = Neg(h)
     )
     assert shape_of(after) == [
         "QuantizeLinear(x) @host", "IntegerTable(x.int8) @digital", "IntegerTable(a.int8) @digital",
-        "IntegerTable(a.int8) @digital", "DequantizeLinear(a.int8) @host", "Exp(a) @host", "Neg(h) @host",
-        "DequantizeLinear(y.int8) @host", "DequantizeLinear(z.int8) @host",
+        "IntegerTable(a.int8) @digital", "DequantizeLinear(a.int8) @host", "Exp(a) @host",
+        "Neg(h) @host", "DequantizeLinear(y.int8) @host", "DequantizeLinear(z.int8) @host",
     ]  # fmt: skip
 
 

@@ -31,7 +31,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("sources")
     for name, model, objective in (("a", DIM20, "energy"), ("b", RESNET, "latency")):
         assert main.run(
-            ["compile", str(model), "-t", "tile16", "-o", str(folder / name), "--objective", objective]
+            [
+                "compile", str(model), "-t", "tile16", "-o", str(folder / name), "--objective",
+                objective,
+            ]
         ) == 0  # fmt: skip
     return folder / "a", folder / "b"
 
@@ -111,10 +114,11 @@ def test_what_a_killed_run_left_goes_with_the_next_write(
 def test_two_writers_at_once(sources: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     line = [sys.executable, "-m", "tests.support.kill_writer", str(out)]
+    there, back = map(str, sources), map(str, sources[::-1])
     with (
-        subprocess.Popen([*line, *map(str, sources)], cwd=ROOT, stdout=subprocess.PIPE) as one,
-        subprocess.Popen([*line, *map(str, sources[::-1])], cwd=ROOT, stdout=subprocess.PIPE) as two,
-    ):  # fmt: skip
+        subprocess.Popen([*line, *there], cwd=ROOT, stdout=subprocess.PIPE) as one,
+        subprocess.Popen([*line, *back], cwd=ROOT, stdout=subprocess.PIPE) as two,
+    ):
         for process in (one, two):
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"

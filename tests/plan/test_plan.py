@@ -252,7 +252,9 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
         "which is not its own": {
             "placements": (
                 plan.placements[0].model_copy(
-                    update={"parts": (plan.placements[0].parts[0].model_copy(update={"steps": (8,)}),)}
+                    update={
+                        "parts": (plan.placements[0].parts[0].model_copy(update={"steps": (8,)}),)
+                    }
                 ),
                 *plan.placements[1:],
             )
@@ -267,9 +269,9 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
         },
     }  # fmt: skip
     for words, update in lies.items():
-        told = complaint(changed(plan, **update))
-        assert words in told
-        assert told.startswith("P002")
+        message = complaint(changed(plan, **update))
+        assert words in message
+        assert message.startswith("P002")
 
 
 def complaint(plan: Plan) -> str:

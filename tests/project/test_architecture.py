@@ -144,13 +144,22 @@ def test_a_package_is_a_docstring(package: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "problem"),
     [
-        ("compiler.ir.ops", "def f():\n    from compiler.cost.node import node_cost\n", "points up"),
+        (
+            "compiler.ir.ops", "def f():\n    from compiler.cost.node import node_cost\n",
+            "points up",
+        ),
         ("compiler.ir.ops", "from compiler.cost import node", "points up"),
         ("compiler.ir.ops", "import compiler.ir.graph", ""),
         ("compiler.ir.ops", "from .graph import Graph", "is relative; imports are written in full"),
         ("compiler.ir.ops", "from compiler import nothing", "is a package; import a module of it"),
-        ("passes.new", "import backends.new", "joins passes.* and backends.*, which see nothing of each other"),
-        ("backends.new", "if True:\n    import passes.base", "joins backends.* and passes.*, which see nothing of each other"),
+        (
+            "passes.new", "import backends.new",
+            "joins passes.* and backends.*, which see nothing of each other",
+        ),
+        (
+            "backends.new", "if True:\n    import passes.base",
+            "joins backends.* and passes.*, which see nothing of each other",
+        ),
         ("passes.new", "import passes.base", ""),
         ("compiler.driver", "import compiler.cli.main", "points up"),
         ("joulec", "from compiler.driver import compile_model", ""),

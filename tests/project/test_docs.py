@@ -39,9 +39,10 @@ def names() -> dict[str, Any]:
     a chip and a layer.
     """
     found: dict[str, Any] = {
-        "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at, "replace": replace,
-        "np": np, "weight_digits": weight_digits, "input_slices": input_slices, "peak": peak,
-        "Macro": Macro, "energy_fj": energy_fj, "silicon_of": silicon_of, "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
+        "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at,
+        "replace": replace, "np": np, "weight_digits": weight_digits, "input_slices": input_slices,
+        "peak": peak, "Macro": Macro, "energy_fj": energy_fj, "silicon_of": silicon_of,
+        "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
     }  # fmt: skip
     for module in MODULES:
         found |= {name: item for name, item in vars(module).items() if not name.startswith("_")}
@@ -60,9 +61,9 @@ def examples(page: Path) -> str:
 def test_the_worked_examples(page: Path) -> None:
     test = doctest.DocTestParser().get_doctest(examples(page), names(), page.name, str(page), 0)
     assert test.examples, "no worked example"
-    told: list[str] = []
-    result = doctest.DocTestRunner(verbose=False).run(test, out=told.append)
-    assert result.failed == 0, "".join(told)
+    printed: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(test, out=printed.append)
+    assert result.failed == 0, "".join(printed)
 
 
 @pytest.mark.parametrize("page", [p for p in FAMILIES if p.stem != "engines"], ids=lambda p: p.stem)

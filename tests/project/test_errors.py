@@ -39,7 +39,11 @@ def test_exit_statuses_are_a_promise(name: str, status: int, code: str) -> None:
 
 
 def test_every_code_in_the_sources_is_in_the_table() -> None:
-    sources = [path for folder in ("compiler", "passes", "backends") for path in (ROOT / folder).rglob("*.py")]  # fmt: skip
+    sources = [
+        path
+        for folder in ("compiler", "passes", "backends")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
     used = {
         (code, path.name)
         for path in sources

@@ -20,8 +20,8 @@ def broken(module: str, function: str) -> tuple[object, str, object]:
     CLASS.METHOD.
     """
     place: object = importlib.import_module(module)
-    *way, last = function.split(".")
-    for name in way:
+    *names, last = function.split(".")
+    for name in names:
         place = getattr(place, name)
     getattr(place, last)  # a name that is not there breaks nothing
     return place, last, fail

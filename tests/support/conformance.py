@@ -4,10 +4,10 @@ float, packaged, simulated.
 `make conformance` runs all of them. A test passes when every output has the wanted type, shape and
 values (by the rules of onnx.backend.test.runner); it is refused when the compiler says in one line
 which operation or value it cannot take; anything else fails, a process that dies, takes too long or
-too much memory too. On a chip whose engine computes in floats the tests are counted apart whose
-work was done by our own kernels and not by ONNX Runtime; `--constants` makes the models' inputs
+too much memory too. On a chip whose engine computes in floats, the tests that our own kernels
+computed instead of ONNX Runtime are counted separately; `--constants` makes the models' inputs
 constants where there are several, so that weights are weights. With `--precision integer` the
-models are quantized, and held to the judges of tests/conformance_integers.py.
+models are quantized, and compared with the references of tests/conformance_integers.py.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Way:
-    """How tests are run: on a chip, with all inputs but the first made constants or not, in the
-    model's floats or quantized.
+class Setting:
+    """States how tests are run: on which chip, in the model's floats or quantized.
+
+    `constants` makes constants of all inputs but the first.
     """
 
     target: str = "diana_digital"
@@ -115,10 +116,10 @@ def with_constants(
     return changed, left
 
 
-# -- judging
+# -- one test
 
 
-def judge(case: Case, way: Way = Way()) -> Result:
+def try_case(case: Case, setting: Setting = Setting()) -> Result:
     """Compiles and runs a test, and compares."""
     level = tier(case.model) if case.kind == "node" else 4
     weights = {tensor.name for tensor in case.model.graph.initializer}
@@ -131,14 +132,14 @@ def judge(case: Case, way: Way = Way()) -> Result:
             given = [plain(item) for item in inputs]
             feed = dict(zip(slots if len(given) == len(slots) else free, given, strict=False))
             model = case.model
-            if way.constants:
+            if setting.constants:
                 model, feed = with_constants(model, feed)
-            if way.precision == "integer":
-                why = fault(model, feed, way.target, _sizes(model, feed))
+            if setting.precision == "integer":
+                why = fault(model, feed, setting.target, _sizes(model, feed))
                 if why:
                     return Result(case.name, level, "failed", why)
                 continue
-            found, package = compile_and_run(model, feed, way.target)
+            found, package = compile_and_run(model, feed, setting.target)
             wanted = [plain(item) for item in outputs]
             why = difference(wanted, found, case)
             if why:
@@ -166,7 +167,7 @@ def own_work(package: joulec.Compiled) -> dict[str, int]:
 
 def ulps(wanted: Any, found: Any) -> int:
     """The largest distance between float32 numbers, in units of the last place of the wanted;
-    beside zeros not counted.
+    numbers near zero are not counted.
     """
     if isinstance(wanted, list):
         return max((ulps(w, f) for w, f in zip(wanted, found, strict=True)), default=0)
@@ -214,36 +215,36 @@ def _begin() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
 
 
-def _judge_named(item: tuple[str, str, Way]) -> Result:
-    kind, name, way = item
+def _try_named(item: tuple[str, str, Setting]) -> Result:
+    kind, name, setting = item
     signal.alarm(TIME_S)  # which ends the process
     with np.errstate(all="ignore"):
-        result = judge(load(kind, name), way)
+        result = try_case(load(kind, name), setting)
     signal.alarm(0)
     return result
 
 
-def run(items: Sequence[tuple[str, str]], way: Way, jobs: int) -> Iterator[Result]:
-    """Judges tests in processes of their own, in order. One that kills its process fails alone."""
+def run(items: Sequence[tuple[str, str]], setting: Setting, jobs: int) -> Iterator[Result]:
+    """Runs tests in processes of their own, in order; one that kills its process fails alone."""
     position = 0
     while position < len(items):
         try:
-            for result in _judged(items[position:], way, jobs):
+            for result in _try_all(items[position:], setting, jobs):
                 yield result
                 position += 1
-        except BrokenProcessPool:  # by the next test, or by one that ran beside it
-            yield _judged_alone(items[position], way)
+        except BrokenProcessPool:  # by the next test, or by one that ran at the same time
+            yield _try_alone(items[position], setting)
             position += 1
 
 
-def _judged(items: Sequence[tuple[str, str]], way: Way, jobs: int) -> Iterator[Result]:
+def _try_all(items: Sequence[tuple[str, str]], setting: Setting, jobs: int) -> Iterator[Result]:
     with ProcessPoolExecutor(jobs, get_context("spawn"), _begin) as pool:
-        yield from pool.map(_judge_named, [(*item, way) for item in items])
+        yield from pool.map(_try_named, [(*item, setting) for item in items])
 
 
-def _judged_alone(item: tuple[str, str], way: Way) -> Result:
+def _try_alone(item: tuple[str, str], setting: Setting) -> Result:
     try:
-        return next(_judged([item], way, 1))
+        return next(_try_all([item], setting, 1))
     except BrokenProcessPool:
         return Result(item[1], 4, "failed", f"its process died, or took more than {TIME_S} s")
 
@@ -259,7 +260,8 @@ def report(results: Sequence[Result]) -> list[str]:
     for level, what in zip((1, 2, 3, 4), said, strict=True):
         total += counts[level]
         lines.append(
-            f"tier {level} ({what}): {total['passed']} of {total.total()}, {total['refused']} refused"
+            f"tier {level} ({what}): {total['passed']} of {total.total()}, "
+            f"{total['refused']} refused"
         )
     own = [result for result in results if result.own and result.verdict == "passed"]
     if own:
@@ -270,8 +272,8 @@ def report(results: Sequence[Result]) -> list[str]:
             + ", ".join(f"{op} {count}" for op, count in operations.most_common())
         )
     farthest = sorted(results, key=lambda result: -result.ulps)[:3]
-    told = ", ".join(f"{result.name} {result.ulps}" for result in farthest)
-    lines.append(f"farthest off, in units of the last place of float32: {told}")
+    named = ", ".join(f"{result.name} {result.ulps}" for result in farthest)
+    lines.append(f"farthest off, in units of the last place of float32: {named}")
     failed, refused = total["failed"], total["refused"]
     return [*lines, f"{total['passed']} passed, {failed} failed, {refused} skipped"]
 
@@ -281,8 +283,14 @@ def main() -> int:
     from importlib.metadata import version
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--target", default="diana_digital", help="a chip; `float` is the test chip that computes in floats")  # fmt: skip
-    parser.add_argument("--constants", action="store_true", help="all inputs but the first are constants")  # fmt: skip
+    parser.add_argument(
+        "--target",
+        default="diana_digital",
+        help="a chip; `float` is the test chip that computes in floats",
+    )
+    parser.add_argument(
+        "--constants", action="store_true", help="all inputs but the first are constants"
+    )
     parser.add_argument("--precision", choices=["float", "integer"], default="float")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
@@ -291,18 +299,20 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the tests' names")
     asked = parser.parse_args()
     target = FLOAT_CHIP if asked.target == "float" else asked.target
-    way = Way(target, asked.constants, asked.precision)
+    setting = Setting(target, asked.constants, asked.precision)
     items = [item for item in names() if asked.only in item[1]][:: asked.every]
     results = []
-    for result in run(items, way, asked.jobs):
+    for result in run(items, setting, asked.jobs):
         results.append(result)
         if result.verdict != "passed":
             print(f"{result.verdict}: {result.name}: {result.why[:400]}", flush=True)
         if sys.stderr.isatty():
             print(f"\r{len(results)}/{len(items)}", end="", file=sys.stderr)
     print(
-        f"ONNX backend tests on {asked.target}, --precision {asked.precision}{', inputs as constants' if asked.constants else ''}; "
-        f"onnx {version('onnx')}, onnxruntime {version('onnxruntime')}, numpy {version('numpy')}; {datetime.date.today()}"
+        f"ONNX backend tests on {asked.target}, --precision {asked.precision}"
+        f"{', inputs as constants' if asked.constants else ''}; "
+        f"onnx {version('onnx')}, onnxruntime {version('onnxruntime')}, "
+        f"numpy {version('numpy')}; {datetime.date.today()}"
     )
     print("\n".join(report(results)))
     return 1 if any(result.verdict == "failed" for result in results) else 0

@@ -1,5 +1,5 @@
 """One of ONNX's own tests compiled for integers, as a user would: calibrated on its own input,
-checked, run on it, and held to its judges.
+checked, run on it, and compared with its references.
 """
 
 from __future__ import annotations

@@ -28,7 +28,12 @@ MEASURED_CYCLES = 8.12e5
 # conv1 by match (digital/cost_model.py): Cin * FY * FX + 2 * Cin * FY + 23 cycles for each of 4 x 7
 # x 112 blocks of 16 x 16.
 CONV1_BY_MATCH = 4 * 7 * 112 * (3 * 49 + 2 * 3 * 7 + 23)
-AS_ON_THE_CHIP = (("conv1", "digital"), ("conv2*", "analog"), ("pool", "digital"), ("add*", "digital"))  # fmt: skip
+AS_ON_THE_CHIP = (
+    ("conv1", "digital"),
+    ("conv2*", "analog"),
+    ("pool", "digital"),
+    ("add*", "digital"),
+)
 
 
 def segment() -> onnx.ModelProto:

@@ -50,11 +50,13 @@ POLICIES = (
     Policy("load all rows", replace(FREE, weights="reload"), loads_all_rows=True),
     Policy("weights resident", replace(FREE, weights="resident")),
 )
-# Cycles, energy (uJ) and layers on analog of ODiMO's model, worked out apart from joulec.
+# Cycles, energy (uJ) and layers on analog of ODiMO's model, computed separately from joulec.
 PUBLISHED = {
     "ic_float": ((81_545, 7.83, 0), (30_248, 3.28, 8), (71_596, 7.01, 1), (17_121, 1.83, 9)),
     "kws_float": ((104_289, 10.01, 0), (71_454, 6.94, 5), (104_289, 10.01, 0), (69_015, 6.68, 6)),
-    "vww_float": ((208_608, 20.03, 0), (139_042, 13.63, 13), (205_124, 19.83, 1), (128_843, 12.51, 14)),
+    "vww_float": (
+        (208_608, 20.03, 0), (139_042, 13.63, 13), (205_124, 19.83, 1), (128_843, 12.51, 14),
+    ),
     "ad_float": ((16_994, 1.63, 0), (12_826, 1.25, 2), (16_994, 1.63, 0), (162, 0.02, 10)),
 }  # fmt: skip
 
@@ -77,9 +79,9 @@ def chip(policy: Policy, name: str = "diana_odimo") -> Target:
     assert isinstance(engine, Analog)
     if engine.odimo is None or not policy.loads_all_rows:
         return target
-    told = engine.odimo.loads_all_rows.model_copy(update={"value": True})
+    loads_all_rows = engine.odimo.loads_all_rows.model_copy(update={"value": True})
     engine = engine.model_copy(
-        update={"odimo": engine.odimo.model_copy(update={"loads_all_rows": told})}
+        update={"odimo": engine.odimo.model_copy(update={"loads_all_rows": loads_all_rows})}
     )
     engines = {**target.chip.engines, "analog": engine}
     return replace(target, chip=target.chip.model_copy(update={"engines": engines}))

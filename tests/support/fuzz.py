@@ -1,4 +1,4 @@
-"""Mutates valid models, packages, data and chip files, and demands an answer in words: no
+"""Mutates valid models, packages, data and chip files, and requires an answer in words: no
 traceback, no crash, no hang, no litter.
 
 `python -m tests.support.fuzz COUNT [SEED]` tries so many cases in a process that may die;
@@ -55,14 +55,18 @@ WORDS: tuple[Any, ...] = (
 )
 HEAD = '<ir_version: 8, opset_import: ["" : 17]> '
 TEXTS = {
-    "gemm": HEAD + "g (float[1,8] x) => (float[1,4] y) <float[8,4] w, float[4] b> {y = Gemm(x, w, b)}",
+    "gemm": HEAD + """g (float[1,8] x) => (float[1,4] y) \
+<float[8,4] w, float[4] b> {y = Gemm(x, w, b)}""",
     "conv": HEAD + """g (float[1,2,6,6] x) => (float[N] y) <float[3,2,3,3] w, int64[1] s = {-1}>
-        {a = Conv <pads=[1,1,1,1]> (x, w) b = Relu(a) p = MaxPool <kernel_shape=[2,2]> (b) y = Reshape(p, s)}""",
+        {a = Conv <pads=[1,1,1,1]> (x, w) b = Relu(a) \
+p = MaxPool <kernel_shape=[2,2]> (b) y = Reshape(p, s)}""",
     "if": HEAD + """g (float[2,3] x, bool c) => (float[2,3] y) {y = If (c) <
-        then_branch = t () => (float[2,3] u) {u = Relu(x)}, else_branch = e () => (float[2,3] v) {v = Neg(x)}>}""",
+        then_branch = t () => (float[2,3] u) {u = Relu(x)}, \
+else_branch = e () => (float[2,3] v) {v = Neg(x)}>}""",
     "qdq": HEAD + """g (float[1,8] x) => (float[1,4] y)
         <float s = {0.05}, int8 z = {0}, int8[8,4] w, float t = {0.02}>
-        {q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) v = DequantizeLinear(w, t, z) y = MatMul(d, v)}""",
+        {q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) \
+v = DequantizeLinear(w, t, z) y = MatMul(d, v)}""",
     "norm": HEAD + """g (float[1,4,5] x) => (float[1,4,5] y) <float[5] a, float[5] b>
         {m = LayerNormalization(x, a, b) k = Softmax(m) y = Add(k, x)}""",
     "shapes": HEAD + """g (float[1,6] x) => (float[2,2,3] y) <int64[2] s = {2, 3}, int64[1] n = {0}>
@@ -87,8 +91,12 @@ def model_bytes(folder: Path) -> dict[str, bytes]:
         found[name] = (ROOT / "models" / f"{name}.onnx").read_bytes()
     outside = onnx.ModelProto.FromString(found["gemm"])
     onnx.save(
-        outside, folder / "outside.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
-    )  # fmt: skip
+        outside,
+        folder / "outside.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
     found["outside"] = (folder / "outside.onnx").read_bytes()
     (folder / "outside.onnx").unlink()
     return found
@@ -160,9 +168,9 @@ class Lab:
         for name in ("conv", "qdq", "dim20"):
             (folder / "m.onnx").write_bytes(self.models[name])
             made = folder / f"package-{name}"
-            status, told = _cli("compile", folder / "m.onnx", "-t", "tile16", "-o", made)
+            status, message = _cli("compile", folder / "m.onnx", "-t", "tile16", "-o", made)
             if status != 0:
-                raise SystemExit(told)
+                raise SystemExit(message)
             self.packages.append(made)
         self.data = (ROOT / "models" / "dim20_calibration.npz").read_bytes()
 
@@ -174,17 +182,20 @@ class Lab:
         place.mkdir()
         os.chdir(place)
         tries: tuple[Callable[[random.Random], list[tuple[object, ...]]], ...] = (
-            self._model, self._model, self._network, self._network, self._package, self._package, self._data, self._chip,
+            self._model, self._model, self._network, self._network, self._package, self._package,
+            self._data, self._chip,
         )  # fmt: skip
         commands = chance.choice(tries)(chance)
         before = set(place.rglob("*")) | {place / "out", place / "o.npz"}
         for command in commands:
-            status, told = _cli(*command)
-            errors = [line for line in told.splitlines() if line.startswith("error[")]
-            if status not in (0, 2, 3, 4, 5) or "Traceback" in told:
-                return f"{_words(command)}: exit {status}: {told[-600:]}"
+            status, message = _cli(*command)
+            errors = [line for line in message.splitlines() if line.startswith("error[")]
+            if status not in (0, 2, 3, 4, 5) or "Traceback" in message:
+                return f"{_words(command)}: exit {status}: {message[-600:]}"
             if status and len(errors) != 1:
-                return f"{_words(command)}: exit {status} with {len(errors)} errors: {told[-600:]}"
+                return (
+                    f"{_words(command)}: exit {status} with {len(errors)} errors: {message[-600:]}"
+                )
             left = [
                 path for path in place.rglob("*")
                 if path not in before and place / "out" not in path.parents
@@ -242,7 +253,10 @@ class Lab:
         Path("m.onnx").write_bytes(self.models["dim20"])
         return [
             ("run", self.packages[2], "-i", "x.npz", "-o", "o.npz"),
-            ("compile", "m.onnx", "-t", "tile16", "-o", "out", "--data", "x.npz", "--calibration-samples", 2),
+            (
+                "compile", "m.onnx", "-t", "tile16", "-o", "out", "--data", "x.npz",
+                "--calibration-samples", 2,
+            ),
         ]  # fmt: skip
 
     def _chip(self, chance: random.Random) -> list[tuple[object, ...]]:
@@ -303,14 +317,14 @@ def hunt(seed: int, count: int, seconds: float) -> tuple[int, list[str]]:
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                told = json.loads(line)
-                if "fault" in told:
-                    faults.append(f"case {seed} {told['case']}: {told['fault']}")
+                record = json.loads(line)
+                if "fault" in record:
+                    faults.append(f"case {seed} {record['case']}: {record['fault']}")
                 elif time.monotonic() > end:
                     process.kill()
-                    return told["begins"], faults
+                    return record["begins"], faults
                 else:
-                    number = told["begins"]
+                    number = record["begins"]
         if process.returncode == 0:
             return count, faults
         kind = "hang" if process.returncode == -signal.SIGALRM else f"exit {process.returncode}"

@@ -92,10 +92,18 @@ DATA: dict[str, tuple[bytes, str, str]] = {
     "no arrays": (npz(), "U005", "no array 'image'"),
     "a pickle": (_pickled(), "M009", "allow_pickle"),
     "a member that is no array": (archive("image.npy", b"text"), "M009", "x.npz"),
-    "a header that is code": (archive("image.npy", header("__import__('os').system('touch litter')")), "M009", "x.npz"),
-    "a header without an end": (archive("image.npy", b"\x93NUMPY\x01\x00\xff\xff{"), "M009", "x.npz"),
-    "a header of a gigabyte": (archive("image.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\x3f{"), "M009", "x.npz"),
-    "a version to come": (archive("image.npy", b"\x93NUMPY\x09\x00\x10\x00" + bytes(16)), "M009", "x.npz"),
+    "a header that is code": (
+        archive("image.npy", header("__import__('os').system('touch litter')")), "M009", "x.npz",
+    ),
+    "a header without an end": (
+        archive("image.npy", b"\x93NUMPY\x01\x00\xff\xff{"), "M009", "x.npz",
+    ),
+    "a header of a gigabyte": (
+        archive("image.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\x3f{"), "M009", "x.npz",
+    ),
+    "a version to come": (
+        archive("image.npy", b"\x93NUMPY\x09\x00\x10\x00" + bytes(16)), "M009", "x.npz",
+    ),
     "a shape that lies": (_shape("(1, 1099511627776)"), "M009", "x.npz"),
     "a shape beyond all": (_shape("(9223372036854775807, 9223372036854775807)"), "M009", "x.npz"),
     "a negative shape": (_shape("(-1, 64)"), "M009", "x.npz"),
@@ -128,7 +136,9 @@ LABELS: dict[str, tuple[bytes, str, str]] = {
     "labels below 0": (npz(image=IMAGE, y=np.array([0, -1, 2])), "U005", "labels"),
     "labels beyond the classes": (npz(image=IMAGE, y=np.array([0, 1, 99])), "U005", "labels"),
     "labels that are no numbers": (npz(image=IMAGE, y=np.array([0, np.nan, 2])), "U005", "labels"),
-    "labels beyond all integers": (npz(image=IMAGE, y=np.array([0, 1, 2**64 - 1], np.uint64)), "U005", "labels"),
+    "labels beyond all integers": (
+        npz(image=IMAGE, y=np.array([0, 1, 2**64 - 1], np.uint64)), "U005", "labels",
+    ),
 }  # fmt: skip
 
 # -- chips: recipes make bytes of those of a sound chip file
@@ -160,19 +170,42 @@ CLOCK = "clock_mhz = { value = "
 CHIPS: dict[str, tuple[Change, str, str]] = {
     "empty": (instead(b""), "U002", "schema"),
     "binary": (instead(bytes(range(256))), "U002", "not a TOML file"),
-    "another encoding": (instead('schema = "joulec.target/1"'.encode("utf-16")), "U002", "not a TOML file"),
+    "another encoding": (
+        instead('schema = "joulec.target/1"'.encode("utf-16")), "U002", "not a TOML file",
+    ),
     "too large": (lambda chip: chip + b"#" * (2 << 20), "U002", "larger than"),
     "lists 100,000 deep": (instead(b"a = " + b"[" * 100_000), "U002", "not a TOML file"),
     "tables 100,000 deep": (instead(b"[" + b".".join([b"a"] * 100_000) + b"]"), "U002", ""),
     "keys 10,000 deep": (instead(b".".join([b"a"] * 10_000) + b" = 1"), "U002", ""),
     "a number of 10,000 digits": (put(CLOCK, f"clock_mhz = {{ value = {'9' * 10_000}"), "U002", ""),
-    "a number beyond all": (put(CLOCK, "clock_mhz = { value = 1e400, source = 'x' }\nspare = { value = "), "U002", "clock_mhz"),
-    "NaN": (put(CLOCK, "clock_mhz = { value = nan, source = 'x' }\nspare = { value = "), "U002", "clock_mhz"),
-    "a text for a number": (put(CLOCK, "clock_mhz = { value = '100', source = 'x' }\nspare = { value = "), "U002", "clock_mhz"),
-    "a list for a number": (put(CLOCK, "clock_mhz = { value = [1], source = 'x' }\nspare = { value = "), "U002", "clock_mhz"),
-    "a date for a number": (put(CLOCK, "clock_mhz = { value = 2026-01-01, source = 'x' }\nspare = { value = "), "U002", "clock_mhz"),
-    "a negative number": (put(CLOCK, "clock_mhz = { value = -1, source = 'x' }\nspare = { value = "), "U002", "clock_mhz"),
-    "a clock that stands": (put(CLOCK, "clock_mhz = { value = 0, source = 'exact' }\n#"), "U002", "clock_mhz.value: Input should be greater"),
+    "a number beyond all": (
+        put(CLOCK, "clock_mhz = { value = 1e400, source = 'x' }\nspare = { value = "), "U002",
+        "clock_mhz",
+    ),
+    "NaN": (
+        put(CLOCK, "clock_mhz = { value = nan, source = 'x' }\nspare = { value = "), "U002",
+        "clock_mhz",
+    ),
+    "a text for a number": (
+        put(CLOCK, "clock_mhz = { value = '100', source = 'x' }\nspare = { value = "), "U002",
+        "clock_mhz",
+    ),
+    "a list for a number": (
+        put(CLOCK, "clock_mhz = { value = [1], source = 'x' }\nspare = { value = "), "U002",
+        "clock_mhz",
+    ),
+    "a date for a number": (
+        put(CLOCK, "clock_mhz = { value = 2026-01-01, source = 'x' }\nspare = { value = "), "U002",
+        "clock_mhz",
+    ),
+    "a negative number": (
+        put(CLOCK, "clock_mhz = { value = -1, source = 'x' }\nspare = { value = "), "U002",
+        "clock_mhz",
+    ),
+    "a clock that stands": (
+        put(CLOCK, "clock_mhz = { value = 0, source = 'exact' }\n#"), "U002",
+        "clock_mhz.value: Input should be greater",
+    ),
     "a memory that takes no bytes": (
         put("bytes_per_cycle = { value = 16", "bytes_per_cycle = { value = 0"),
         "U002", "bytes_per_cycle.value: Input should be greater",
@@ -183,7 +216,9 @@ CHIPS: dict[str, tuple[Change, str, str]] = {
     ),
     "no number": (put(CLOCK, "clock_mhz = { low = "), "U002", "clock_mhz.value"),
     "a key nobody knows": (also("colour = 'red'"), "U002", "colour"),
-    "a key misspelt": (put("clock_mhz", "clok_mhz"), "U002", "clok_mhz: no such key; did you mean 'clock_mhz'?"),
+    "a key misspelt": (
+        put("clock_mhz", "clok_mhz"), "U002", "clok_mhz: no such key; did you mean 'clock_mhz'?",
+    ),
     "a key twice": (also('name = "x"'), "U002", "not a TOML file"),
     "a name that is a path": (put('name = "tile16"', 'name = "../../x"'), "U002", "name"),
     "a name that is a line": (put('name = "tile16"', 'name = "a\\nb"'), "U002", "name"),
@@ -317,7 +352,10 @@ def endless() -> bytes:
             helper.make_tensor_value_info("go", 9, []),
             helper.make_tensor_value_info("v", 1, [1, 4]),
         ],
-        [helper.make_tensor_value_info("goes", 9, []), helper.make_tensor_value_info("w", 1, [1, 4])],
+        [
+            helper.make_tensor_value_info("goes", 9, []),
+            helper.make_tensor_value_info("w", 1, [1, 4]),
+        ],
     )  # fmt: skip
     return segment(
         [
@@ -360,9 +398,13 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
     def change(table: dict[str, Any]) -> None:
         here: Any = table
-        *way, last = path.split(".")
-        for key in way:
-            here = here[int(key)] if isinstance(here, list) else here[next(iter(here)) if key == "*" else key]  # fmt: skip
+        *keys, last = path.split(".")
+        for key in keys:
+            here = (
+                here[int(key)]
+                if isinstance(here, list)
+                else here[next(iter(here)) if key == "*" else key]
+            )
         if isinstance(here, list):
             here[int(last)] = value
         else:
@@ -375,58 +417,116 @@ PACKAGES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no plan": (file_changed("plan.json", Path.unlink), "P001", "plan.json is missing"),
     "an empty plan": (plan_bytes(b""), "P001", "plan.json is not a plan"),
     "a plan that is no JSON": (plan_bytes(b"{"), "P001", "plan.json is not a plan"),
-    "lists 100,000 deep": (plan_bytes(b'{"a": ' + b"[" * 100_000), "P001", "plan.json is not a plan"),
-    "a deep partition": (lambda folder: table_changed(_set("partition", json.loads("[" * 500 + "]" * 500)))(folder), "P001", "plan.json"),
-    "a number of 100,000 digits": (plan_bytes(b'{"a": ' + b"9" * 100_000 + b"}"), "P001", "plan.json is not a plan"),
+    "lists 100,000 deep": (
+        plan_bytes(b'{"a": ' + b"[" * 100_000), "P001", "plan.json is not a plan",
+    ),
+    "a deep partition": (
+        lambda folder: table_changed(_set("partition", json.loads("[" * 500 + "]" * 500)))(folder),
+        "P001", "plan.json",
+    ),
+    "a number of 100,000 digits": (
+        plan_bytes(b'{"a": ' + b"9" * 100_000 + b"}"), "P001", "plan.json is not a plan",
+    ),
     "a plan of bytes": (plan_bytes(bytes(range(256)) * 40), "P001", "plan.json is not a plan"),
     "a plan behind a link": (file_changed("plan.json", _linked), "P001", "plan.json"),
     "a plan behind a pipe": (file_changed("plan.json", _piped), "P001", "no plain file"),
     "a plan of another hash": (
-        file_changed("plan.json", lambda path: path.write_bytes(path.read_bytes().replace(b'"name": "m"', b'"name": "n"'))),
+        file_changed(
+            "plan.json",
+            lambda path: path.write_bytes(
+                path.read_bytes().replace(b'"name": "m"', b'"name": "n"')
+            ),
+        ),
         "P001", "its own hash",
     ),
     "weights that are missing": (file_changed("weights.*.bin", Path.unlink), "P001", "is missing"),
     "weights behind a link": (file_changed("weights.*.bin", _linked), "P001", "weights."),
     "weights behind a pipe": (file_changed("weights.*.bin", _piped), "P001", "no plain file"),
     "weights with another byte": (
-        file_changed("weights.*.bin", lambda path: path.write_bytes(b"\x7f" + path.read_bytes()[1:])),
+        file_changed(
+            "weights.*.bin", lambda path: path.write_bytes(b"\x7f" + path.read_bytes()[1:]),
+        ),
         "P001", "was changed",
     ),
     "a host folder behind a link": (_linked_folder, "P001", "host is a link"),
-    "a payload above": (table_changed(lambda table: table["files"].update({"../../x": {"sha256": "0" * 64, "size_bytes": 1}})), "P001", "files"),
+    "a payload above": (
+        table_changed(
+            lambda table: table["files"].update({"../../x": {"sha256": "0" * 64, "size_bytes": 1}})
+        ),
+        "P001", "files",
+    ),
     "a payload of an absolute path": (
-        table_changed(lambda table: table["files"].update({"/etc/passwd": {"sha256": "0" * 64, "size_bytes": 1}})),
+        table_changed(
+            lambda table: table["files"].update(
+                {"/etc/passwd": {"sha256": "0" * 64, "size_bytes": 1}}
+            )
+        ),
         "P001", "files",
     ),
     "a payload of exabytes": (table_changed(_set("files.*.size_bytes", 1 << 60)), "P001", ""),
-    "a buffer of exabytes": (table_changed(_set("buffers.0.size_bytes", 1 << 60)), "P002", "buffer"),
-    "a buffer of negative size": (table_changed(_set("buffers.0.size_bytes", -1)), "P001", "buffers"),
-    "a shape of exabytes": (table_changed(_set("buffers.0.shape", [1 << 30, 1 << 30])), "P002", "buffer"),
-    "a buffer nobody has": (table_changed(_set("steps.0.outputs", ["nowhere"])), "P002", "no buffer"),
-    "a value before it is made": (table_changed(_set("steps.0.inputs", ["y"])), "P002", "before it is made"),
-    "steps in another order": (table_changed(lambda table: table["steps"].reverse()), "P002", "says it is step"),
-    "a step on an engine that is none": (table_changed(_set("steps.0.engine", "magic")), "P002", "unknown engine"),
-    "an operation that is none": (table_changed(lambda table: _step(table, "AnalogProduct").update(op="Magic")), "P002", ""),
+    "a buffer of exabytes": (
+        table_changed(_set("buffers.0.size_bytes", 1 << 60)), "P002", "buffer",
+    ),
+    "a buffer of negative size": (
+        table_changed(_set("buffers.0.size_bytes", -1)), "P001", "buffers",
+    ),
+    "a shape of exabytes": (
+        table_changed(_set("buffers.0.shape", [1 << 30, 1 << 30])), "P002", "buffer",
+    ),
+    "a buffer nobody has": (
+        table_changed(_set("steps.0.outputs", ["nowhere"])), "P002", "no buffer",
+    ),
+    "a value before it is made": (
+        table_changed(_set("steps.0.inputs", ["y"])), "P002", "before it is made",
+    ),
+    "steps in another order": (
+        table_changed(lambda table: table["steps"].reverse()), "P002", "says it is step",
+    ),
+    "a step on an engine that is none": (
+        table_changed(_set("steps.0.engine", "magic")), "P002", "unknown engine",
+    ),
+    "an operation that is none": (
+        table_changed(lambda table: _step(table, "AnalogProduct").update(op="Magic")), "P002", "",
+    ),
     "an energy that lies": (table_changed(_set("energy_pj.total.value", 1.0)), "P001", "outside ["),
     "a latency that lies": (table_changed(_set("latency_ns", 1.0)), "P002", "latency"),
     "a constant beyond the weights": (
-        table_changed(lambda table: _step(table, "AnalogProduct")["constants"][0].update(offset=1 << 50)),
+        table_changed(
+            lambda table: _step(table, "AnalogProduct")["constants"][0].update(offset=1 << 50)
+        ),
         "P002", "outside the weights",
     ),
     "a constant of texts": (
-        table_changed(lambda table: _step(table, "AnalogProduct")["constants"][0].update(dtype="object")),
+        table_changed(
+            lambda table: _step(table, "AnalogProduct")["constants"][0].update(dtype="object")
+        ),
         "P002", "outside the weights",
     ),
-    "an attribute of another kind": (table_changed(lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows="many")), "P003", ""),
-    "rows of 0": (table_changed(lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows=0)), "P003", ""),
+    "an attribute of another kind": (
+        table_changed(
+            lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows="many")
+        ),
+        "P003", "",
+    ),
+    "rows of 0": (
+        table_changed(
+            lambda table: _step(table, "AnalogProduct")["attributes"].update(array_rows=0)
+        ),
+        "P003", "",
+    ),
     "an input of another type": (table_changed(_set("inputs.0.dtype", "float64")), "P002", ""),
     "a name that is a line": (table_changed(_set("model.name", "a\nerror[X001]: forged")), "", ""),
 }  # fmt: skip
 # Models for the one step of a package on the host.
 HOSTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a host model that is none": (lambda: b"junk", "P002", "is not an ONNX model"),
-    "a host model with other ports": (lambda: segment([helper.make_node("Relu", ["z"], ["y"])]), "P002", "is refused by ONNX Runtime"),
+    "a host model with other ports": (
+        lambda: segment([helper.make_node("Relu", ["z"], ["y"])]), "P002",
+        "is refused by ONNX Runtime",
+    ),
     "a host model that reads elsewhere": (outside, "P002", "refers to data in other files"),
-    "a host model whose function reads elsewhere": (outside_in_a_function, "P002", "refers to data in other files"),
+    "a host model whose function reads elsewhere": (
+        outside_in_a_function, "P002", "refers to data in other files",
+    ),
     "a host model of a terabyte": (bomb, "M008", "--max-memory"),
 }  # fmt: skip

@@ -194,7 +194,11 @@ def functions(depth: int, calls: int, last: str) -> bytes:
     """
     made = []
     for level in range(depth):
-        to, domain = (f"f{level + 1}", "own") if level + 1 < depth else (last, "own" if last.startswith("f") else "")  # fmt: skip
+        to, domain = (
+            (f"f{level + 1}", "own")
+            if level + 1 < depth
+            else (last, "own" if last.startswith("f") else "")
+        )
         names = ["a", *(f"t{call}" for call in range(calls))]
         nodes = [
             helper.make_node(to, [names[call]], [names[call + 1]], domain=domain)
@@ -217,7 +221,7 @@ Entries = dict[str, str]
 
 
 def outside(entries: Entries, prepare: Callable[[Path], Any] = lambda folder: None) -> Recipe:
-    """Gemm whose weight w lies in another file, as the entries say; a sound w.bin lies beside
+    """Gemm whose weight w lies in another file, as the entries say; a sound w.bin lies next to
     it.
     """
 
@@ -241,7 +245,7 @@ def elsewhere(tensor: onnx.TensorProto, entries: Entries) -> None:
 
 
 def linked(folder: Path) -> None:
-    """A symbolic link, a hard link, a linked folder, a pipe and a folder beside the model."""
+    """A symbolic link, a hard link, a linked folder, a pipe and a folder next to the model."""
     secret = folder.parent / "secret.bin"
     secret.write_bytes(bytes(128))
     (folder / "soft.bin").symlink_to(secret)
@@ -290,7 +294,9 @@ def _clear(field: str, of: Callable[[onnx.ModelProto], Any]) -> Recipe:
 
 
 def _attribute(name: str, value: Any, body: str) -> Recipe:
-    return changed(lambda made: made.graph.node[0].attribute.append(helper.make_attribute(name, value)), body)  # fmt: skip
+    return changed(
+        lambda made: made.graph.node[0].attribute.append(helper.make_attribute(name, value)), body
+    )
 
 
 def _renamed(number: int, field: str, position: int, name: str) -> Recipe:
@@ -325,87 +331,177 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "HDF5": (raw(b"\x89HDF\r\n\x1a\n" + bytes(60)), "M001", "an HDF5 file"),
     "TensorFlow Lite": (raw(bytes(4) + b"TFL3" + bytes(60)), "M001", "a TensorFlow Lite model"),
     "gzip": (raw(b"\x1f\x8b\x08" + bytes(60)), "M001", "a gzip file"),
-    "a pointer of LFS": (raw(b"version https://git-lfs.github.com/spec/v1\n"), "M001", "run git lfs pull"),
+    "a pointer of LFS": (
+        raw(b"version https://git-lfs.github.com/spec/v1\n"), "M001", "run git lfs pull",
+    ),
     "a web page": (raw(b"<!DOCTYPE html><html></html>"), "M001", "a web page"),
     "JSON": (raw(b'{"graph": {}}'), "M001", "a JSON text"),
-    "another encoding": (lambda folder: _utf16(bytes(model().SerializeToString())), "M001", "is not an ONNX model"),
+    "another encoding": (
+        lambda folder: _utf16(bytes(model().SerializeToString())), "M001", "is not an ONNX model",
+    ),
     "cut short": (lambda folder: bytes(model().SerializeToString())[:-40], "M001", "cut short"),
     "no graph": (_clear("graph", lambda made: made), "M001", "it holds no graph"),
-    "an empty graph": (changed(lambda made: made.graph.Clear()), "M001", "neither nodes nor outputs"),
+    "an empty graph": (
+        changed(lambda made: made.graph.Clear()), "M001", "neither nodes nor outputs",
+    ),
     "3 GiB of nothing": (big_file, "M008", "3221225472 bytes"),
     "a pipe": (pipe, "M001", "is not a regular file"),
     "a device": (partial(link_to, "/dev/zero"), "M001", "is not a regular file"),
     "a folder": (a_folder, "M001", "is a folder"),
     "a link that leads nowhere": (partial(link_to, "nowhere"), "U001", "there is no file"),
-    "a length that lies": (raw(b"\x08\x08\x3a" + b"\xff" * 9 + b"\x01"), "M001", "is not an ONNX model"),
+    "a length that lies": (
+        raw(b"\x08\x08\x3a" + b"\xff" * 9 + b"\x01"), "M001", "is not an ONNX model",
+    ),
     # names and order
     "a cycle": (_renamed(0, "input", 0, "b"), "M007", "form a cycle: Relu_0 -> Neg_1 -> Relu_0"),
-    "a node that reads itself": (_renamed(1, "input", 0, "b"), "M007", "form a cycle: Neg_1 -> Neg_1"),
-    "a cycle in a branch": (text("""g (float[1] x, bool c) => (float[1] y) {y = If(c)<then_branch = t () => (float[1] u)
-        {u = Relu(v) v = Neg(u)}, else_branch = e () => (float[1] w) {w = Neg(x)}>}"""), "M007", "reads 'v', before it is made"),
-    "a name that nothing makes": (_renamed(1, "input", 0, "aa"), "M007", "reads 'aa', which nothing makes; did you mean 'a'?"),
-    "a name made twice": (_renamed(1, "output", 0, "a"), "M007", "makes 'a', which node 'Relu_0' made before"),
+    "a node that reads itself": (
+        _renamed(1, "input", 0, "b"), "M007", "form a cycle: Neg_1 -> Neg_1",
+    ),
+    "a cycle in a branch": (
+        text("""g (float[1] x, bool c) => (float[1] y) {y = If(c)<then_branch = t () => (float[1] u)
+        {u = Relu(v) v = Neg(u)}, else_branch = e () => (float[1] w) {w = Neg(x)}>}"""),
+        "M007", "reads 'v', before it is made",
+    ),
+    "a name that nothing makes": (
+        _renamed(1, "input", 0, "aa"), "M007", "reads 'aa', which nothing makes; did you mean 'a'?",
+    ),
+    "a name made twice": (
+        _renamed(1, "output", 0, "a"), "M007", "makes 'a', which node 'Relu_0' made before",
+    ),
     "an input made again": (_renamed(1, "output", 0, "x"), "M007", "makes 'x'"),
-    "an output that nothing makes": (changed(lambda made: made.graph.output.add(name="z"), _RELU), "M007", "nothing makes the output 'z'"),
-    "two inputs of a name": (changed(lambda made: made.graph.input.append(made.graph.input[0]), _RELU), "M007", "two inputs are named 'x'"),
+    "an output that nothing makes": (
+        changed(lambda made: made.graph.output.add(name="z"), _RELU), "M007",
+        "nothing makes the output 'z'",
+    ),
+    "two inputs of a name": (
+        changed(lambda made: made.graph.input.append(made.graph.input[0]), _RELU), "M007",
+        "two inputs are named 'x'",
+    ),
     "two weights of a name": (
         changed(lambda made: made.graph.initializer.append(made.graph.initializer[0])),
         "M007", "two initializers are named 'w'",
     ),
     "a weight that a node makes": (text(_RELU, y=np.ones(2, np.float32)), "M007", "makes 'y'"),
-    "a branch that reads what nothing makes": (text("""g (float[1] x, bool c) => (float[1] y) {y = If(c)<then_branch = t () => (float[1] u)
-        {u = Relu(nowhere)}, else_branch = e () => (float[1] w) {w = Neg(x)}>}"""), "M007", "'nowhere', which nothing makes"),
-    "a name that is no text": (lambda folder: bytes(model(_RELU).SerializeToString()).replace(b"\x0a\x01x", b"\x0a\x01\xff"), "M002", "UTF-8"),
+    "a branch that reads what nothing makes": (
+        text("""g (float[1] x, bool c) => (float[1] y) {y = If(c)<then_branch = t () => (float[1] u)
+        {u = Relu(nowhere)}, else_branch = e () => (float[1] w) {w = Neg(x)}>}"""),
+        "M007", "'nowhere', which nothing makes",
+    ),
+    "a name that is no text": (
+        lambda folder: bytes(
+            model(_RELU).SerializeToString()
+        ).replace(b"\x0a\x01x", b"\x0a\x01\xff"),
+        "M002", "UTF-8",
+    ),
     # operations
-    "an unknown operation": (operation("Rellu"), "M003", "no operation 'Rellu'; did you mean 'Relu'?"),
-    "an unknown domain": (operation("Relu", "my.own", 1), "M003", "'my.own', which neither ONNX nor ONNX Runtime knows"),
-    "a misspelt domain": (operation("Gelu", "com.microsft", 1), "M003", "did you mean 'com.microsoft'?"),
+    "an unknown operation": (
+        operation("Rellu"), "M003", "no operation 'Rellu'; did you mean 'Relu'?",
+    ),
+    "an unknown domain": (
+        operation("Relu", "my.own", 1), "M003",
+        "'my.own', which neither ONNX nor ONNX Runtime knows",
+    ),
+    "a misspelt domain": (
+        operation("Gelu", "com.microsft", 1), "M003", "did you mean 'com.microsoft'?",
+    ),
     "a domain without an opset": (operation("Relu", "my.own"), "M003", "imports no opset"),
-    "an operation of Microsoft's that is none": (operation("FusedGem", "com.microsoft", 1), "M003", "did you mean 'FusedGemm'?"),
-    "an opset to come": (changed(lambda made: setattr(made.opset_import[0], "version", 999), _RELU), "M003", "opset 999"),
-    "a negative opset": (changed(lambda made: setattr(made.opset_import[0], "version", -3), _RELU), "M003", "no opset -3"),
-    "two opsets": (changed(lambda made: made.opset_import.add(domain="", version=11), _RELU), "M003", "two opsets"),
-    "an operation of a later opset": (text("g (float[2] x) => (float[2] y) {y = Gelu(x)}", 13), "M003", "since opset 20"),
+    "an operation of Microsoft's that is none": (
+        operation("FusedGem", "com.microsoft", 1), "M003", "did you mean 'FusedGemm'?",
+    ),
+    "an opset to come": (
+        changed(lambda made: setattr(made.opset_import[0], "version", 999), _RELU), "M003",
+        "opset 999",
+    ),
+    "a negative opset": (
+        changed(lambda made: setattr(made.opset_import[0], "version", -3), _RELU), "M003",
+        "no opset -3",
+    ),
+    "two opsets": (
+        changed(lambda made: made.opset_import.add(domain="", version=11), _RELU), "M003",
+        "two opsets",
+    ),
+    "an operation of a later opset": (
+        text("g (float[2] x) => (float[2] y) {y = Gelu(x)}", 13), "M003", "since opset 20",
+    ),
     "an operation without a name": (operation(""), "M003", "no operation ''"),
-    "one of a list of inputs left out": (text('g (float[2] x) => (float[2] y) {y = Sum(x, , x)}'), "M002", "left out: input 1"),
+    "one of a list of inputs left out": (
+        text('g (float[2] x) => (float[2] y) {y = Sum(x, , x)}'), "M002", "left out: input 1",
+    ),
     # attributes
     "an attribute of another type": (_conv('kernel_shape = "three"'), "M002", "kernel_shape"),
-    "an attribute that is not there": (text("g (float[2] x) => (float[4] y) {y = Concat(x, x)}"), "M002", "axis"),
+    "an attribute that is not there": (
+        text("g (float[2] x) => (float[4] y) {y = Concat(x, x)}"), "M002", "axis",
+    ),
     "an attribute nobody knows": (_attribute("beta2", 1.0, _RELU), "M002", "beta2"),
     "an attribute twice": (_attribute("alpha", 0.5, _LEAKY), "M002", "alpha"),
     "an attribute of a function outside of one": (
-        changed(lambda made: setattr(made.graph.node[0].attribute[0], "ref_attr_name", "a"), _LEAKY),
+        changed(
+            lambda made: setattr(made.graph.node[0].attribute[0], "ref_attr_name", "a"), _LEAKY,
+        ),
         "M002", "stands in none",
     ),
-    "an attribute that is a list of nothing": (_attribute("kernel_shape", [0], _CONV_OF_ONES), "M004", "kernel"),
-    "an axis far outside": (text("g (float[2] x) => (y) {y = Softmax<axis = 99>(x)}"), "M004", "axis"),
-    "a window larger than its data": (text("g (float[1,2,0,6] x) => (y) {y = MaxPool<kernel_shape = [2, 2]>(x)}"), "M004", "would be of shape"),
-    "a permutation that is none": (text("g (float[2,3] x) => (y) {y = Transpose<perm = [0, 0]>(x)}"), "M004", "perm"),
-    "a type number that is none": (text("g (float[2] x) => (y) {y = Cast<to = 77>(x)}"), "M004", "Cast"),
+    "an attribute that is a list of nothing": (
+        _attribute("kernel_shape", [0], _CONV_OF_ONES), "M004", "kernel",
+    ),
+    "an axis far outside": (
+        text("g (float[2] x) => (y) {y = Softmax<axis = 99>(x)}"), "M004", "axis",
+    ),
+    "a window larger than its data": (
+        text("g (float[1,2,0,6] x) => (y) {y = MaxPool<kernel_shape = [2, 2]>(x)}"), "M004",
+        "would be of shape",
+    ),
+    "a permutation that is none": (
+        text("g (float[2,3] x) => (y) {y = Transpose<perm = [0, 0]>(x)}"), "M004", "perm",
+    ),
+    "a type number that is none": (
+        text("g (float[2] x) => (y) {y = Cast<to = 77>(x)}"), "M004", "Cast",
+    ),
     "strides of 0": (_conv("strides = [0, 0]"), "M004", "Conv"),
     "negative pads": (_conv("pads = [-9, -9, -9, -9]"), "M004", "Conv"),
-    "dilations beyond all": (_conv("dilations = [4611686018427387904, 4611686018427387904]"), "M004", "Conv"),
+    "dilations beyond all": (
+        _conv("dilations = [4611686018427387904, 4611686018427387904]"), "M004", "Conv",
+    ),
     "groups of 0": (_conv("group = 0"), "M004", "Conv"),
     "groups that do not divide": (_conv("group = 7"), "M004", "Conv"),
     "a kernel that is not the weights'": (_conv("kernel_shape = [5, 5]"), "M004", "kernel"),
     # types and shapes
-    "shapes that do not go together": (text("g (float[1,8] x) => (y) {y = MatMul(x, w)}", w=np.ones((7, 4), np.float32)), "M004", "MatMul"),
-    "types that do not go together": (text("g (float[2] x) => (y) {y = Add(x, w)}", w=np.ones(2, np.int64)), "M004", "Add"),
-    "an input without a type": (changed(lambda made: made.graph.input[0].ClearField("type"), _RELU), "M002", "input 'x' has no type"),
+    "shapes that do not go together": (
+        text("g (float[1,8] x) => (y) {y = MatMul(x, w)}", w=np.ones((7, 4), np.float32)), "M004",
+        "MatMul",
+    ),
+    "types that do not go together": (
+        text("g (float[2] x) => (y) {y = Add(x, w)}", w=np.ones(2, np.int64)), "M004", "Add",
+    ),
+    "an input without a type": (
+        changed(lambda made: made.graph.input[0].ClearField("type"), _RELU), "M002",
+        "input 'x' has no type",
+    ),
     "an input of any number of axes": (
         changed(lambda made: made.graph.input[0].type.tensor_type.ClearField("shape"), _RELU),
         "M002", "input 'x' does not say how many axes it has",
     ),
-    "too many inputs": (changed(lambda made: made.graph.node[0].input.extend(["x"] * 9), _RELU), "M002", "Relu"),
-    "too few inputs": (changed(lambda made: made.graph.node[0].ClearField("input"), _RELU), "M002", "Relu"),
-    "a scalar where a list is wanted": (text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.int64(2)), "M004", "Reshape"),
-    "a shape of other size": (text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.array([3])), "M004", "Reshape"),
-    "two free sizes": (text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.array([-1, -1])), "M004", "Reshape"),
+    "too many inputs": (
+        changed(lambda made: made.graph.node[0].input.extend(["x"] * 9), _RELU), "M002", "Relu",
+    ),
+    "too few inputs": (
+        changed(lambda made: made.graph.node[0].ClearField("input"), _RELU), "M002", "Relu",
+    ),
+    "a scalar where a list is wanted": (
+        text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.int64(2)), "M004", "Reshape",
+    ),
+    "a shape of other size": (
+        text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.array([3])), "M004", "Reshape",
+    ),
+    "two free sizes": (
+        text("g (float[2] x) => (y) {y = Reshape(x, s)}", s=np.array([-1, -1])), "M004", "Reshape",
+    ),
     # sizes
     "a negative size": (sized("w", 8, -4), "M004", "negative size"),
     "sizes beyond all memory": (sized("w", 1 << 40, 1 << 40), "M008", "limit"),
     "sizes that overflow to 0": (sized("w", 1 << 32, 1 << 32), "M008", "limit"),
-    "data too short": (sized("w", 8, 5), "M004", "128 bytes of data, its shape [8, 5] asks for 160"),
+    "data too short": (
+        sized("w", 8, 5), "M004", "128 bytes of data, its shape [8, 5] asks for 160",
+    ),
     "data too long": (sized("w", 8, 3), "M004", "128 bytes of data, its shape [8, 3] asks for 96"),
     "no data": (sized("w", 8, 4, raw_data=b""), "M004", "0 bytes of data"),
     "data in two forms": (sized("w", float_data=[1.0]), "M004", "has its data twice"),
@@ -415,41 +511,79 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "an input beyond all memory": (input_sized(1 << 40, 1 << 20), "C001", "elements"),
     "an input of negative size": (input_sized(-5, 8), "M004", "negative size, -5"),
     "a constant beyond all memory": (
-        text("g (float[2] x) => (y) {c = ConstantOfShape(s) r = ReduceSum<keepdims = 0>(c) y = Add(x, r)}", s=np.array([1 << 40])),
+        text(
+            "g (float[2] x) => (y) "
+            "{c = ConstantOfShape(s) r = ReduceSum<keepdims = 0>(c) y = Add(x, r)}",
+            s=np.array([1 << 40]),
+        ),
         "C001", "elements",
     ),
-    "a constant of negative size": (text("g (float[2] x) => (y) {y = ConstantOfShape(s)}", s=np.array([-7])), "M004", "ConstantOfShape"),
-    "a tile beyond all memory": (text("g (float[2] x) => (y) {y = Tile(x, s)}", s=np.array([1 << 40])), "C001", "elements"),
-    "an expansion beyond all memory": (text("g (float[1] x) => (y) {y = Expand(x, s)}", s=np.array([1 << 40])), "C001", "elements"),
-    "pads beyond all memory": (text("g (float[2] x) => (y) {y = Pad(x, s)}", s=np.array([0, 1 << 40])), "C001", "elements"),
+    "a constant of negative size": (
+        text("g (float[2] x) => (y) {y = ConstantOfShape(s)}", s=np.array([-7])), "M004",
+        "ConstantOfShape",
+    ),
+    "a tile beyond all memory": (
+        text("g (float[2] x) => (y) {y = Tile(x, s)}", s=np.array([1 << 40])), "C001", "elements",
+    ),
+    "an expansion beyond all memory": (
+        text("g (float[1] x) => (y) {y = Expand(x, s)}", s=np.array([1 << 40])), "C001", "elements",
+    ),
+    "pads beyond all memory": (
+        text("g (float[2] x) => (y) {y = Pad(x, s)}", s=np.array([0, 1 << 40])), "C001", "elements",
+    ),
     "an enlargement beyond all memory": (
-        text("g (float[1,1,2,2] x) => (y) {y = Resize(x, , s)}", s=np.array([1, 1, 1e6, 1e6], np.float32)),
+        text(
+            "g (float[1,1,2,2] x) => (y) {y = Resize(x, , s)}",
+            s=np.array([1, 1, 1e6, 1e6], np.float32),
+        ),
         "C001", "elements",
     ),
     "a range beyond all memory": (
-        text("g (int64[1] x) => (y) {r = Range(a, b, c) y = Add(r, x)}", a=np.int64(0), b=np.int64(1 << 40), c=np.int64(1)),
+        text(
+            "g (int64[1] x) => (y) {r = Range(a, b, c) y = Add(r, x)}", a=np.int64(0),
+            b=np.int64(1 << 40), c=np.int64(1),
+        ),
         "C001", "elements",
     ),
     "a range without an end": (
-        text("g (int64[1] x) => (y) {r = Range(a, b, c) y = Add(r, x)}", a=np.int64(0), b=np.int64(9), c=np.int64(0)),
+        text(
+            "g (int64[1] x) => (y) {r = Range(a, b, c) y = Add(r, x)}", a=np.int64(0),
+            b=np.int64(9), c=np.int64(0),
+        ),
         "M004", "Range",
     ),
     "a one-hot beyond all memory": (
-        text("g (int64[2] x) => (y) {y = OneHot(x, d, v)}", d=np.int64(1 << 40), v=np.array([0.0, 1.0], np.float32)),
+        text(
+            "g (int64[2] x) => (y) {y = OneHot(x, d, v)}", d=np.int64(1 << 40),
+            v=np.array([0.0, 1.0], np.float32),
+        ),
         "C001", "elements",
     ),
     "a sparse weight beyond all memory": (sparse([1.0], [0], 1 << 40), "M008", "limit"),
-    "a sparse weight with indices outside": (sparse([1.0], [9], 4), "M004", "indices outside its shape"),
-    "a sparse weight with negative indices": (sparse([1.0], [-1], 4), "M004", "indices outside its shape"),
+    "a sparse weight with indices outside": (
+        sparse([1.0], [9], 4), "M004", "indices outside its shape",
+    ),
+    "a sparse weight with negative indices": (
+        sparse([1.0], [-1], 4), "M004", "indices outside its shape",
+    ),
     # numbers
     "NaN": (filled(np.nan), "M005", "holds NaN"),
     "an infinite weight": (filled(np.inf), "M005", "an infinity"),
-    "NaN in a Constant": (text("g (float[2] x) => (y) {c = Constant<value_floats = [nan, 1.0]>() y = Add(x, c)}"), "M005", "holds NaN"),
-    "an index outside": (text("g (float[2] x) => (y) {y = Gather(x, i)}", i=np.int64(9)), "M004", "Gather"),
+    "NaN in a Constant": (
+        text("g (float[2] x) => (y) {c = Constant<value_floats = [nan, 1.0]>() y = Add(x, c)}"),
+        "M005", "holds NaN",
+    ),
+    "an index outside": (
+        text("g (float[2] x) => (y) {y = Gather(x, i)}", i=np.int64(9)), "M004", "Gather",
+    ),
     "a scale of 0": (text(_QUANTIZE, s=np.float32(0), z=np.int8(0)), "M004", "scale"),
     "a negative scale": (text(_QUANTIZE, s=np.float32(-1), z=np.int8(0)), "M004", "scale"),
-    "a scale that is NaN": (text(_QUANTIZE, s=np.float32(np.nan), z=np.int8(0)), "M005", "holds NaN"),
-    "scales of another number": (text(_QUANTIZE, s=np.ones(5, np.float32), z=np.zeros(5, np.int8)), "M004", "scale"),
+    "a scale that is NaN": (
+        text(_QUANTIZE, s=np.float32(np.nan), z=np.int8(0)), "M005", "holds NaN",
+    ),
+    "scales of another number": (
+        text(_QUANTIZE, s=np.ones(5, np.float32), z=np.zeros(5, np.int8)), "M004", "scale",
+    ),
     # bombs
     "constants that double 40 times": (lambda folder: doublings(40), "C001", "elements"),
     "constants that double 80 times": (lambda folder: doublings(80), "M004", "overflow"),
@@ -458,29 +592,60 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "branches 60 deep": (lambda folder: branches(60), "M008", "nested too deeply"),
     "more nodes than allowed": (lambda folder: crowd(1_000_001), "M008", "nodes, the limit is"),
     # external data
-    "a file above": (outside({"location": "../secret.bin"}, linked), "M006", "must lie inside the model's folder"),
-    "a file above, by a detour": (outside({"location": "inside/../../secret.bin"}, linked), "M006", "must lie inside"),
+    "a file above": (
+        outside({"location": "../secret.bin"}, linked), "M006",
+        "must lie inside the model's folder",
+    ),
+    "a file above, by a detour": (
+        outside({"location": "inside/../../secret.bin"}, linked), "M006", "must lie inside",
+    ),
     "an absolute file": (outside({"location": "/etc/passwd"}), "M006", "must lie inside"),
-    "a file of the kernel": (outside({"location": "/proc/self/environ"}), "M006", "must lie inside"),
+    "a file of the kernel": (
+        outside({"location": "/proc/self/environ"}), "M006", "must lie inside",
+    ),
     "backslashes": (outside({"location": "..\\secret.bin"}), "M006", "must lie inside"),
     "a symbolic link": (outside({"location": "soft.bin"}, linked), "M006", "a symbolic link"),
-    "a linked folder": (outside({"location": "door/secret.bin"}, linked), "M006", "a symbolic link"),
+    "a linked folder": (
+        outside({"location": "door/secret.bin"}, linked), "M006", "a symbolic link",
+    ),
     "a hard link": (outside({"location": "hard.bin"}, linked), "M006", "a hard link"),
-    "a pipe for weights": (outside({"location": "pipe.bin"}, linked), "M006", "is not a regular file"),
-    "a folder for weights": (outside({"location": "inside"}, linked), "M006", "is not a regular file"),
+    "a pipe for weights": (
+        outside({"location": "pipe.bin"}, linked), "M006", "is not a regular file",
+    ),
+    "a folder for weights": (
+        outside({"location": "inside"}, linked), "M006", "is not a regular file",
+    ),
     "the folder itself": (outside({"location": "."}), "M006", "is not a regular file"),
     "no file": (outside({"location": "gone.bin"}), "M006", "there is no file 'gone.bin'"),
     "no location": (outside({"offset": "0"}), "M006", "must have one location"),
     "an empty location": (outside({"location": ""}), "M006", "must have one location"),
-    "two locations": (outside({"location": "w.bin", "location2": "v.bin"}), "M006", "each key once"),
+    "two locations": (
+        outside({"location": "w.bin", "location2": "v.bin"}), "M006", "each key once",
+    ),
     "a name with a zero byte": (outside({"location": "w.bin\0.txt"}), "M006", "must lie inside"),
-    "a name longer than names can be": (outside({"location": "w" * 5000}), "M006", "there is no file"),
-    "a negative offset": (outside({"location": "w.bin", "offset": "-1"}), "M006", "not a number of bytes"),
-    "an offset beyond the end": (outside({"location": "w.bin", "offset": "64"}), "M006", "beyond the end"),
-    "an offset beyond all": (outside({"location": "w.bin", "offset": "9" * 30}), "M006", "not a number of bytes"),
-    "an offset in other digits": (outside({"location": "w.bin", "offset": "٣"}), "M006", "not a number of bytes"),
-    "a length that is not the tensor's": (outside({"location": "w.bin", "length": "64"}), "M006", "its length is 64 bytes, the tensor has 128"),
-    "a piece of a terabyte of holes": (outside({"location": "holes.bin", "offset": "0"}, holes), "M008", "--max-tensor-bytes allows more"),
+    "a name longer than names can be": (
+        outside({"location": "w" * 5000}), "M006", "there is no file",
+    ),
+    "a negative offset": (
+        outside({"location": "w.bin", "offset": "-1"}), "M006", "not a number of bytes",
+    ),
+    "an offset beyond the end": (
+        outside({"location": "w.bin", "offset": "64"}), "M006", "beyond the end",
+    ),
+    "an offset beyond all": (
+        outside({"location": "w.bin", "offset": "9" * 30}), "M006", "not a number of bytes",
+    ),
+    "an offset in other digits": (
+        outside({"location": "w.bin", "offset": "٣"}), "M006", "not a number of bytes",
+    ),
+    "a length that is not the tensor's": (
+        outside({"location": "w.bin", "length": "64"}), "M006",
+        "its length is 64 bytes, the tensor has 128",
+    ),
+    "a piece of a terabyte of holes": (
+        outside({"location": "holes.bin", "offset": "0"}, holes), "M008",
+        "--max-tensor-bytes allows more",
+    ),
     "external data in a Constant": (outside_in("Constant"), "M006", "must lie inside"),
     "external data in a branch": (outside_in("sub-graph"), "M006", "must lie inside"),
     "external data in a branch's Constant": (outside_in("branch"), "M006", "must lie inside"),

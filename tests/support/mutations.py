@@ -224,6 +224,6 @@ def _again(model: onnx.ModelProto, chance: random.Random) -> None:
 
 
 _CHANGES: tuple[Callable[[onnx.ModelProto, random.Random], None], ...] = (
-    _drop_input, _other_input, _swapped_inputs, _drop_weight, _other_output, _other_operation, _other_type, _other_sizes, _other_attribute,
-    _other_opset, _again,
+    _drop_input, _other_input, _swapped_inputs, _drop_weight, _other_output, _other_operation,
+    _other_type, _other_sizes, _other_attribute, _other_opset, _again,
 )  # fmt: skip

@@ -174,8 +174,8 @@ class Build:
         names = [self.constant(data) for data in constants]
         whole = {**(attrs or {}), **more, **({"kernel": kernel} if kernel else {})}
         return self.add(
-            "AnalogProduct", [value, *names], "analog", out, dtype, slices=digits, resident=resident,
-            rows=rows, array_rows=array_rows, converter_bits=bits, attrs=whole,
+            "AnalogProduct", [value, *names], "analog", out, dtype, slices=digits,
+            resident=resident, rows=rows, array_rows=array_rows, converter_bits=bits, attrs=whole,
         )  # fmt: skip
 
     def graph(self, *outputs: str, check: bool = True) -> Graph:

@@ -122,9 +122,9 @@ def compile_held(
     check_package(made.package)
     assert_not_below_its_bound(made.package.plan)
     found = Simulator(made.package).run(feed)
-    judge = Interpreter(placed[-1]).run(feed)
+    reference = Interpreter(placed[-1]).run(feed)
     for port, data in zip(made.package.plan.outputs, found, strict=True):
-        if not same(judge[port.name], data):
+        if not same(reference[port.name], data):
             wrong.append(f"output {port.name!r} is not that of the placed graph")
     return made.package, found
 

@@ -46,7 +46,9 @@ def convolution(s: Sketch) -> None:
     fan = channels // group * prod(kernel)
     inputs = [x.name, s.normal(columns, channels // group, *kernel, fan=fan)]
     inputs += [s.normal(columns, fan=100)] if s.chance(0.6) else []
-    s.add("Conv", inputs, (x.shape[0], columns, *out), 6 * x.bound * sqrt(fan), group=group, **window)  # fmt: skip
+    s.add(
+        "Conv", inputs, (x.shape[0], columns, *out), 6 * x.bound * sqrt(fan), group=group, **window
+    )
 
 
 def transposed(s: Sketch) -> None:
@@ -60,7 +62,13 @@ def transposed(s: Sketch) -> None:
     ]
     weights = s.normal(x.shape[1], columns, *kernel, fan=x.shape[1] * prod(kernel))
     shape = (x.shape[0], columns, *out)
-    s.add("ConvTranspose", [x.name, weights], shape, x.bound * 6 * sqrt(x.shape[1] * prod(kernel)), strides=strides)  # fmt: skip
+    s.add(
+        "ConvTranspose",
+        [x.name, weights],
+        shape,
+        x.bound * 6 * sqrt(x.shape[1] * prod(kernel)),
+        strides=strides,
+    )
 
 
 def pool(s: Sketch) -> None:
@@ -96,8 +104,9 @@ def norm(s: Sketch) -> None:
 
 
 _FUNCTIONS = (
-    "Relu", "Relu", "Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Erf",
-    "Abs", "Neg", "Exp", "Sin", "Floor", "Ceil", "Round", "Sign", "ThresholdedRelu", "Celu", "Clip", "PRelu", "Sqrt", "Identity",
+    "Relu", "Relu", "Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign",
+    "HardSigmoid", "HardSwish", "Erf", "Abs", "Neg", "Exp", "Sin", "Floor", "Ceil", "Round", "Sign",
+    "ThresholdedRelu", "Celu", "Clip", "PRelu", "Sqrt", "Identity",
 )  # fmt: skip
 
 
@@ -132,7 +141,12 @@ def binary(s: Sketch) -> None:
         mate = Value(s.constant(s.random.uniform(0.5, 2.0, shape)), tuple(shape), 2.0)
     if op == "Mul":
         x, mate = s.tame(x), s.tame(mate)
-    s.add(op, [x.name, mate.name], x.shape, max(x.bound * mate.bound, x.bound * 2, x.bound + mate.bound))  # fmt: skip
+    s.add(
+        op,
+        [x.name, mate.name],
+        x.shape,
+        max(x.bound * mate.bound, x.bound * 2, x.bound + mate.bound),
+    )
 
 
 def dense(s: Sketch) -> None:
@@ -147,7 +161,14 @@ def dense(s: Sketch) -> None:
     turned = s.chance(0.5)
     weights = s.normal(*((columns, rows) if turned else (rows, columns)), fan=rows)
     bias = [s.normal(*s.one_of([(columns,), (1, columns), ()]), fan=25)] if s.chance(0.7) else []
-    s.add("Gemm", [x.name, weights, *bias], shape, bound, transB=int(turned), alpha=s.one_of([1.0, 1.0, 0.5]))  # fmt: skip
+    s.add(
+        "Gemm",
+        [x.name, weights, *bias],
+        shape,
+        bound,
+        transB=int(turned),
+        alpha=s.one_of([1.0, 1.0, 0.5]),
+    )
 
 
 def attention(s: Sketch) -> None:
@@ -156,9 +177,14 @@ def attention(s: Sketch) -> None:
         return
     x, width = s.tame(x), x.shape[-1]
     query, key, data = (
-        s.add("MatMul", [x.name, s.normal(width, width, fan=width)], x.shape, 6 * x.bound * sqrt(width))
+        s.add(
+            "MatMul",
+            [x.name, s.normal(width, width, fan=width)],
+            x.shape,
+            6 * x.bound * sqrt(width),
+        )
         for _ in range(3)
-    )  # fmt: skip
+    )
     (turned,) = s.node("Transpose", [key.name], perm=[0, 2, 1])
     (scores,) = s.node("MatMul", [query.name, turned])
     (scaled,) = s.node("Div", [scores, s.constant(sqrt(width))])
@@ -205,16 +231,25 @@ def move(s: Sketch) -> None:
         return
     axis = s.whole(0, x.rank - 1)
     size, shape = x.shape[axis], list(x.shape)
-    op = s.one_of(["Transpose", "Reshape", "Flatten", "Unsqueeze", "Slice", "Pad", "Split", "Gather", "Concat", "Expand", "Where"])  # fmt: skip
+    op = s.one_of(
+        [
+            "Transpose", "Reshape", "Flatten", "Unsqueeze", "Slice", "Pad", "Split", "Gather",
+            "Concat", "Expand", "Where",
+        ]
+    )  # fmt: skip
     if op == "Transpose":
         order = s.random.permutation(x.rank).tolist()
         s.add(op, [x.name], [shape[i] for i in order], x.bound, perm=order)
     elif op == "Reshape":
-        s.add(op, [x.name, s.constant([shape[0], -1], np.int64)], (shape[0], prod(shape[1:])), x.bound)  # fmt: skip
+        s.add(
+            op, [x.name, s.constant([shape[0], -1], np.int64)], (shape[0], prod(shape[1:])), x.bound
+        )
     elif op == "Flatten":
         s.add(op, [x.name], (prod(shape[:axis]), prod(shape[axis:])), x.bound, axis=axis)
     elif op == "Unsqueeze" and x.rank < 5:
-        s.add(op, [x.name, s.constant([axis], np.int64)], [*shape[:axis], 1, *shape[axis:]], x.bound)  # fmt: skip
+        s.add(
+            op, [x.name, s.constant([axis], np.int64)], [*shape[:axis], 1, *shape[axis:]], x.bound
+        )
     elif op == "Slice":
         start, step = s.whole(0, size - 1), s.one_of([1, 1, 2, -1])
         numbers = ([start], [-(1 << 31)] if step < 0 else [size], [axis], [step])

@@ -30,15 +30,21 @@ from tests.support.random_sketch import Sketch
 
 Layer = Callable[[Sketch], None]
 FAMILIES: dict[str, tuple[tuple[Layer, int], ...]] = {
-    "convolutional": ((convolution, 5), (norm, 2), (function, 4), (pool, 2), (binary, 2), (transposed, 1)),
+    "convolutional": (
+        (convolution, 5), (norm, 2), (function, 4), (pool, 2), (binary, 2), (transposed, 1),
+    ),
     "dense": ((dense, 5), (function, 4), (binary, 2), (norm, 1), (reduce, 1)),
-    "quantized": ((quantized_dense, 3), (fake_quantized, 4), (dense, 2), (convolution, 3), (function, 2), (pool, 1), (binary, 2)),
+    "quantized": (
+        (quantized_dense, 3), (fake_quantized, 4), (dense, 2), (convolution, 3), (function, 2),
+        (pool, 1), (binary, 2),
+    ),
     "attention": ((attention, 2), (dense, 2), (norm, 3), (function, 2), (binary, 2)),
     "recurrent": ((recurrent, 3), (dense, 2), (function, 2), (move, 1)),
     "tensors": ((move, 8), (binary, 2), (reduce, 2), (function, 1)),
     "mixed": (
-        (convolution, 2), (transposed, 1), (pool, 1), (norm, 2), (function, 3), (binary, 3), (dense, 2), (attention, 1),
-        (recurrent, 1), (reduce, 1), (move, 4), (fake_quantized, 1), (quantized_dense, 1),
+        (convolution, 2), (transposed, 1), (pool, 1), (norm, 2), (function, 3), (binary, 3),
+        (dense, 2), (attention, 1), (recurrent, 1), (reduce, 1), (move, 4), (fake_quantized, 1),
+        (quantized_dense, 1),
     ),
 }  # fmt: skip
 

@@ -56,7 +56,9 @@ class Sketch:
         """One of the values that fit, the newest the likeliest."""
         found = [value for value in self.values if fits(value)]
         weight = np.arange(1, len(found) + 1) ** 2.0
-        return found[int(self.random.choice(len(found), p=weight / weight.sum()))] if found else None  # fmt: skip
+        return (
+            found[int(self.random.choice(len(found), p=weight / weight.sum()))] if found else None
+        )
 
     def input(self, *shape: int) -> Value:
         """An input of the model, from -1 to 1."""
@@ -90,7 +92,9 @@ class Sketch:
         self.nodes.append(helper.make_node(op, inputs, outputs, name, **attributes))
         return outputs
 
-    def add(self, op: str, inputs: Sequence[str], shape: Sequence[int], bound: float, **attributes: Any) -> Value:  # fmt: skip
+    def add(
+        self, op: str, inputs: Sequence[str], shape: Sequence[int], bound: float, **attributes: Any
+    ) -> Value:
         """A node that makes a value to go on with."""
         (name,) = self.node(op, inputs, **attributes)
         self.values.append(Value(name, tuple(shape), bound))

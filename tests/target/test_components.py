@@ -41,19 +41,25 @@ def with_constants(**values: float) -> Components:
 # The constants of ZigZag-IMC at 28 nm and 0.9 V: everything switches, and clock, word lines and
 # input registers are not in the array.
 ZIGZAG = with_constants(
-    full_adder_ff=4.2, register_bit_ff=2.1, latch_bit_ff=0, multiplier_ff=0.35, wordline_ff=0, bitline_ff=0.35, sar_bit_ff=100,
-    sar_level_ff=0.001, driver_bit_ff=50, control_share=0, activity=1, nand_ns=0.0478, converter_bit_ns=0.64, converter_row_ns=0.00653,
+    full_adder_ff=4.2, register_bit_ff=2.1, latch_bit_ff=0, multiplier_ff=0.35, wordline_ff=0,
+    bitline_ff=0.35, sar_bit_ff=100, sar_level_ff=0.001, driver_bit_ff=50, control_share=0,
+    activity=1, nand_ns=0.0478, converter_bit_ns=0.64, converter_row_ns=0.00653,
 )  # fmt: skip
 # Round numbers for the pencil.
 PENCIL = with_constants(
-    full_adder_ff=4, register_bit_ff=2, latch_bit_ff=2, multiplier_ff=0.5, wordline_ff=0.4, bitline_ff=0.3, capacitor_ff=2,
-    sense_ff=2, driver_bit_ff=50, control_share=0.5, activity=0.25, bias_ua=0.5, wire_ff_per_um=0.2, link_toggle=0.5, router_bit_ff=80,
+    full_adder_ff=4, register_bit_ff=2, latch_bit_ff=2, multiplier_ff=0.5, wordline_ff=0.4,
+    bitline_ff=0.3, capacitor_ff=2, sense_ff=2, driver_bit_ff=50, control_share=0.5, activity=0.25,
+    bias_ua=0.5, wire_ff_per_um=0.2, link_toggle=0.5, router_bit_ff=80,
 )  # fmt: skip
 
 
 def number(
-    name: str, components: Components = PENCIL, node_nm: float = 28, supply_v: float = 1.0, **given: Value
-) -> Resolved:  # fmt: skip
+    name: str,
+    components: Components = PENCIL,
+    node_nm: float = 28,
+    supply_v: float = 1.0,
+    **given: Value,
+) -> Resolved:
     """A component with its defaults filled in."""
     defaults = {
         key: parameter.default
@@ -66,12 +72,12 @@ def number(
 def parts(
     name: str, node_nm: float = 28, supply_v: float = 1.0, **given: Value
 ) -> dict[str, float]:
-    """The parts by pencil, in fJ for what is told in pJ."""
+    """The parts by pencil, in fJ for what is given in pJ."""
     found = number(name, PENCIL, node_nm, supply_v, **given)
     return {part: estimate.value * 1000 for part, estimate in found.parts.items()}
 
 
-# -- one full activation of ZigZag's 128 x 128 arrays (8-bit inputs and weights), component by component
+# -- one full activation of ZigZag's 128 x 128 arrays, by component (8-bit inputs and weights)
 
 
 def test_zigzag_analog_array() -> None:
@@ -81,33 +87,68 @@ def test_zigzag_analog_array() -> None:
     columns = 128 * 8
     cells = number("analog_cell", ZIGZAG, supply_v=0.9, has_capacitor=False)
     adders = number(
-        "recombination", ZIGZAG, supply_v=0.9, slices=8, converter_bits=8, input_bits=8, input_bits_per_step=2
-    )  # fmt: skip
+        "recombination",
+        ZIGZAG,
+        supply_v=0.9,
+        slices=8,
+        converter_bits=8,
+        input_bits=8,
+        input_bits_per_step=2,
+    )
     found = {
-        "ADC": columns * number("converter", ZIGZAG, supply_v=0.9, kind="sar", bits=8).estimate.value,
-        "DAC": 128 * number("row_driver", ZIGZAG, supply_v=0.9, columns=columns, input_bits=2).estimate.value,
+        "ADC": columns * number(
+            "converter", ZIGZAG, supply_v=0.9, kind="sar", bits=8,
+        ).estimate.value,
+        "DAC": 128 * number(
+            "row_driver", ZIGZAG, supply_v=0.9, columns=columns, input_bits=2,
+        ).estimate.value,
         "cells": 128 * columns * cells.parts["cell"].value,
         "bitline": 128 * columns * cells.parts["bitline"].value,
         "place value": columns * adders.parts["place_value"].value,
         "accumulator": columns * adders.parts["accumulator"].value,
     }  # fmt: skip
-    zigzag = {"ADC": 717.91, "DAC": 10.37, "cells": 37.16, "bitline": 37.16, "place value": 33.09, "accumulator": 15.68}  # fmt: skip
+    zigzag = {
+        "ADC": 717.91,
+        "DAC": 10.37,
+        "cells": 37.16,
+        "bitline": 37.16,
+        "place value": 33.09,
+        "accumulator": 15.68,
+    }
     assert found == pytest.approx(zigzag, rel=1e-3)
     assert sum(found.values()) == pytest.approx(851.37, rel=1e-4)
     step = number(
-        "analog_step", ZIGZAG, rows=128, converter_bits=8, slices=8, input_bits=8, input_bits_per_step=2
-    )  # fmt: skip
+        "analog_step",
+        ZIGZAG,
+        rows=128,
+        converter_bits=8,
+        slices=8,
+        input_bits=8,
+        input_bits_per_step=2,
+    )
     assert step.estimate.value == pytest.approx(14.072, rel=1e-4)
 
 
 def test_zigzag_digital_array() -> None:
     """One input bit a step: 546.86 pJ in 3.757 ns; a MAC takes eight steps."""
     mac = number(
-        "digital_array_mac", ZIGZAG, supply_v=0.9, rows=128, outputs=128, weight_bits=8, input_bits=8
-    )  # fmt: skip
+        "digital_array_mac",
+        ZIGZAG,
+        supply_v=0.9,
+        rows=128,
+        outputs=128,
+        weight_bits=8,
+        input_bits=8,
+    )
     output = number(
-        "digital_array_accumulate", ZIGZAG, supply_v=0.9, rows=128, weight_bits=8, input_bits=8, input_bits_per_step=1
-    )  # fmt: skip
+        "digital_array_accumulate",
+        ZIGZAG,
+        supply_v=0.9,
+        rows=128,
+        weight_bits=8,
+        input_bits=8,
+        input_bits_per_step=1,
+    )
     found = {
         "trees": mac.parts["adder_tree"].value * 128 * 128 / 8,
         "multipliers": mac.parts["multiplier"].value * 128 * 128 / 8,
@@ -184,7 +225,9 @@ def test_digital_mac() -> None:
 
 def test_toggle_and_density_take_the_place_of_the_fitted_activity() -> None:
     dense = parts("multiply_accumulate", input_bits=8, weight_bits=8)
-    half = parts("multiply_accumulate", input_bits=8, weight_bits=8, input_toggle=0.5, weight_density=0.25)  # fmt: skip
+    half = parts(
+        "multiply_accumulate", input_bits=8, weight_bits=8, input_toggle=0.5, weight_density=0.25
+    )
     assert half["adders"] / dense["adders"] == pytest.approx(0.5 * 0.25 / 0.25)
     assert half["registers"] == dense["registers"]  # they are clocked, whatever they hold
     cell = parts("analog_cell", has_capacitor=True)
@@ -208,7 +251,9 @@ def test_sram_gives_back_what_is_tabled() -> None:
     table = sram_table()
     for node in table.nodes:
         at = {"node_nm": node.node_nm, "supply_v": node.supply_v}
-        for size, port, energy in zip(table.sizes_bytes, table.ports_bits, node.read_fj_per_bit, strict=True):  # fmt: skip
+        for size, port, energy in zip(
+            table.sizes_bytes, table.ports_bits, node.read_fj_per_bit, strict=True
+        ):
             found = parts("sram_read", size_bytes=size, port_bits=port, **at)
             assert found["read"] == pytest.approx(8 * energy)
         wide = parts("sram_read", size_bytes=1 << 18, port_bits=512, **at)
@@ -273,7 +318,10 @@ def test_a_formula_takes_a_component_s_parameters_by_their_names(name: str) -> N
 
 
 # What a part has more of when one of these is more; the others share a part among more.
-GROWING = ("bits", "converter_bits", "input_bits", "weight_bits", "columns", "size_bytes", "length_mm", "hops", "current_ns")  # fmt: skip
+GROWING = (
+    "bits", "converter_bits", "input_bits", "weight_bits", "columns", "size_bytes", "length_mm",
+    "hops", "current_ns",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -307,7 +355,10 @@ def changed(was: str, now: str) -> str:
     return TILE16.replace(was, now)
 
 
-READ = 'read_pj_per_byte = { component = "sram_read", size_bytes = 262144, port_bits = 128, source = "banks of 256 KB" }'
+READ = (
+    'read_pj_per_byte = { component = "sram_read", size_bytes = 262144, port_bits = 128, '
+    'source = "banks of 256 KB" }'
+)
 SUPPLY = 'supply_v = { value = 0.8, source = "a teaching chip: by definition" }'
 
 
@@ -356,18 +407,45 @@ def test_a_chip_s_own_constants_take_the_library_s_place() -> None:
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ('{ component = "sram_raed" }', "component: no component 'sram_raed'; did you mean 'sram_read'?"),
+        (
+            '{ component = "sram_raed" }',
+            "component: no component 'sram_raed'; did you mean 'sram_read'?",
+        ),
         ("{ component = 3 }", "component: no component '3'; there are row_driver, "),
         ('{ component = "host_cycle" }', " host_cycle is told in pj, the key is in pj_per_byte"),
-        ('{ component = "sram_read", size_bytes = 1024 }', "port_bits: Field required by sram_read"),
-        ('{ component = "sram_read", size_bytes = 1, port_bits = 8 }', "size_bytes: 1: wanted a number from 64 to 16777216"),
-        ('{ component = "sram_read", size_bytes = true, port_bits = 8 }', "size_bytes: True: wanted a number"),
-        ('{ component = "sram_read", size_bytes = nan, port_bits = 8 }', "size_bytes: nan: wanted a number"),
+        (
+            '{ component = "sram_read", size_bytes = 1024 }',
+            "port_bits: Field required by sram_read",
+        ),
+        (
+            '{ component = "sram_read", size_bytes = 1, port_bits = 8 }',
+            "size_bytes: 1: wanted a number from 64 to 16777216",
+        ),
+        (
+            '{ component = "sram_read", size_bytes = true, port_bits = 8 }',
+            "size_bytes: True: wanted a number",
+        ),
+        (
+            '{ component = "sram_read", size_bytes = nan, port_bits = 8 }',
+            "size_bytes: nan: wanted a number",
+        ),
         ('{ component = "dram", kind = "core" }', "kind: core: wanted one of lpddr4, lpddr, "),
-        ('{ component = "register", size_bite = 3 }', "size_bite: no parameter of register; register takes none"),
-        ('{ component = "sram_read", size_bytes = 1024, port_bits = 8, portbits = 3 }', "portbits: no parameter of sram_read; did you mean "),
-        ('{ component = "link", length_mm = 1, input_toggle = 2 }', "input_toggle: 2: wanted a number from 0 to 1"),
-        ('{ component = "register", input_toggle = 1 }', "input_toggle: no parameter of register; register takes none"),
+        (
+            '{ component = "register", size_bite = 3 }',
+            "size_bite: no parameter of register; register takes none",
+        ),
+        (
+            '{ component = "sram_read", size_bytes = 1024, port_bits = 8, portbits = 3 }',
+            "portbits: no parameter of sram_read; did you mean ",
+        ),
+        (
+            '{ component = "link", length_mm = 1, input_toggle = 2 }',
+            "input_toggle: 2: wanted a number from 0 to 1",
+        ),
+        (
+            '{ component = "register", input_toggle = 1 }',
+            "input_toggle: no parameter of register; register takes none",
+        ),
         ('{ component = "register", source = 2 }', "source: Input should be a valid string"),
     ],
 )  # fmt: skip
@@ -378,9 +456,10 @@ def test_each_fault_of_a_component_is_told_by_its_key_path(entry: str, says: str
 
 
 def test_faults_around_components() -> None:
-    assert "components.sram_shair: no constant of the library; did you mean 'sram_share'?" in refusal(
-        BANK, '[components]\nsram_shair = { value = 2, source = "measured" }'
-    )  # fmt: skip
+    assert (
+        "components.sram_shair: no constant of the library; did you mean 'sram_share'?"
+        in refusal(BANK, '[components]\nsram_shair = { value = 2, source = "measured" }')
+    )
     assert "components.sram_share.source: Field required" in refusal(
         BANK, "[components]\nsram_share = { value = 2 }"
     )
@@ -388,13 +467,18 @@ def test_faults_around_components() -> None:
         parse_target(changed(SUPPLY, "").encode(), "mine.toml")
     columns = 'columns = { value = 4, source = "a teaching chip: by definition" }'
     whole = changed(columns, 'columns = { component = "register" }')
-    with pytest.raises(TargetError, match=r"engines.digital.array.columns: register is told in pj_per_byte"):  # fmt: skip
+    with pytest.raises(
+        TargetError, match=r"engines.digital.array.columns: register is told in pj_per_byte"
+    ):
         parse_target(whole.encode(), "mine.toml")
 
 
 def test_more_bits_a_step_than_an_input_has() -> None:
     entry = "recombine_pj = { value = 0.02, low = 0.009, high = 0.06,"
-    named = '{ component = "recombination", slices = 1, converter_bits = 8, input_bits = 4, input_bits_per_step = 8 }'
+    named = (
+        '{ component = "recombination", slices = 1, converter_bits = 8, input_bits = 4, '
+        "input_bits_per_step = 8 }"
+    )
     line = next(line for line in TILE16.splitlines() if line.startswith(entry))
     with pytest.raises(TargetError, match=r"recombine_pj.input_bits_per_step: 8 is more than"):
         parse_target(changed(line, f"recombine_pj = {named}").encode(), "mine.toml")
@@ -411,14 +495,22 @@ def test_faults_of_components_and_of_numbers_are_told_together() -> None:
 
 
 def test_the_schema_knows_every_component_with_its_parameters() -> None:
-    ways = target_schema()["$defs"]["Quantity"]["anyOf"]
-    named = {way["properties"]["component"]["const"]: way for way in ways[1:]}
+    alternatives = target_schema()["$defs"]["Quantity"]["anyOf"]
+    named = {
+        alternative["properties"]["component"]["const"]: alternative
+        for alternative in alternatives[1:]
+    }
     assert set(named) == set(COMPONENTS)
     assert named["sram_read"]["required"] == ["component", "size_bytes", "port_bits"]
-    assert set(ways[0]["properties"]) == {"value", "low", "high", "source"}
+    assert set(alternatives[0]["properties"]) == {"value", "low", "high", "source"}
 
 
 def test_a_chip_with_components_loads_without_numpy() -> None:
-    script = "import sys; from compiler.target.chip import load_target; load_target('tile16'); print('numpy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # fmt: skip
+    script = (
+        "import sys; from compiler.target.chip import load_target; load_target('tile16'); "
+        "print('numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False\n"

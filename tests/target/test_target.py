@@ -1,4 +1,4 @@
-"""The chips: every one that is shipped loads, and every way to write one wrongly is told by file
+"""The chips: every one that is shipped loads, and every wrong entry is reported by file
 and key path.
 """
 
@@ -125,7 +125,7 @@ def test_tile16_is_what_its_name_says() -> None:
     assert len(load_target("tile16").memories) == 1
 
 
-# -- what is refused: one change each, and the key path it is told by
+# -- what is refused: one change each, and the key path that its error names
 
 CLOCK = 'clock_mhz = { value = 100, source = "a teaching chip: by definition" }'
 STATIC = "static_mw = { value = 2, low = 1, high = 4,"
@@ -135,49 +135,134 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
     ("was", "now", "says"),
     [
         ('name = "tile16"', 'name = "tile16"\ncolour = 3', "colour: no such key"),
-        ("[memories.sram]", "[memories.sram]\nlatency_ns = 3", "memories.sram.latency_ns: no such key"),
+        (
+            "[memories.sram]", "[memories.sram]\nlatency_ns = 3",
+            "memories.sram.latency_ns: no such key",
+        ),
         ('kind = "host"', 'kind = "host"\ncores = 2', "engines.host.cores: no such key"),
-        ("static_mw = { value = 2, low", "static_mw = { value = 2, unit = 3, low", "static_mw.unit: no such key"),
+        (
+            "static_mw = { value = 2, low", "static_mw = { value = 2, unit = 3, low",
+            "static_mw.unit: no such key",
+        ),
         ('name = "tile16"\n', "", "name: Field required"),
         ('schema = "joulec.target/1"', "", "schema: Field required"),
-        ('schema = "joulec.target/1"', 'schema = "joulec.target/2"', "schema: Input should be 'joulec.target/1'"),
+        (
+            'schema = "joulec.target/1"', 'schema = "joulec.target/2"',
+            "schema: Input should be 'joulec.target/1'",
+        ),
         ('name = "tile16"', 'name = "Tile 16"', "name: String should match pattern"),
         ("clock_mhz = { value = 100,", "clock_mhz = {", "clock_mhz.value: Field required"),
-        ("clock_mhz = { value = 100,", "clock_mhz = { value = 0,", "clock_mhz.value: Input should be greater"),
-        ("clock_mhz = { value = 100,", "clock_mhz = { value = -1,", "clock_mhz.value: Input should be greater than or equal to 0"),
-        ("clock_mhz = { value = 100,", "clock_mhz = { value = nan,", "clock_mhz.value: Input should be a finite number"),
-        ("clock_mhz = { value = 100,", "clock_mhz = { value = inf,", "clock_mhz.value: Input should be a finite number"),
-        ("clock_mhz = { value = 100,", 'clock_mhz = { value = "fast",', "clock_mhz.value: Input should be a valid number"),
+        (
+            "clock_mhz = { value = 100,", "clock_mhz = { value = 0,",
+            "clock_mhz.value: Input should be greater",
+        ),
+        (
+            "clock_mhz = { value = 100,", "clock_mhz = { value = -1,",
+            "clock_mhz.value: Input should be greater than or equal to 0",
+        ),
+        (
+            "clock_mhz = { value = 100,", "clock_mhz = { value = nan,",
+            "clock_mhz.value: Input should be a finite number",
+        ),
+        (
+            "clock_mhz = { value = 100,", "clock_mhz = { value = inf,",
+            "clock_mhz.value: Input should be a finite number",
+        ),
+        (
+            "clock_mhz = { value = 100,", 'clock_mhz = { value = "fast",',
+            "clock_mhz.value: Input should be a valid number",
+        ),
         (CLOCK, "clock_mhz = 100", "clock_mhz: Input should be a valid dictionary"),
         (CLOCK, "clock_mhz = { value = 100 }", "clock_mhz.source: Field required"),
-        (CLOCK, 'clock_mhz = { value = 100, source = "" }', "clock_mhz.source: String should have at least 3"),
+        (
+            CLOCK, 'clock_mhz = { value = 100, source = "" }',
+            "clock_mhz.source: String should have at least 3",
+        ),
         (STATIC, "static_mw = { value = 2,", "static_mw: an assumption must state low and high"),
-        (STATIC, "static_mw = { value = 2, low = 1,", "static_mw: an assumption must state low and high"),
-        (STATIC, "static_mw = { value = 5, low = 1, high = 4,", "static_mw: value 5.0 lies outside [1.0, 4.0]"),
-        (STATIC, "static_mw = { value = 2, low = 3, high = 4,", "static_mw: value 2.0 lies outside [3.0, 4.0]"),
-        ("capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 0,", "memories.sram.capacity_bytes.value: Input should be greater"),
-        ("capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 1.5,", "memories.sram.capacity_bytes.value: Input should be a"),
-        ("arrays = { value = 64,", "arrays = { value = 1125899906842625,", "engines.analog.arrays.value: Input should be less than or equal to"),
-        ("input_bits = { value = 8,", "input_bits = { value = 1,", "engines.analog.input_bits: wanted 2 to 16"),
-        ("input_bits = { value = 8,", 'input_bits_per_step = { value = 9, source = "a test" }\ninput_bits = { value = 8,',
-         "engines.analog.input_bits_per_step: 9 is more than input_bits, 8"),
-        ("\nrows = {", "\nrows = { value = 1125899906842624, source = \"no such array\" }\n# {", "engines.analog.rows: wanted 1 to 16384"),
-        ("converter_bits = { value = 8,", "converter_bits = { value = 99000000,", "engines.analog.converter_bits: wanted 1 to 32"),
-        ("max_digits = { value = 2,", "max_digits = { value = 99000000,", "engines.analog.max_digits: wanted 1 to 32"),
-        ("cell_levels = { value = 15,", "cell_levels = { value = 6,", "engines.analog.cell_levels: wanted a power of two up to 128, or an odd"),
-        ("cell_levels = { value = 15,", "cell_levels = { value = 257,", "engines.analog.cell_levels: wanted a power of two up to 128, or an odd"),
+        (
+            STATIC, "static_mw = { value = 2, low = 1,",
+            "static_mw: an assumption must state low and high",
+        ),
+        (
+            STATIC, "static_mw = { value = 5, low = 1, high = 4,",
+            "static_mw: value 5.0 lies outside [1.0, 4.0]",
+        ),
+        (
+            STATIC, "static_mw = { value = 2, low = 3, high = 4,",
+            "static_mw: value 2.0 lies outside [3.0, 4.0]",
+        ),
+        (
+            "capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 0,",
+            "memories.sram.capacity_bytes.value: Input should be greater",
+        ),
+        (
+            "capacity_bytes = { value = 33554432,", "capacity_bytes = { value = 1.5,",
+            "memories.sram.capacity_bytes.value: Input should be a",
+        ),
+        (
+            "arrays = { value = 64,", "arrays = { value = 1125899906842625,",
+            "engines.analog.arrays.value: Input should be less than or equal to",
+        ),
+        (
+            "input_bits = { value = 8,", "input_bits = { value = 1,",
+            "engines.analog.input_bits: wanted 2 to 16",
+        ),
+        (
+            "input_bits = { value = 8,",
+            'input_bits_per_step = { value = 9, source = "a test" }\ninput_bits = { value = 8,',
+            "engines.analog.input_bits_per_step: 9 is more than input_bits, 8",
+        ),
+        (
+            "\nrows = {", "\nrows = { value = 1125899906842624, source = \"no such array\" }\n# {",
+            "engines.analog.rows: wanted 1 to 16384",
+        ),
+        (
+            "converter_bits = { value = 8,", "converter_bits = { value = 99000000,",
+            "engines.analog.converter_bits: wanted 1 to 32",
+        ),
+        (
+            "max_digits = { value = 2,", "max_digits = { value = 99000000,",
+            "engines.analog.max_digits: wanted 1 to 32",
+        ),
+        (
+            "cell_levels = { value = 15,", "cell_levels = { value = 6,",
+            "engines.analog.cell_levels: wanted a power of two up to 128, or an odd",
+        ),
+        (
+            "cell_levels = { value = 15,", "cell_levels = { value = 257,",
+            "engines.analog.cell_levels: wanted a power of two up to 128, or an odd",
+        ),
         ('kind = "analog"', 'kind = "optical"', "engines.analog: Input tag 'optical'"),
         ('kind = "analog"', "", "engines.analog: Unable to extract tag using discriminator 'kind'"),
-        ("takes_groups = { value = true,", 'takes_groups = { value = "maybe",', "engines.analog.takes_groups.value: Input should be a valid boolean"),
+        (
+            "takes_groups = { value = true,", 'takes_groups = { value = "maybe",',
+            "engines.analog.takes_groups.value: Input should be a valid boolean",
+        ),
         ("[memories.sram]", "[stores.sram]", "memories: Field required"),
         ("[memories.sram]", '[memories."a b"]', "memories.a b.[key]: String should match pattern"),
-        ("[engines.host]", '[engines."\\u001b[31m"]', "engines.\\x1b[31m: String should match pattern"),
-        ("mac_pj = { value = 0.25, low = 0.1, high = 0.5,", "mac_pj = { value = 1e300,", "engines.digital.array.mac_pj.value: Input should be less"),
-        ("[engines.digital.array]", '[engines.digital.array]\nholds_weights = { value = true, source = "a test" }',
-         "engines.digital.array.weight_read_pj_per_byte: an array that holds its weights reads none"),
-        ("[engines.digital.array]", '[engines.digital.array]\nrows = { value = 0, source = "a test" }',
-         "engines.digital.array.rows.value: Input should be greater"),
-        ("[engines.digital.vector]", "[engines.digital.vectors]", "engines.digital.vectors: no such key; did you mean 'vector'?"),
+        (
+            "[engines.host]", '[engines."\\u001b[31m"]',
+            "engines.\\x1b[31m: String should match pattern",
+        ),
+        (
+            "mac_pj = { value = 0.25, low = 0.1, high = 0.5,", "mac_pj = { value = 1e300,",
+            "engines.digital.array.mac_pj.value: Input should be less",
+        ),
+        (
+            "[engines.digital.array]",
+            '[engines.digital.array]\nholds_weights = { value = true, source = "a test" }',
+            "engines.digital.array.weight_read_pj_per_byte: "
+            "an array that holds its weights reads none",
+        ),
+        (
+            "[engines.digital.array]",
+            '[engines.digital.array]\nrows = { value = 0, source = "a test" }',
+            "engines.digital.array.rows.value: Input should be greater",
+        ),
+        (
+            "[engines.digital.vector]", "[engines.digital.vectors]",
+            "engines.digital.vectors: no such key; did you mean 'vector'?",
+        ),
     ],
 )  # fmt: skip
 def test_each_fault_is_told_by_its_key_path(was: str, now: str, says: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.support.conformance import FLOAT_CHIP, Way, difference, judge, run
+from tests.support.conformance import FLOAT_CHIP, Setting, difference, run, try_case
 from tests.support.onnx_cases import KINDS, Case, load, names
 
 SAMPLE = 150
@@ -37,7 +37,7 @@ def sample() -> list[tuple[str, str]]:
 
 
 def test_a_sample_of_onnx_s_own_tests() -> None:
-    results = [judge(load(kind, name)) for kind, name in sample()]
+    results = [try_case(load(kind, name)) for kind, name in sample()]
     failed = [result for result in results if result.verdict == "failed"]
     assert not failed
     refused = [result for result in results if result.verdict == "refused"]
@@ -49,10 +49,15 @@ def test_a_sample_on_our_own_kernels(constants: bool) -> None:
     """What ONNX Runtime computes elsewhere, the test chip that computes in floats gives to our
     kernels; 1 test in 12 of those it could take.
     """
-    words = ("conv", "gemm", "matmul", "pool", "Conv", "Linear", "Pool", "add", "mul", "relu", "clip", "hardswish", "sigmoid")  # fmt: skip
+    words = (
+        "conv", "gemm", "matmul", "pool", "Conv", "Linear", "Pool", "add", "mul", "relu", "clip",
+        "hardswish", "sigmoid",
+    )  # fmt: skip
     could = [item for item in names(KINDS[:-1]) if any(word in item[1] for word in words)]
-    way = Way(FLOAT_CHIP, constants)
-    results = [judge(load(kind, name), way) for kind, name in could[:: 6 if constants else 12]]
+    setting = Setting(FLOAT_CHIP, constants)
+    results = [
+        try_case(load(kind, name), setting) for kind, name in could[:: 6 if constants else 12]
+    ]
     assert not [result for result in results if result.verdict == "failed"]
     own = [result for result in results if result.own]
     assert len(own) > len(results) // 4
@@ -63,7 +68,7 @@ def test_a_sample_compiled_for_integers() -> None:
     """1 test in 100 on each of two chips, on one of them with weights that are constants."""
     items = names(KINDS[:-1])
     results = [
-        judge(load(kind, name), Way(target, constants, "integer"))
+        try_case(load(kind, name), Setting(target, constants, "integer"))
         for first, target, constants in ((0, "diana", True), (50, "diana_digital", False))
         for kind, name in items[first::100]
     ]
@@ -75,15 +80,17 @@ def test_a_sample_compiled_for_integers() -> None:
 @pytest.mark.parametrize("target", ["diana", "diana_digital"])
 @pytest.mark.parametrize("constants", [False, True])
 def test_all_compiled_for_integers(target: str, constants: bool) -> None:
-    results = list(run(names(), Way(target, constants, "integer"), 2))
+    results = list(run(names(), Setting(target, constants, "integer"), 2))
     assert [result for result in results if result.verdict == "failed"] == []
 
 
 @pytest.mark.slow
 def test_all_of_onnx_s_own_tests() -> None:
-    results = list(run(names(), Way(), 2))
+    results = list(run(names(), Setting(), 2))
     assert [result for result in results if result.verdict == "failed"] == []
-    passed = {level: sum(r.tier <= level for r in results if r.verdict == "passed") for level in (1, 2, 4)}  # fmt: skip
+    passed = {
+        level: sum(r.tier <= level for r in results if r.verdict == "passed") for level in (1, 2, 4)
+    }
     assert passed[1] == 927
     assert passed[2] >= 1448
     assert passed[4] >= 2006
@@ -99,12 +106,12 @@ def test_all_of_onnx_s_own_tests() -> None:
 )
 def test_a_refusal_names_the_operation(name: str, words: str) -> None:
     kind = "simple" if "gradient" in name else "node"
-    result = judge(load(kind, name))
+    result = try_case(load(kind, name))
     assert result.verdict == "refused"
     assert words in result.why
 
 
-# -- the judge itself
+# -- the comparison itself
 
 
 def test_what_is_a_difference() -> None:
@@ -118,4 +125,7 @@ def test_what_is_a_difference() -> None:
     assert difference([one], [one[:1]], case) == "outputs[0] has shape (1,), wanted (2,)"
     assert difference([one], [one, one], case) == "outputs should be a list of 1"
     assert difference([None], [one], case).startswith("outputs[0] is ")
-    assert difference([np.array(["a"], object)], [np.array(["b"], object)], case) == "outputs[0] has other texts"  # fmt: skip
+    assert (
+        difference([np.array(["a"], object)], [np.array(["b"], object)], case)
+        == "outputs[0] has other texts"
+    )

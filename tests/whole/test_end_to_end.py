@@ -26,15 +26,17 @@ BINDS = {"ppocr": {"x:2": 48, "x:3": 192}, "silero": {"sequence": 576}}
 HEAVY = ("basic_pitch", "blazeface", "ppocr", "vww", "cifar_mbv2like", "silero", "ic_int8_qop")
 FILES = (
     *(f"mlperf-tiny/{name}.onnx" for name in (
-        "ad_float", "ad_int8_qdq", "ad_int8_qop", "ic_float", "ic_int8_qdq", "ic_int8_qop", "kws_float",
-        "kws_hybrid_float", "kws_int8_qdq", "kws_int8_qop", "sww_int8_qdq", "sww_int8_qop", "vww_float",
-        "vww_int8_qdq", "vww_int8_qop",
+        "ad_float", "ad_int8_qdq", "ad_int8_qop", "ic_float", "ic_int8_qdq", "ic_int8_qop",
+        "kws_float", "kws_hybrid_float", "kws_int8_qdq", "kws_int8_qop", "sww_int8_qdq",
+        "sww_int8_qop", "vww_float", "vww_int8_qdq", "vww_int8_qop",
     )),
     *(f"diverse/{name}.onnx" for name in (
-        "ad_gemm_bn_op11", "basic_pitch_nmp_op15", "blazeface_front128_op12", "cifar_mbv2like_bn_clip_op11",
-        "mnist8_cntk_op8", "ppocr_cls_mbv3_op11", "resnet8_fp16_op13", "resnet8_qdq_tf2onnx_op15",
-        "silero_vad_16k_lstm_if_op15", "digits/digits_bilstm_op14", "digits/digits_cnn_bn_op9", "digits/digits_gru_op13",
-        "digits/digits_loop_op16", "digits/digits_mlp_op7", "digits/digits_vit_op20", "digits/digits_mlp_extdata/model",
+        "ad_gemm_bn_op11", "basic_pitch_nmp_op15", "blazeface_front128_op12",
+        "cifar_mbv2like_bn_clip_op11", "mnist8_cntk_op8", "ppocr_cls_mbv3_op11",
+        "resnet8_fp16_op13", "resnet8_qdq_tf2onnx_op15", "silero_vad_16k_lstm_if_op15",
+        "digits/digits_bilstm_op14", "digits/digits_cnn_bn_op9", "digits/digits_gru_op13",
+        "digits/digits_loop_op16", "digits/digits_mlp_op7", "digits/digits_vit_op20",
+        "digits/digits_mlp_extdata/model",
     )),
 )  # fmt: skip
 
@@ -172,7 +174,10 @@ def test_resnet8_on_the_analog_array_still_classifies(models_folder: Path, tmp_p
     "chip",
     [
         "hermes",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("isaac", "jia2020", "metis", "princeton16", "puma")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("isaac", "jia2020", "metis", "princeton16", "puma")
+        ),
     ],
 )  # fmt: skip
 def test_resnet8_classifies_on_good_arrays(chip: str, models_folder: Path, tmp_path: Path) -> None:

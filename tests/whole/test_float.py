@@ -144,7 +144,8 @@ def test_a_sample_gives_the_same_bits_wherever_it_lies_in_a_stack() -> None:
     where.
     """
     made = joulec.compile(
-        model_of("""(float[1,3,9] x) => (float[1,3,1] y, float[1,3,9] z) <int64[1] a = {2}, float[3] s = {1, 1, 1}>
+        model_of("""(float[1,3,9] x) => (float[1,3,1] y, float[1,3,9] z) \
+<int64[1] a = {2}, float[3] s = {1, 1, 1}>
         { y = ReduceSum(x, a)
           z = InstanceNormalization(x, s, s) }"""),
         "tile16",
@@ -158,7 +159,7 @@ def test_a_sample_gives_the_same_bits_wherever_it_lies_in_a_stack() -> None:
 
 
 def test_texts_and_sequences_pass_through() -> None:
-    texts = model_of("(string[2] x) => (string[1] y) { y = StringNormalizer<stopwords=[\"a\"]>(x) }")  # fmt: skip
+    texts = model_of('(string[2] x) => (string[1] y) { y = StringNormalizer<stopwords=["a"]>(x) }')
     made = joulec.compile(texts, "tile16", options=FLOAT)
     assert joulec.run(made, {"x": np.array(["a", "b"], object)})[0].tolist() == ["b"]
     lists = model_of("(seq(float[2]) s) => (seq(float[2]) r) { r = SequenceInsert(s, f) } ")

@@ -43,9 +43,11 @@ def assert_computed(model: onnx.ModelProto, *ops: str) -> None:
     assert tuple(own_work(made)) == ops
     random = np.random.default_rng(0)
     feed = {
-        port.name: random.standard_normal([size or 1 for size in port.shape or ()]).astype(np.float32)
+        port.name: random.standard_normal([size or 1 for size in port.shape or ()]).astype(
+            np.float32
+        )
         for port in made.plan.inputs
-    }  # fmt: skip
+    }
     wanted = RuntimeModel(model.SerializeToString()).run(feed)
     for port, found in zip(made.plan.outputs, joulec.run(made, feed), strict=True):
         np.testing.assert_allclose(found, wanted[port.name], rtol=2e-6, atol=2e-6)
@@ -75,8 +77,8 @@ def test_two_operands(op: str) -> None:
 @pytest.mark.parametrize(
     "op",
     [
-        "Abs", "Neg", "Exp", "Relu", "LeakyRelu", "LeakyRelu<alpha=0.3>", "Sigmoid", "Tanh", "HardSigmoid",
-        "HardSigmoid<alpha=0.4, beta=0.1>", "HardSwish",
+        "Abs", "Neg", "Exp", "Relu", "LeakyRelu", "LeakyRelu<alpha=0.3>", "Sigmoid", "Tanh",
+        "HardSigmoid", "HardSigmoid<alpha=0.4, beta=0.1>", "HardSwish",
     ],
 )  # fmt: skip
 def test_one_operand(op: str) -> None:
@@ -100,13 +102,18 @@ def test_pools(pool: str, more: str) -> None:
 
 
 def test_the_pool_of_all() -> None:
-    assert_computed(model_of("(float[2,3,5,4] a) => (y) { y = GlobalAveragePool(a) }"), "GlobalAveragePool")  # fmt: skip
+    assert_computed(
+        model_of("(float[2,3,5,4] a) => (y) { y = GlobalAveragePool(a) }"), "GlobalAveragePool"
+    )
 
 
 @pytest.mark.parametrize(
     ("shape", "weights", "node"),
     [
-        ("2,6,7,7", (4, 3, 3, 2), "Conv<group=2, pads=[1,1,0,1], strides=[2,1], dilations=[1,2]>(a, w, b)"),
+        (
+            "2,6,7,7", (4, 3, 3, 2),
+            "Conv<group=2, pads=[1,1,0,1], strides=[2,1], dilations=[1,2]>(a, w, b)",
+        ),
         ("1,4,9", (4, 1, 3), "Conv<group=4>(a, w, b)"),
         ("2,3,4,4,4", (4, 3, 2, 2, 2), 'Conv<auto_pad="SAME_UPPER">(a, w, b)'),
         ("3,5", (5, 4), "Gemm<alpha=0.5, beta=2.0>(a, w, b)"),
@@ -131,11 +138,17 @@ def test_a_transposed_convolution_is_stretched_on_the_engine() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("(float[2,2] a, float[2,2] b) => (y) { y = MatMul(a, b) }", "MatMul multiplies two activations, and the array needs constant weights"),
+        (
+            "(float[2,2] a, float[2,2] b) => (y) { y = MatMul(a, b) }",
+            "MatMul multiplies two activations, and the array needs constant weights",
+        ),
         ("(int32[2] a) => (y) { y = Add(a, a) }", "int32 is no type of the digital engine"),
         ("(float[2] a) => (y) { y = Erf(a) }", "the vector unit has no Erf"),
         ("(float[2] a, float l) => (y) { y = Clip(a, l) }", "its bounds are computed"),
-        ("(float[1,1,4,4] a) => (y) { y = MaxPool<kernel_shape=[2,2], ceil_mode=1>(a) }", "the vector unit's pools have no ceil_mode"),
+        (
+            "(float[1,1,4,4] a) => (y) { y = MaxPool<kernel_shape=[2,2], ceil_mode=1>(a) }",
+            "the vector unit's pools have no ceil_mode",
+        ),
     ],
 )  # fmt: skip
 def test_what_stays_on_the_host_says_why(text: str, why: str) -> None:

@@ -60,8 +60,8 @@ class Lab:
         np.savez(folder / "sound.npz", x=np.ones((1, 8), np.float32))
 
     def _compiled(self, model: Path, name: str, *words: object) -> Path:
-        status, told = call("compile", model, "-t", "tile16", "-o", self.folder / name, *words)
-        assert status == 0, told
+        status, message = call("compile", model, "-t", "tile16", "-o", self.folder / name, *words)
+        assert status == 0, message
         return self.folder / name
 
     def fault(self, kind: str, name: str) -> str:
@@ -73,18 +73,18 @@ class Lab:
         try:
             command = getattr(self, f"_{kind}")(make, place)
             before = set(place.parent.rglob("*"))
-            status, told = call(*command)
+            status, message = call(*command)
             litter = set(place.parent.rglob("*")) - before
         finally:
             os.chdir(self.folder)
             shutil.rmtree(place.parent)
-        lines = [line for line in told.splitlines() if line.startswith("error[")]
+        lines = [line for line in message.splitlines() if line.startswith("error[")]
         if not code:
-            return told if status or lines else ""
+            return message if status or lines else ""
         if litter:
-            return f"litter {sorted(map(str, litter))} beside {told!r}"
+            return f"litter {sorted(map(str, litter))} beside {message!r}"
         sound = len(lines) == 1 and lines[0].startswith(f"error[{code}]: ") and words in lines[0]
-        return "" if sound and status == STATUS[code[0]] else f"exit {status}: {told!r}"
+        return "" if sound and status == STATUS[code[0]] else f"exit {status}: {message!r}"
 
     def _model(self, make: hostile_models.Recipe, place: Path) -> tuple[object, ...]:
         data = make(place)
@@ -187,11 +187,22 @@ def test_odd_data_that_are_sound(tmp_path: Path) -> None:
 def test_a_host_model_without_an_end_is_ended(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     hostile_files.host_replaced(hostile_files.endless)(lab.float)
-    words = ["run", str(lab.float), "-i", str(tmp_path / "sound.npz"), "-o", "o.npz", "--time-limit", "0.5"]  # fmt: skip
-    program = f"import sys; from compiler.cli import main; from compiler.flow import limits; limits.GRACE_S = 0.5; sys.exit(main.run({words}))"
+    words = [
+        "run", str(lab.float), "-i", str(tmp_path / "sound.npz"), "-o", "o.npz", "--time-limit",
+        "0.5",
+    ]  # fmt: skip
+    program = (
+        "import sys; from compiler.cli import main; from compiler.flow import limits; "
+        f"limits.GRACE_S = 0.5; sys.exit(main.run({words}))"
+    )
     ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert (ran.returncode, ran.stdout) == (3, "")
     assert ran.stderr == "error[M008]: it takes longer than the 0.5 s of --time-limit\n"
 
@@ -211,8 +222,13 @@ except Exception as error:
     sys.exit(str(error))
 """
     ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
     assert ran.stderr == "it takes more memory than the 67,108,864 bytes of --max-memory\n"
 
 
@@ -232,8 +248,8 @@ def test_a_pipe_is_not_waited_for(words: str, code: str, tmp_path: Path) -> None
     gemm.write_bytes(hostile_models.model().SerializeToString())
     os.mkfifo(tmp_path / "pipe.toml")
     signal.alarm(TIME_S)
-    status, told = call(*words.format(gemm=gemm, pipe=tmp_path / "pipe").split())
+    status, message = call(*words.format(gemm=gemm, pipe=tmp_path / "pipe").split())
     signal.alarm(0)
     assert status == STATUS[code[0]]
-    assert told.startswith(f"error[{code}]: ")
-    assert "not a regular file" in told
+    assert message.startswith(f"error[{code}]: ")
+    assert "not a regular file" in message

@@ -36,8 +36,8 @@ def refused(call: Callable[[], Any]) -> str:
     "model", [None, 3, [DIM20], io.BytesIO(b""), onnx.GraphProto()], ids=lambda m: type(m).__name__
 )
 def test_a_model_that_is_none(model: Any) -> None:
-    told = refused(lambda: joulec.compile(model, "tile16"))
-    assert told.startswith("error[U004]: the model is of type ")
+    message = refused(lambda: joulec.compile(model, "tile16"))
+    assert message.startswith("error[U004]: the model is of type ")
 
 
 def test_bytes_of_any_kind_are_a_model() -> None:
@@ -53,7 +53,10 @@ def test_bytes_of_any_kind_are_a_model() -> None:
     [
         ({"seed": None}, "option seed is None: wanted is a valid integer"),
         ({"seed": -1}, "--seed -1: wanted 0 or more"),
-        ({"objective": "speed"}, "option objective is 'speed': wanted is 'energy', 'latency' or 'edp'"),
+        (
+            {"objective": "speed"},
+            "option objective is 'speed': wanted is 'energy', 'latency' or 'edp'",
+        ),
         ({"weights": "x"}, "option weights is 'x': wanted is 'auto', 'resident' or 'reload'"),
         ({"precision": 8}, "option precision is 8: wanted is 'integer' or 'float'"),
         ({"prune_method": "x"}, "option prune_method is 'x'"),
@@ -70,21 +73,23 @@ def test_bytes_of_any_kind_are_a_model() -> None:
     ids=str,
 )  # fmt: skip
 def test_an_option_of_another_type_or_kind(option: dict[str, Any], words: str) -> None:
-    told = refused(lambda: joulec.compile(DIM20, "tile16", options=joulec.Options(**option)))
-    assert told.startswith(f"error[U004]: {words}")
+    message = refused(lambda: joulec.compile(DIM20, "tile16", options=joulec.Options(**option)))
+    assert message.startswith(f"error[U004]: {words}")
 
 
 def test_options_and_paths_of_another_type(compiled: joulec.Compiled) -> None:
     anything: Any = {"seed": 1}
-    told = refused(lambda: joulec.compile(DIM20, "tile16", options=anything))
-    assert told == "error[U004]: options are of type dict, wanted is joulec.Options"
+    message = refused(lambda: joulec.compile(DIM20, "tile16", options=anything))
+    assert message == "error[U004]: options are of type dict, wanted is joulec.Options"
     for what, call in (
         ("output", compiled.save), ("package", joulec.load), ("chip", joulec.load_target),
     ):  # fmt: skip
         for value in (None, 5, b"x", anything):
-            told = refused(lambda call=call, value=value: call(value))  # type: ignore[misc]
+            message = refused(lambda call=call, value=value: call(value))  # type: ignore[misc]
             kind = type(value).__name__
-            assert told == f"error[U004]: the {what} is of type {kind}, wanted is a path (a text)"
+            assert (
+                message == f"error[U004]: the {what} is of type {kind}, wanted is a path (a text)"
+            )
 
 
 @pytest.mark.parametrize(

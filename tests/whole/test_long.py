@@ -111,7 +111,8 @@ def test_a_remembered_cost_is_that_of_a_chip_that_remembers_nothing() -> None:
     or size of a value, the memory it lies in.
     """
     graph = from_text("""\
-graph net(x: float32[1, 2, 8, 8], z: float32[1, 2, 8, 8], q: int8[1, 2, 8, 8]{scale=0.5}, s: float32[2]) -> (h)
+graph net(x: float32[1, 2, 8, 8], z: float32[1, 2, 8, 8], \
+q: int8[1, 2, 8, 8]{scale=0.5}, s: float32[2]) -> (h)
 k: float32[1, 2, 8, 8] = const random(1, -1, 1)
 a: float32[1, 2, 8, 8] = Add(x, x)
 b: float32[1, 2, 8, 8] = Add(x, z)

@@ -41,7 +41,7 @@ class Producer:
     layers: int
     bound: float
     says: str = ""
-    judge: str = "onnxruntime"
+    reference: str = "onnxruntime"
 
 
 def dynamic(net: str, weights: str, **options: Any) -> Callable[[Path], onnx.ModelProto]:
@@ -71,20 +71,41 @@ PRODUCERS = [
     # The batch norms of these two nets are quantized as layers of their own: 19 = 10 products and 9
     # scalings of channels.
     Producer("onnxruntime-qdq-s8s8", quantized(RESNET, "QDQ", "QInt8 QInt8"), 19, STEPS),
-    Producer("onnxruntime-qdq-u8s8-channel", quantized(RESNET, "QDQ", "QUInt8 QInt8", per_channel=True), 19, STEPS),
-    Producer("onnxruntime-qdq-u8u8", quantized(DSCNN, "QDQ", "QUInt8 QUInt8"), 19, STEPS, "weights are rounded to it"),
+    Producer(
+        "onnxruntime-qdq-u8s8-channel", quantized(RESNET, "QDQ", "QUInt8 QInt8", per_channel=True),
+        19, STEPS,
+    ),
+    Producer(
+        "onnxruntime-qdq-u8u8", quantized(DSCNN, "QDQ", "QUInt8 QUInt8"), 19, STEPS,
+        "weights are rounded to it",
+    ),
     Producer("onnxruntime-qop-u8s8", quantized(RESNET, "QOperator", "QUInt8 QInt8"), 19, STEPS),
-    Producer("onnxruntime-qop-s8s8-channel", quantized(DSCNN, "QOperator", "QInt8 QInt8", per_channel=True), 19, STEPS),
+    Producer(
+        "onnxruntime-qop-s8s8-channel",
+        quantized(DSCNN, "QOperator", "QInt8 QInt8", per_channel=True), 19, STEPS,
+    ),
     Producer("onnxruntime-int4", quantized(RESNET, "QDQ", "QUInt8 QInt4"), 19, STEPS),
-    Producer("onnxruntime-uint4-contrib", quantized(RESNET, "QDQ", "QInt8 QUInt4", extra_options=CONTRIB), 19, STEPS),
+    Producer(
+        "onnxruntime-uint4-contrib",
+        quantized(RESNET, "QDQ", "QInt8 QUInt4", extra_options=CONTRIB), 19, STEPS,
+    ),
     Producer("onnxruntime-uint16", quantized(RESNET, "QDQ", "QUInt16 QInt8"), 19, CALIBRATED, WIDE),
-    Producer("onnxruntime-int16-contrib", quantized(DSCNN, "QDQ", "QInt16 QInt8", extra_options=CONTRIB), 19, CALIBRATED, WIDE),
+    Producer(
+        "onnxruntime-int16-contrib", quantized(DSCNN, "QDQ", "QInt16 QInt8", extra_options=CONTRIB),
+        19, CALIBRATED, WIDE,
+    ),
     Producer("onnxruntime-dynamic", dynamic(RESNET, "QInt8"), 10, CALIBRATED, FIXED),
     Producer("onnxruntime-dynamic-uint8", dynamic(DSCNN, "QUInt8"), 10, CALIBRATED, FIXED),
     Producer("onnxruntime-dynamic-contrib", written(made.dynamic_by_contrib), 2, CALIBRATED, FIXED),
     Producer("onnxruntime-matmulnbits", written(made.blocked_weights), 2, CALIBRATED),
-    Producer("olive-blocked-dequantize", written(partial(made.blocked_weights, "DequantizeLinear")), 2, CALIBRATED),
-    Producer("matmulnbits-float16", written(partial(made.blocked_weights, "MatMulNBits", "float16")), 2, CALIBRATED),
+    Producer(
+        "olive-blocked-dequantize", written(partial(made.blocked_weights, "DequantizeLinear")), 2,
+        CALIBRATED,
+    ),
+    Producer(
+        "matmulnbits-float16", written(partial(made.blocked_weights, "MatMulNBits", "float16")), 2,
+        CALIBRATED,
+    ),
     Producer("tensorrt-modelopt", written(made.tensorrt_modelopt), 3, CALIBRATED),
     Producer("aimet", written(made.aimet), 2, STEPS),
     Producer("aimet-int4", written(partial(made.aimet, "int4")), 2, STEPS),
@@ -92,12 +113,17 @@ PRODUCERS = [
     Producer("quark", written(made.quark), 3, CALIBRATED),
     Producer("tf2onnx", written(made.tf2onnx), 2, STEPS),
     Producer("brevitas-qcdq", written(made.brevitas_qcdq), 3, CALIBRATED),
-    Producer("brevitas-qonnx", written(made.brevitas_qonnx), 3, CALIBRATED, judge="qonnx"),
-    Producer("qkeras-qonnx", written(made.qkeras_qonnx), 2, CALIBRATED, judge="qonnx"),
+    Producer("brevitas-qonnx", written(made.brevitas_qonnx), 3, CALIBRATED, reference="qonnx"),
+    Producer("qkeras-qonnx", written(made.qkeras_qonnx), 2, CALIBRATED, reference="qonnx"),
     Producer("torch-fake-quantize", written(made.torch_fake_quantize), 1, STEPS),
-    Producer("shared-and-unsorted", written(made.shared_and_unsorted), 3, CALIBRATED, "not in execution order"),
+    Producer(
+        "shared-and-unsorted", written(made.shared_and_unsorted), 3, CALIBRATED,
+        "not in execution order",
+    ),
     Producer("float16", written(partial(made.half, "float16")), 3, CALIBRATED),
-    Producer("bfloat16", written(partial(made.half, "bfloat16")), 3, CALIBRATED, judge="reference"),
+    Producer(
+        "bfloat16", written(partial(made.half, "bfloat16")), 3, CALIBRATED, reference="reference",
+    ),
     Producer("torchscript-opset7", written(partial(made.torchscript_named, 7)), 2, CALIBRATED),
     Producer("torchscript-opset17", written(partial(made.torchscript_named, 17)), 2, CALIBRATED),
 ]  # fmt: skip
@@ -127,11 +153,13 @@ class BipolarQuant(OpRun):
         return ((np.where(x >= 0, 1, -1) * scale).astype(np.float32),)
 
 
-def judged(producer: Producer, model: onnx.ModelProto, samples: Mapping[str, Data]) -> Data:
-    """What the judge makes of each sample."""
+def reference_outputs(
+    producer: Producer, model: onnx.ModelProto, samples: Mapping[str, Data]
+) -> Data:
+    """Runs the reference on each sample."""
     ((name, stacked),) = samples.items()
     parts = [stacked[i : i + 1] for i in range(len(stacked))]
-    if producer.judge == "onnxruntime":
+    if producer.reference == "onnxruntime":
         session = open_session(model.SerializeToString())  # fmt: skip
         return np.concatenate([session.run(None, {name: part})[0] for part in parts])
     evaluator = ReferenceEvaluator(model, new_ops=[Quant, BipolarQuant])
@@ -154,9 +182,12 @@ def inputs_of(model: onnx.ModelProto, count: int, seed: int) -> dict[str, Data]:
 
 # Of the larger nets only some are compiled in the usual run.
 USUAL = (
-    "onnxruntime-qdq-u8s8-channel", "onnxruntime-uint16", "onnxruntime-dynamic-uint8", "onnxruntime-dynamic-contrib",
+    "onnxruntime-qdq-u8s8-channel",
+    "onnxruntime-uint16",
+    "onnxruntime-dynamic-uint8",
+    "onnxruntime-dynamic-contrib",
     "onnxruntime-matmulnbits",
-)  # fmt: skip
+)
 
 
 def cases() -> list[Any]:
@@ -183,7 +214,7 @@ def test_a_producers_model_runs_as_integers_and_gives_what_onnx_runtime_gives(
         np.savez(tmp_path / "data.npz", allow_pickle=False, **{name: stored})
     compiled = joulec.compile(model, chip, options=joulec.Options(data=tmp_path / "data.npz"))
     samples = inputs_of(model, 16, seed=100)
-    wanted = judged(producer, model, samples).astype(np.float64)
+    wanted = reference_outputs(producer, model, samples).astype(np.float64)
     found = joulec.run(compiled, samples)[0].astype(np.float64)
     error = ((wanted - found) ** 2).sum() / (wanted**2).sum()
     engines = [step.engine for step in compiled.plan.steps if step.macs]

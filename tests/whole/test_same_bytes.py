@@ -32,23 +32,39 @@ for seed in range(int(sys.argv[1]), int(sys.argv[2])):
 """
 
 ENVIRONMENTS = (
-    {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TZ": "UTC+11", "LC_ALL": "C"},
-    {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "TZ": "UTC-9", "LC_ALL": "C.UTF-8"},
-)  # fmt: skip
+    {
+        "PYTHONHASHSEED": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TZ": "UTC+11",
+        "LC_ALL": "C",
+    },
+    {
+        "PYTHONHASHSEED": "2",
+        "OMP_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
+        "TZ": "UTC-9",
+        "LC_ALL": "C.UTF-8",
+    },
+)
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 8), pytest.param(8, 200, marks=pytest.mark.slow)])
 def test_random_networks_give_the_same_bytes(first: int, end: int, tmp_path: Path) -> None:
     """Hash seed, threads, time zone, locale and folder change no plan."""
-    told = []
+    printed = []
     for environment in ENVIRONMENTS:
         folder = tmp_path / f"by {environment['PYTHONHASHSEED']}"
         folder.mkdir()
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(first), str(end)], cwd=folder, check=True, capture_output=True, text=True,
+            [sys.executable, "-c", SCRIPT, str(first), str(end)],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
             env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-        told.append(done.stdout.splitlines())
+        )
+        printed.append(done.stdout.splitlines())
         assert not list(folder.iterdir()), "a compilation without an output leaves no file"
-    assert len(told[0]) == end - first
-    assert told[0] == told[1]
+    assert len(printed[0]) == end - first
+    assert printed[0] == printed[1]

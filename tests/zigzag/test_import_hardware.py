@@ -1,4 +1,4 @@
-"""Importing ZigZag accelerators: what comes of each key, what is told as lost, and what is
+"""Importing ZigZag accelerators: what comes of each key, what is reported as lost, and what is
 refused.
 """
 
@@ -19,8 +19,13 @@ from tests.support.chips import only_digital
 
 
 def memory(
-    name: str, operands: str, bits: int, width: int, costs: tuple[float, float], served: str = "D1, D2"
-) -> str:  # fmt: skip
+    name: str,
+    operands: str,
+    bits: int,
+    width: int,
+    costs: tuple[float, float],
+    served: str = "D1, D2",
+) -> str:
     """A memory with one port that reads and writes."""
     return f"""\
   {name}:
@@ -66,7 +71,8 @@ operational_array:
   sizes: [128, 128]
 """
 STATIONARY = f"""\
-{HEAD}{memory("rf_w", "I2", 1024, 8, (0.095, 0.095), "")}{memory("rf_o", "O", 16, 16, (0.021, 0.021), "")}{SRAM}{DRAM}
+{HEAD}{memory("rf_w", "I2", 1024, 8, (0.095, 0.095), "")}\
+{memory("rf_o", "O", 16, 16, (0.021, 0.021), "")}{SRAM}{DRAM}
 operational_array:
   unit_energy: 0.04
   unit_area: 1
@@ -76,7 +82,8 @@ operational_array:
 # A dimension along which multipliers share a register says what it stands for.
 SHARED_W = memory("sram_w", "I2", 524288, 512, (26.56, 30.8), "D1, D2, D3")
 SHARING = f"""\
-{HEAD}{memory("rf_w", "I2", 8, 8, (0.01, 0.01), "D3")}{memory("rf_o", "O", 16, 16, (0.02, 0.02), "D2")}{SHARED_W}{SRAM}{DRAM}
+{HEAD}{memory("rf_w", "I2", 8, 8, (0.01, 0.01), "D3")}\
+{memory("rf_o", "O", 16, 16, (0.02, 0.02), "D2")}{SHARED_W}{SRAM}{DRAM}
 operational_array:
   unit_energy: 0.04
   dimensions: [D1, D2, D3]
@@ -105,7 +112,10 @@ def test_an_in_memory_array_is_the_one_that_is_shipped(text: str, shipped: str) 
     assert array_steps(chip)[0].parts_pj == array_steps(load_target(shipped))[0].parts_pj
     assert chip.cycle_ns == pytest.approx(load_target(shipped).cycle_ns, rel=1e-6)
     assert {
-        name: (m.capacity_bytes.value, m.read_pj_per_byte.value, m.write_pj_per_byte.value, m.bytes_per_cycle.value)
+        name: (
+            m.capacity_bytes.value, m.read_pj_per_byte.value, m.write_pj_per_byte.value,
+            m.bytes_per_cycle.value,
+        )
         for name, m in chip.memories.items()
     } == {
         "sram": (32768, pytest.approx(6.5025), pytest.approx(5.9125), 64),
@@ -118,7 +128,10 @@ def test_sizes_are_in_bits_and_every_number_names_its_key() -> None:
     assert (
         chip.memories["sram"].capacity_bytes.source == "small.yaml: memories.sram.size 262144 bits"
     )
-    assert chip.memories["sram"].read_pj_per_byte.source == "small.yaml: memories.sram.r_cost 416.16 for 512 bits"  # fmt: skip
+    assert (
+        chip.memories["sram"].read_pj_per_byte.source
+        == "small.yaml: memories.sram.r_cost 416.16 for 512 bits"
+    )
     assert "small.yaml: memories.cells.w_cost 0.095 for 8 bits" in found.text
 
 
@@ -160,8 +173,8 @@ def test_what_zigzag_would_ask_cacti_for_is_the_library_s() -> None:
 
 
 def test_an_in_memory_array_with_a_memory_for_weights_beside_it() -> None:
-    beside = memory("sram_w", "I2", 524288, 512, (26.56, 30.8))
-    chip, found = chip_of(DIGITAL.replace(SRAM, beside + SRAM))
+    weight_memory = memory("sram_w", "I2", 524288, 512, (26.56, 30.8))
+    chip, found = chip_of(DIGITAL.replace(SRAM, weight_memory + SRAM))
     array = only_digital(chip).array
     assert array is not None
     assert array.is_in_memory
@@ -207,8 +220,14 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n"
         (BOMB, "line 2 holds an alias, which is not taken"),
         ("a: " + "[" * 100 + "]" * 100, "nested deeper than 20"),
         ("a: " + "[" * 100_000, "nested deeper than 20"),
-        ("!!python/object/apply:os.system ['true']", "not plain YAML: could not determine a constructor"),
-        ("name: x\n  b: [\n", "not plain YAML: mapping values are not allowed here, line 2, column 4"),
+        (
+            "!!python/object/apply:os.system ['true']",
+            "not plain YAML: could not determine a constructor",
+        ),
+        (
+            "name: x\n  b: [\n",
+            "not plain YAML: mapping values are not allowed here, line 2, column 4",
+        ),
         ("a: [1, 2", "not plain YAML: "),
         ("a: 2001-13-77", "not plain YAML: "),
         (f"a: {'9' * 5000}", "not plain YAML: "),
@@ -216,20 +235,56 @@ BOMB = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n"
         ("", "Input should be a valid dictionary"),
         ("- 1", "Input should be a valid dictionary"),
         ("name: x", "memories: Field required; operational_array: Field required"),
-        (ANALOG.replace("size: 262144", "size: -1"), "memories.sram.size: Input should be greater than or equal to 1"),
-        (ANALOG.replace("size: 262144", "size: big"), "memories.sram.size: Input should be a valid integer"),
-        (ANALOG.replace("r_cost: 416.16", "r_cost: .nan"), "memories.sram.r_cost: Input should be a finite number"),
+        (
+            ANALOG.replace("size: 262144", "size: -1"),
+            "memories.sram.size: Input should be greater than or equal to 1",
+        ),
+        (
+            ANALOG.replace("size: 262144", "size: big"),
+            "memories.sram.size: Input should be a valid integer",
+        ),
+        (
+            ANALOG.replace("r_cost: 416.16", "r_cost: .nan"),
+            "memories.sram.r_cost: Input should be a finite number",
+        ),
         (ANALOG.replace("    r_cost: 416.16\n", ""), "memories.sram: r_cost and w_cost: wanted"),
-        (ANALOG.replace("operands: [I1, O]", "operands: [I7]"), "memories.sram.operands.0: Input should be 'I1', 'I2' or 'O'"),
-        (ANALOG.replace("type: read_write", "type: read"), "ports: wanted one that reads and one that writes"),
+        (
+            ANALOG.replace("operands: [I1, O]", "operands: [I7]"),
+            "memories.sram.operands.0: Input should be 'I1', 'I2' or 'O'",
+        ),
+        (
+            ANALOG.replace("type: read_write", "type: read"),
+            "ports: wanted one that reads and one that writes",
+        ),
         (ANALOG.replace("sizes: [128, 128]", "sizes: [128]"), "sizes: 1 of them for 2 dimensions"),
-        (ANALOG.replace("[D1, D2]\n  sizes", "[D1, D1]\n  sizes"), "dimensions: one is there twice"),
-        (ANALOG.replace("  adc_resolution: 8\n", ""), "adc_resolution: wanted, as imc_type is analog"),
-        (ANALOG.replace("  bit_serial_precision: 2\n", ""), "imc_type and bit_serial_precision: wanted"),
-        (ANALOG.replace("bit_serial_precision: 2", "bit_serial_precision: 9"), "input_bits_per_step: 9"),
-        (STATIONARY.replace("  unit_energy: 0.04\n", ""), "unit_energy: wanted, as is_imc is not true"),
-        (STATIONARY.replace("[I1, O]", "[I1]").replace("[I1, I2, O]", "[I2]"), "no memory holds I1 and O"),
-        (ANALOG.replace("input_precision: [8, 8]", "input_precision: [8, 1]"), "binary cells need 2 digits"),
+        (
+            ANALOG.replace("[D1, D2]\n  sizes", "[D1, D1]\n  sizes"),
+            "dimensions: one is there twice",
+        ),
+        (
+            ANALOG.replace("  adc_resolution: 8\n", ""),
+            "adc_resolution: wanted, as imc_type is analog",
+        ),
+        (
+            ANALOG.replace("  bit_serial_precision: 2\n", ""),
+            "imc_type and bit_serial_precision: wanted",
+        ),
+        (
+            ANALOG.replace("bit_serial_precision: 2", "bit_serial_precision: 9"),
+            "input_bits_per_step: 9",
+        ),
+        (
+            STATIONARY.replace("  unit_energy: 0.04\n", ""),
+            "unit_energy: wanted, as is_imc is not true",
+        ),
+        (
+            STATIONARY.replace("[I1, O]", "[I1]").replace("[I1, I2, O]", "[I2]"),
+            "no memory holds I1 and O",
+        ),
+        (
+            ANALOG.replace("input_precision: [8, 8]", "input_precision: [8, 1]"),
+            "binary cells need 2 digits",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str | bytes, says: str) -> None:
@@ -294,9 +349,10 @@ def test_the_command_writes_a_chip_that_checks(
     source, target = tmp_path / "small.yaml", tmp_path / "out" / "small.toml"
     source.write_text(STATIONARY)
     assert main.run(["targets", "import", str(source), "-o", str(target)]) == 0
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (
-        "warning[W003]: not carried over, or taken for granted: operational_array.unit_area" in told
+        "warning[W003]: not carried over, or taken for granted: operational_array.unit_area"
+        in message
     )
     assert main.run(["targets", "check", str(target)]) == 0
     assert capsys.readouterr().out.startswith("sound: small, ")

@@ -1,4 +1,4 @@
-"""Calibration inputs: their name is a hash, made-up ones repeat, and a bad file is told in one
+"""Calibration inputs: their name is a hash, made-up ones repeat, and a bad file is reported in one
 line.
 """
 
@@ -69,8 +69,10 @@ def test_an_input_may_be_named_like_the_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "dtype",
-    ["float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "float4_e2m1fn",
-     "bool", "int4", "uint4", "int2", "uint2", "uint64", "complex64"],
+    [
+        "float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu",
+        "float4_e2m1fn", "bool", "int4", "uint4", "int2", "uint2", "uint64", "complex64",
+    ],
 )  # fmt: skip
 def test_samples_of_every_type_of_numbers(dtype: str) -> None:
     graph = from_text(f"graph g(x: {dtype}[4]) -> (y)\ny: {dtype}[4] = Identity(x)\n")
@@ -135,7 +137,13 @@ def test_a_bad_file_is_told(tmp_path: Path) -> None:
         archive.writestr("q.npy", "")
     short = save(tmp_path, **whole(5))
     short.write_bytes(short.read_bytes()[:-40])
-    for file, code in ((missing, "U001"), (tmp_path, "U001"), (junk, "M009"), (text, "M009"), (short, "M009")):  # fmt: skip
+    for file, code in (
+        (missing, "U001"),
+        (tmp_path, "U001"),
+        (junk, "M009"),
+        (text, "M009"),
+        (short, "M009"),
+    ):
         with pytest.raises(CompileError) as caught:
             load_inputs(file, GRAPH)
         assert caught.value.code == code, caught.value.line()

@@ -98,7 +98,8 @@ def test_patches_times_weights_are_what_the_layer_gives() -> None:
 graph g(x: float32[1, 4, 5, 5]) -> (y)
 w: float32[2, 18, 3] = const random(1)
 b: float32[6] = const random(2)
-y: float32[1, 6, 3, 2] = Product(x, w, b) dilations=[1, 2] kernel=[3, 3] pads=[1, 0, 1, 1] strides=[2, 1]
+y: float32[1, 6, 3, 2] = Product(x, w, b) dilations=[1, 2] kernel=[3, 3] pads=[1, 0, 1, 1] \
+strides=[2, 1]
 """)
     random = np.random.default_rng(0)
     values = random.standard_normal((3, 1, 4, 5, 5)).astype(np.float32)
