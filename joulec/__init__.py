@@ -25,6 +25,7 @@ from compiler.errors import (
 from compiler.flow.options import Options
 
 if TYPE_CHECKING:
+    import networkx
     import onnx
 
     from compiler.plan.package import Package
@@ -66,6 +67,18 @@ class Compiled:
         from backends.report import text_report
 
         return text_report(self.plan)
+
+    def graph(self) -> networkx.DiGraph[tuple[str, str]]:
+        """The plan's steps and buffers as a networkx graph: ("step", NAME) and ("buffer", NAME).
+
+        Steps have the attributes `index`, `op`, `engine`, `energy_pj`, `latency_ns`, `start_ns`,
+        `end_ns`, `macs` and `nodes`; buffers `dtype`, `shape`, `memory`, `address`, `size_bytes`
+        and `same_as`. Arcs are of the `kind` "read", "write" or "order" (the next step of an
+        engine). With their `latency_ns` as weight the longest path is the plan's latency.
+        """
+        from compiler.plan.views import plan_graph
+
+        return plan_graph(self.plan)
 
     def save(self, folder: str | Path) -> None:
         """Writes the package; raises CompileError (U007) when the folder holds something else or cannot be written."""

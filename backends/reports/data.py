@@ -11,6 +11,7 @@ from backends.reports import facts
 from compiler.cost.step import PARTS
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
+from compiler.plan.views import critical_path
 from compiler.units import ZERO, Estimate
 
 SCHEMA = "joulec.report/1"
@@ -23,9 +24,10 @@ def report_table(plan: Plan) -> dict[str, Any]:
 
     `nodes` counts the ONNX file's nodes by fate, `layers` the steps with MACs by engine. `steps`
     has a row for each step, whose energies add up to `energy_pj.total`. `bound.ratio` and
-    `bound.ratio_with_load` are the plan's energy over the bound.
+    `bound.ratio_with_load` are the plan's energy over the bound. `critical_path` lists by index the
+    steps that make the latency, the time between them, and each engine's share of the latency.
     """
-    bound = facts.bound_of(plan)
+    bound, path = facts.bound_of(plan), critical_path(plan)
     dumped = plan.model_dump(by_alias=True)
     same = (
         "model", "target", "engines", "inputs", "outputs", "latency_ns", "serial_latency_ns",
@@ -51,6 +53,12 @@ def report_table(plan: Plan) -> dict[str, Any]:
             "energy_with_load_pj": bound.with_load_pj,
             "ratio_with_load": bound.ratio_with_load,
             "latency_ns": bound.latency_ns,
+        },
+        "critical_path": {
+            "steps": [step.index for step in path.steps],
+            "waits_ns": path.waits_ns,
+            "latency_ns": path.latency_ns,
+            "engines": dict(facts.latency_shares(plan, path, 0).engines),
         },
         "divergence": plan.divergence_total,
         **{key: dumped[key] for key in same},

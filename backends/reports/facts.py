@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from backends.reports.figures import digits, energy_interval, share, time
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
+from compiler.plan.views import CriticalPath
 from compiler.units import ZERO
 
 FATES = ("placed", "fused", "folded", "removed")
@@ -162,6 +163,27 @@ def bound_of(plan: Plan) -> Bound | None:
         with_load_pj,
         whole / with_load_pj if with_load_pj else None,
         latency_ns,
+    )
+
+
+@dataclass(frozen=True)
+class LatencyShares:
+    """Fractions of the latency: by engine on the critical path, and of its longest steps."""
+
+    engines: Mapping[str, float]
+    longest: tuple[tuple[Step, float], ...]
+
+
+def latency_shares(plan: Plan, path: CriticalPath, most: int) -> LatencyShares:
+    """What each engine and the `most` longest steps of the critical path take of the latency."""
+    whole = plan.latency_ns or 1.0
+    spent = dict.fromkeys(engines(plan), 0.0)
+    for step in path.steps:
+        spent[step.engine] += step.latency_ns
+    ranked = sorted(path.steps, key=lambda step: -step.latency_ns)
+    return LatencyShares(
+        {name: amount / whole for name, amount in spent.items()},
+        tuple((step, step.latency_ns / whole) for step in ranked[:most] if step.latency_ns),
     )
 
 

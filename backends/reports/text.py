@@ -19,12 +19,14 @@ from backends.reports.figures import (
 from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
 from compiler.errors import one_line
 from compiler.plan.schema import Plan
+from compiler.plan.views import critical_path
 from compiler.units import ZERO
 
 MOST_STEPS = 25
 NAME_WIDTH = 32
 REASON_WIDTH = 160
-LABEL_WIDTH = 13
+LABEL_WIDTH = 14
+LONGEST_STEPS = 3
 
 
 def text(plan: Plan, everything: bool = False) -> str:
@@ -109,6 +111,7 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         "latency",
         f"{time(plan.latency_ns)} with engines overlapping; {time(plan.serial_latency_ns)} one step after the other",
     )
+    yield "critical path", path_words(plan)
     for name, memory in sorted(plan.memories.items()):
         yield (
             "memory",
@@ -151,6 +154,18 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "not modelled", "; ".join(one_line(item) for item in plan.not_modelled)
     for note in plan.notes:
         yield "note", one_line(note, limit=1200)
+
+
+def path_words(plan: Plan) -> str:
+    """The steps that make the latency: how many, on which engines, and the longest of them."""
+    path = critical_path(plan)
+    shares = facts.latency_shares(plan, path, LONGEST_STEPS)
+    words = [f"{len(path.steps):,} of {count(len(plan.steps), 'step')}"]
+    words += [f"{share(part, 1)} on {name}" for name, part in shares.engines.items() if part]
+    if path.waits_ns > 0:
+        words.append(f"{time(path.waits_ns)} of waiting")
+    named = [f"{clipped(step.name, NAME_WIDTH)} {share(part, 1)}" for step, part in shares.longest]
+    return f"{', '.join(words)}; longest: {', '.join(named)}" if named else ", ".join(words)
 
 
 def spills(plan: Plan) -> str:

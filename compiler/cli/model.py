@@ -20,6 +20,7 @@ from compiler.cli.console import (
 )
 from compiler.errors import one_line
 from compiler.flow.limits import limited
+from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from compiler.flow.inspect_model import ChipView, Inspection
@@ -32,6 +33,7 @@ the rest.
 \b
 joulec inspect models/digits_resnet.onnx
 joulec inspect model.onnx --target diana --bind N=1
+joulec inspect model.onnx --target diana --graph model.svg
 """
 MOST_REASONS = 5
 
@@ -48,17 +50,30 @@ def inspect_command(
         typer.Option("--target", "-t", metavar="CHIP", help="A chip. Default: all shipped ones."),
     ] = None,
     bind: Binds = None,
+    graph: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draws the cleaned graph: .svg or .dot; with --target coloured by engine.",
+        ),
+    ] = None,
     max_memory: MaxMemory = None,
     time_limit: TimeLimit = LONGEST_S,
     form: TextOrJson = "text",
 ) -> None:
     """Inspects a model."""
+    from compiler.flow.draw_model import draw_model, require_drawable
     from compiler.flow.inspect_model import inspect_model, inspection_table
     from compiler.target.chip import load_target
 
+    if graph is not None:
+        require_drawable(graph)
     with limited(max_memory, time_limit):
         chip = load_target(target) if target is not None else None
         found = inspect_model(model, parse_binds(bind), chip)
+        if graph is not None:
+            drawing = draw_model(found.clean, found.name, chip, graph)
+            write_whole(graph, drawing, [*found.files, *([Path(target)] if target else [])])
     if form == "json":
         say_json(inspection_table(found))
     else:

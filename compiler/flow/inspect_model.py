@@ -55,7 +55,10 @@ class ChipView:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A model as it came in (`graph`) and cleaned (`clean`), and a view of it on each chip."""
+    """A model as it came in (`graph`) and cleaned (`clean`), and a view of it on each chip.
+
+    `files` are all files read.
+    """
 
     name: str
     sha256: str
@@ -64,6 +67,7 @@ class Inspection:
     clean: Graph
     notes: tuple[str, ...]
     chips: tuple[ChipView, ...]
+    files: tuple[Path, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -114,6 +118,7 @@ def inspect_model(
         clean,
         imported.notes,
         tuple(_on(chip, clean) for chip in chips),
+        imported.files,
     )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler.ir.formats import Format
 from compiler.ir.mapping import NodeMapping
+
+if TYPE_CHECKING:
+    import networkx
 
 Array: TypeAlias = npt.NDArray[np.generic]
 # bytes: a serialized TensorProto (a tensor attribute), or the ModelProto of a Segment
@@ -245,6 +248,31 @@ class Graph:
     def constant(self, value: str) -> Array | None:
         """The data of a constant value, or None for a value that is computed or left out."""
         return self.constants.get(value)
+
+    def to_networkx(self) -> networkx.DiGraph[str]:
+        """Builds a networkx view of the nodes and the values that they hand to one another.
+
+        A vertex is a node's name, in execution order, with the attributes `op`, `engine` ("" where
+        the node is not placed) and `outputs`. An arc leads from the node that makes values to one
+        that reads them: its `values` map their names to their bytes, None where a size is unknown.
+        What nodes read of the graph's inputs and constants is no arc. The view's own attributes
+        are `name`, `inputs` and `outputs`. Changes to the view do not change the graph.
+        """
+        import networkx
+
+        view: networkx.DiGraph[str] = networkx.DiGraph(
+            name=self.name, inputs=self.inputs, outputs=self.outputs
+        )
+        for node in self.nodes:
+            view.add_node(node.name, op=node.op, engine=node.engine, outputs=node.outputs)
+        for value, maker in self.producer.items():
+            kind = self.types.get(value)
+            size_bytes = kind.size_bytes if kind is not None and kind.is_static else None
+            for reader in self.consumers.get(value, ()):
+                if not view.has_edge(maker.name, reader.name):
+                    view.add_edge(maker.name, reader.name, values={})
+                view.edges[maker.name, reader.name]["values"][value] = size_bytes
+        return view
 
 
 @dataclass(frozen=True)

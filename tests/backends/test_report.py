@@ -86,6 +86,32 @@ def test_the_energy_table_adds_up(plan: Plan) -> None:
         assert sum(engines) == pytest.approx(total[3 + column], abs=0.004)
 
 
+def test_the_critical_path_adds_up_in_the_report(plan: Plan) -> None:
+    path = report_table(plan)["critical_path"]
+    assert path["waits_ns"] == 0
+    assert path["latency_ns"] == pytest.approx(plan.latency_ns)
+    spent = sum(plan.steps[index].latency_ns for index in path["steps"])
+    assert spent == pytest.approx(plan.latency_ns)
+    assert sum(path["engines"].values()) == pytest.approx(1)
+    line = next(line for line in render_report(plan).splitlines() if "critical path" in line)
+    words = f"critical path {len(path['steps'])} of {len(plan.steps)} steps, "
+    assert line.startswith(words)
+    longest = max(plan.steps, key=lambda step: step.latency_ns)
+    assert f"longest: {longest.name} {share(longest.latency_ns, plan.latency_ns)}" in line
+    shares = [float(number) for number in re.findall(r"([\d.]+) % on ", line)]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+
+def test_a_report_tells_of_waiting(dim20: Plan) -> None:
+    moved = [
+        step.model_copy(update={"start_ns": step.start_ns + 1e3, "end_ns": step.end_ns + 1e3})
+        for step in dim20.steps
+    ]
+    late = dim20.model_copy(update={"steps": tuple(moved), "latency_ns": dim20.latency_ns + 1e3})
+    assert ", 1.00 us of waiting; longest: " in text(late)
+    assert "of waiting" not in text(dim20)
+
+
 def test_every_node_of_the_file_is_counted_once(plan: Plan) -> None:
     assert sum(fates(plan).values()) == len(plan.placements)
     line = next(line for line in render_report(plan).splitlines() if line.startswith("nodes"))
@@ -177,7 +203,8 @@ def test_the_same_plan_gives_the_same_report(plan: Plan, form: Form) -> None:
 def test_the_keys_of_the_json_are_a_promise(plan: Plan) -> None:
     table = json.loads(render_report(plan, "json"))
     assert sorted(table) == [
-        "bound", "divergence", "energy_pj", "engines", "inputs", "latency_ns", "layers", "macs",
+        "bound", "critical_path", "divergence", "energy_pj", "engines", "inputs", "latency_ns",
+        "layers", "macs",
         "memories", "model", "nodes", "not_modelled", "notes", "one_time_load", "outputs",
         "partition", "plan_hash", "pruning", "resident", "schema", "serial_latency_ns", "spills",
         "steps", "target", "tops_per_watt", "utilization", "verdict",

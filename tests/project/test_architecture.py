@@ -33,7 +33,7 @@ def floors_of(page: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
 
 FLOORS, BLIND = floors_of(PAGE.read_text(encoding="utf-8"))
 # What `--help` must not wait for.
-HEAVY = {"numpy", "onnx", "onnxruntime", "pydantic", "highspy"}
+HEAVY = {"numpy", "onnx", "onnxruntime", "pydantic", "highspy", "networkx"}
 
 
 def module_files() -> dict[str, Path]:

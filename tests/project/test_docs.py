@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.cost.node import node_cost
 from compiler.cost.peak import peak
 from compiler.engines.bit_slicing import input_slices, weight_digits
 from compiler.ir.text import from_text
@@ -26,6 +25,7 @@ from compiler.target.parts.library import COMPONENTS
 from compiler.target.parts.silicon import silicon_at
 from tests.cost.test_zigzag import page_table
 from tests.support.fit import CONSTANTS_PAGE, constants_page
+from tests.support.mappings import cost_on
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted((DOCS / "formulas").glob("*.md"))
@@ -42,7 +42,7 @@ def names() -> dict[str, Any]:
         "assembled": assembled, "load_components": load_components, "silicon_at": silicon_at,
         "replace": replace, "np": np, "weight_digits": weight_digits, "input_slices": input_slices,
         "peak": peak, "Macro": Macro, "energy_fj": energy_fj, "silicon_of": silicon_of,
-        "from_text": from_text, "node_cost": node_cost, "load_target": load_target,
+        "from_text": from_text, "cost_on": cost_on, "load_target": load_target,
     }  # fmt: skip
     for module in MODULES:
         found |= {name: item for name, item in vars(module).items() if not name.startswith("_")}

@@ -1,0 +1,1 @@
+"""Drawings of directed graphs: layout in layers, SVG and DOT."""
