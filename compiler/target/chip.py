@@ -174,8 +174,6 @@ class Chip(Strict):
         kinds = [engine.kind for engine in self.engines.values()]
         if kinds.count("host") != 1:
             raise ValueError("engines: a chip has exactly one host, which runs what no other can")
-        if kinds.count("digital") > 1 or kinds.count("analog") > 1:
-            raise ValueError("engines: at most one digital and one analog engine each for now")
         return self
 
     @model_validator(mode="after")

@@ -106,7 +106,7 @@ def test_a_resident_analog_product_works_on_all_tiles_at_once() -> None:
 
 def test_two_digits_take_two_columns_a_weight() -> None:
     """40 physical columns are three column tiles."""
-    found = cost(DENSE, "analog", digits=2)
+    found = cost(DENSE, "analog", weight_slices=2)
     assert values(found) == {
         "conversion": 20 * 3 * 0.256 + 40 * 2 * 0.55,
         "compute": 20 * 40 * 0.0026 + 40 * 2 * 0.02,

@@ -293,13 +293,14 @@ def test_all_faults_are_told_at_once() -> None:
     assert "memories.sram.colour: " in line
 
 
-def test_a_chip_has_one_host_and_at_most_one_of_each_other_kind() -> None:
+def test_a_chip_has_one_host_and_any_number_of_other_engines() -> None:
     hostless = TILE16.split("[engines.host]")[0]
     assert "a chip has exactly one host" in refusal(hostless)
-    second = "[engines.second]" + TILE16.split("[engines.digital]")[1].split("[engines.analog]")[
-        0
-    ].replace("engines.digital", "engines.second")
-    assert "at most one digital and one analog engine" in refusal(f"{TILE16}\n{second}")
+    duo = load_target("duo16")
+    assert list(duo.analog_engines) == ["sram_array", "reram_array"]
+    assert list(duo.digital_engines) == ["multipliers", "vector"]
+    assert duo.analog_engines["sram_array"].rows.value == 16
+    assert duo.analog_engines["reram_array"].rows.value == 128
 
 
 def test_binary_cells_need_a_digit_for_the_sign() -> None:
