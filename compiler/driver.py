@@ -79,7 +79,7 @@ def compile_model(
     require_room_for_values(clean, target)
     if not options.prune:
         require_room(fewest_weight_bytes(clean, target), target)
-    made_from = built_from(imported.files, vars(options))  # before the data are read
+    made_from = built_from(imported.files, options)  # before the data are read
     inputs = calibration_inputs(clean, options)
     passes = quantizing_passes(inputs, options)
     placed = run_passes(clean, passes, target, placement, pruning, *observers, progress=progress)
@@ -110,14 +110,14 @@ def compile_model(
     return _compiled(package, imported.files, target, options)
 
 
-def kept(folder: Path, model: Path, target: Target, options: Options) -> Compiled | None:
-    """What `compile_model` would give, when the package in a folder is that already.
+def up_to_date(folder: Path, model: Path, target: Target, options: Options) -> Compiled | None:
+    """Finds in a folder the package that `compile_model` would make, in well under a second.
 
-    Else None, in well under a second.
+    None where another or none lies there.
     """
     from compiler.flow.up_to_date import external_files, up_to_date_package
 
-    package = up_to_date_package(folder, model, target, vars(options))
+    package = up_to_date_package(folder, model, target, options)
     if package is None:
         return None
     files = [model, *external_files(package.plan, model)]

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler.cli.console import (
-    LONGEST_S,
     Binds,
-    MaxMemory,
     TextOrJson,
-    TimeLimit,
-    parse_binds,
     print_result,
     say_json,
 )
+from compiler.cli.flags import with_flags
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import one_line
-from compiler.flow.limits import limited
+from compiler.flow.options import parse_binds
 
 if TYPE_CHECKING:
     from compiler.flow.inspect_model import ChipView, Inspection
@@ -38,7 +36,7 @@ MOST_REASONS = 5
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("inspect", help=HELP)(inspect_command)
+    app.command("inspect", help=HELP)(with_flags(inspect_command))
 
 
 def inspect_command(
@@ -48,15 +46,14 @@ def inspect_command(
         typer.Option("--target", "-t", metavar="CHIP", help="A chip. Default: all shipped ones."),
     ] = None,
     bind: Binds = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Inspects a model."""
     from compiler.flow.inspect_model import inspect_model, inspection_table
     from compiler.target.chip import load_target
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         chip = load_target(target) if target is not None else None
         found = inspect_model(model, parse_binds(bind), chip)
     if form == "json":
