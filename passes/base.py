@@ -65,8 +65,11 @@ def run_passes(
     target: Target,
     *observers: Observer,
     progress: Callable[[str], None] = lambda _: None,
+    first: int = 0,
 ) -> Graph:
     """Runs passes in order, verifies after each, and tells observers (position, pass, before, after).
+
+    Positions count from `first`, the number of passes that ran before.
 
     `progress` is told the name of each pass as it starts, and "NAME: PART" where the pass tells how
     far it is. Errors the user can cause (CompileError) pass through; anything else becomes a
@@ -74,7 +77,7 @@ def run_passes(
     """
     from compiler.errors import CompileError
 
-    for position, current in enumerate(passes):
+    for position, current in enumerate(passes, first):
         progress(current.name)
         listening = _listener.set(partial(_report_part, current.name, progress))
         try:

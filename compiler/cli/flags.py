@@ -78,7 +78,7 @@ def _parameters(table: type) -> list[Parameter]:
 
 
 def _type(one: Field[Any], hint: Any) -> Any:
-    """What the command line makes of a flag: words where they are parsed, a path where it may be."""
+    """What the command line makes of a flag: words where they are parsed, a path if it may be."""
     if declaration(one).parse is not None:
         return list[str] | None
     return Path | None if Path in get_args(hint) else hint

@@ -1,4 +1,4 @@
-"""Declares an option once: the field of a table, from which its flag, its check and its part in the key of a plan derive."""
+"""Declares an option once: its flag, its check and its part in the key of a plan derive from it."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_type_hints
+from typing import get_type_hints
 
 from compiler.choices import (
     MAX_NODES,
@@ -18,13 +18,6 @@ from compiler.choices import (
 )
 from compiler.errors import UsageError, one_line
 from compiler.flow.declare import declarations, flag, option
-
-if TYPE_CHECKING:
-    from compiler.ir.graph import Graph
-    from passes.base import Pass
-    from passes.calibration.inputs import CalibrationInputs
-
-SYNTHETIC = 16  # made-up samples tell little, so few are made
 
 
 def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
@@ -66,6 +59,7 @@ class Options:
     `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from
     `seed`), of which `calibration_samples` are used; `place` puts nodes whose name matches a
     pattern on an engine, where that can take them (of several patterns the first that matches);
+    `calibration` is a file that a calibration of the same model on the same data was saved to;
     `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
     engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for
     the rest.
@@ -87,6 +81,14 @@ class Options:
         help="Samples of the inputs, to calibrate on. Default: made up, with a warning.",
         stage="clean",
         keyed="nothing",  # its hash stands in a plan by itself
+        is_file=True,
+    )
+    calibration: str | Path | None = option(
+        None,
+        metavar="FILE",
+        help="What --save-calibration saved, in place of measuring again.",
+        stage="calibrate",
+        keyed="file",
         is_file=True,
     )
     calibration_samples: int = option(
@@ -166,6 +168,11 @@ def check_options(options: Options) -> None:
             "--place chooses engines, and --precision float leaves only the host",
             hint="leave one of them out",
         )
+    if options.calibration is not None and options.precision == "float":
+        raise UsageError(
+            "--calibration holds what formats cost, and --precision float has none",
+            hint="leave one of them out",
+        )
     if options.prune and options.precision == "float":
         raise UsageError(
             f"--prune {options.prune} changes the model's numbers, --precision float keeps them",
@@ -187,40 +194,3 @@ def _check_types(options: Options) -> None:
             what = error.errors()[0]["msg"].replace("Input should be", "wanted is")
             shown = one_line(repr(value), limit=80)
             raise UsageError(f"option {name} is {shown}: {what}") from error
-
-
-def calibration_inputs(graph: Graph, options: Options) -> CalibrationInputs | None:
-    """What to calibrate on; None where nothing is quantized."""
-    from passes.calibration.inputs import load_inputs, synthetic_inputs
-
-    if options.precision == "float":
-        return None
-    if options.data is not None:
-        return load_inputs(options.data, graph, options.calibration_samples)
-    return synthetic_inputs(graph, min(options.calibration_samples, SYNTHETIC), options.seed)
-
-
-def first_passes(options: Options) -> tuple[Pass, ...]:
-    """The passes that need no calibration inputs."""
-    from passes.pipeline import clean_passes, float_passes
-
-    if options.precision == "float":
-        return float_passes()
-    return clean_passes(calibrated=options.data is not None)
-
-
-def quantizing_passes(inputs: CalibrationInputs | None, options: Options) -> tuple[Pass, ...]:
-    """What follows the first passes, which without calibration inputs were all."""
-    from passes.pipeline import compile_passes
-
-    if inputs is None:
-        return ()
-    return compile_passes(
-        inputs,
-        prune_share=options.prune,
-        prune_method=options.prune_method,
-        objective=options.objective,
-        max_divergence=options.max_divergence,
-        weights=options.weights,
-        place=options.place,
-    )
