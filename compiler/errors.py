@@ -13,6 +13,7 @@ CODES: dict[str, str] = {
     "U006": "no node of that name in the package",
     "U007": "the output cannot be written",
     "U008": "a library that joulec needs is missing or does not load",
+    "U009": "a calibration is of another model, data, chip, options or compiler",
     "M001": "the file is not an ONNX model",
     "M002": "the model breaks a rule of ONNX",
     "M003": "an operation, domain or opset is unknown",

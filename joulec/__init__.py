@@ -3,6 +3,17 @@
     compiled = joulec.compile("model.onnx", "diana", output="build/model")
     outputs = joulec.run("build/model", {"input": images})
 
+One calibration, which is what takes long, serves several budgets:
+
+    options = joulec.Options(data="samples.npz")
+    calibrated = joulec.calibrate("model.onnx", "diana", options=options)
+    for budget in (0.005, 0.02, 0.08):
+        compiled = calibrated.compile(replace(options, max_divergence=budget))
+        compiled.save(f"build/{budget}")
+
+(`replace` is that of dataclasses.) `calibrated.save("model.calibration")` saves it for a later
+`joulec.Options(data="samples.npz", calibration="model.calibration")`.
+
 Everything else (`compiler`, `passes`, `backends`) is internal and may change.
 """
 
@@ -10,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +32,13 @@ from compiler.errors import (
     TargetError,
     UnsupportedError,
 )
+from compiler.flow.compiled import Compiled
 from compiler.flow.options import Options
 
 if TYPE_CHECKING:
-    import networkx
     import onnx
 
-    from compiler.plan.package import Package
-    from compiler.plan.schema import Plan
+    from compiler.flow.stages import Calibrated
     from compiler.target.chip import Target
 
 __all__ = [
@@ -41,51 +50,13 @@ __all__ = [
     "Options",
     "TargetError",
     "UnsupportedError",
+    "calibrate",
     "compile",
     "limited",
     "load",
     "load_target",
     "run",
 ]
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A compiled model: its `package` and the one-line `diagnostics` that came up."""
-
-    package: Package
-    diagnostics: tuple[str, ...] = ()
-
-    @property
-    def plan(self) -> Plan:
-        """The plan: steps, buffers, placements, energy."""
-        return self.package.plan
-
-    @property
-    def report(self) -> str:
-        """The partition report as text."""
-        from backends.report import text_report
-
-        return text_report(self.plan)
-
-    def graph(self) -> networkx.DiGraph[tuple[str, str]]:
-        """The plan's steps and buffers as a networkx graph: ("step", NAME) and ("buffer", NAME).
-
-        Steps have the attributes `index`, `op`, `engine`, `energy_pj`, `latency_ns`, `start_ns`,
-        `end_ns`, `macs` and `nodes`; buffers `dtype`, `shape`, `memory`, `address`, `size_bytes`
-        and `same_as`. Arcs are of the `kind` "read", "write" or "order" (the next step of an
-        engine). With their `latency_ns` as weight the longest path is the plan's latency.
-        """
-        from compiler.plan.views import plan_graph
-
-        return plan_graph(self.plan)
-
-    def save(self, folder: str | Path) -> None:
-        """Writes the package; raises CompileError (U007) when the folder holds something else or cannot be written."""
-        from compiler.plan.package import write_package
-        from compiler.storage.files import path_of
-
-        write_package(self.package, path_of(folder, "output"))
 
 
 def compile(
@@ -95,19 +66,42 @@ def compile(
     output: str | Path | None = None,
     options: Options | None = None,
 ) -> Compiled:
-    """Compiles an ONNX model for a chip (a name of a shipped one, a file, or a Target), and writes the package to `output` if given.
+    """Compiles an ONNX model for a chip, and writes the package to `output` if that is given.
+
+    The chip is the name of a shipped one, a file, or a Target.
 
     Raises CompileError, whose `code` says what is wrong. For models of strangers see `limited`.
     """
     from compiler.driver import compile_model
-    from compiler.target.chip import Target
 
-    chip = target if isinstance(target, Target) else load_target(target)
-    made = compile_model(model, chip, options)
-    compiled = Compiled(made.package, made.diagnostics)
+    compiled = compile_model(model, _chip(target), options)
     if output is not None:
         compiled.save(output)
     return compiled
+
+
+def calibrate(
+    model: str | Path | bytes | onnx.ModelProto,
+    target: str | Path | Target,
+    *,
+    options: Options | None = None,
+) -> Calibrated:
+    """Prepares and measures an ONNX model for a chip, to be compiled with several budgets.
+
+    The result has `compile(options, target)`, whose options may differ in what is read after
+    calibration (objective, max_divergence, weights, place) and whose chip may be another with the
+    same formats; `save(path)`; and the stages before and after it one by one
+    (compiler/flow/stages.py). Raises CompileError.
+    """
+    from compiler.driver import calibrate_model
+
+    return calibrate_model(model, _chip(target), options)
+
+
+def _chip(target: str | Path | Target) -> Target:
+    from compiler.target.chip import Target
+
+    return target if isinstance(target, Target) else load_target(target)
 
 
 def load(folder: str | Path) -> Compiled:

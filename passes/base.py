@@ -65,10 +65,12 @@ def run_passes(
     target: Target,
     *observers: Observer,
     progress: Callable[[str], None] = lambda _: None,
+    first: int = 0,
 ) -> Graph:
     """Runs passes in order, verifies after each, and calls the observers.
 
-    An observer is called with (position, pass, before, after).
+    An observer is called with (position, pass, before, after); positions count from `first`, the
+    number of passes that ran before.
 
     `progress` is called with the name of each pass as it starts, and with "NAME: PART" where the
     pass reports how far it is. Errors the user can cause (CompileError) pass through; anything else
@@ -76,7 +78,7 @@ def run_passes(
     """
     from compiler.errors import CompileError
 
-    for position, current in enumerate(passes):
+    for position, current in enumerate(passes, first):
         progress(current.name)
         listening = _listener.set(partial(_report_part, current.name, progress))
         try:

@@ -1,4 +1,4 @@
-"""Lists the passes in order, each with the reason for its place."""
+"""The passes in order, by stage of a compilation, each with the reason for its place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from passes.widen_half import WidenHalf
 
 
 def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
-    """Lists the passes that need no data: fewer and plainer nodes to decide on.
+    """What needs no data and knows no chip: fewer and plainer nodes to decide on.
 
     `calibrated` says whether real data will fix ranges that a model leaves open.
     """
@@ -47,11 +47,48 @@ def clean_passes(*, calibrated: bool = True) -> tuple[Pass, ...]:
     )
 
 
+def prune_passes(
+    inputs: CalibrationInputs, share: float = 0.0, method: PruneMethod = "second-order"
+) -> tuple[Pass, ...]:
+    """What takes channels out of a clean graph."""
+    return (Prune(share, inputs, method),)  # nothing placed yet depends on a size
+
+
 def matrix_passes() -> tuple[Pass, ...]:
-    """Lists the passes that bring a clean graph to the form that is calibrated and placed."""
+    """What lowers a graph to the form in which it is calibrated and placed."""
     return (
         LowerConvolution(),  # one form meets the arrays
-        FuseActivations(),  # only that form of products carries a clip; before ranges are measured
+        FuseActivations(),  # products carry a clip only in that form; ranges are of the result
+    )
+
+
+def calibrate_passes(inputs: CalibrationInputs) -> tuple[Pass, ...]:
+    """What measures a lowered graph."""
+    return (Calibrate(inputs),)  # partition needs ranges and divergences of the layers as they are
+
+
+def place_passes(
+    inputs: CalibrationInputs,
+    *,
+    objective: Objective = "energy",
+    max_divergence: float | None = None,
+    weights: Weights = "auto",
+    place: Place = (),
+) -> tuple[Pass, ...]:
+    """What chooses engines, mappings and formats for a calibrated graph.
+
+    `max_divergence` None is MAX_DIVERGENCE, and on made-up inputs at least what int8 alone causes.
+    """
+    allow_int8 = max_divergence is None and inputs.synthetic
+    budget = MAX_DIVERGENCE if max_divergence is None else max_divergence
+    return (Partition(objective, budget, weights, allow_int8, place),)
+
+
+def quantize_passes(inputs: CalibrationInputs) -> tuple[Pass, ...]:
+    """What brings a placed graph into the formats of its engines."""
+    return (
+        Quantize(inputs),  # writes the chosen formats, which partition had to choose first
+        PadToTiles(),  # last, so that only what lies on tiles is padded or split
     )
 
 
@@ -65,29 +102,40 @@ def compile_passes(
     weights: Weights = "auto",
     place: Place = (),
 ) -> tuple[Pass, ...]:
-    """Lists the passes that make a clean graph a placed one in the formats of its engines.
-
-    `max_divergence` None is MAX_DIVERGENCE, and on made-up inputs at least what int8 alone causes.
-    """
-    allow_int8 = max_divergence is None and inputs.synthetic
-    budget = MAX_DIVERGENCE if max_divergence is None else max_divergence
+    """Everything that makes a clean graph a placed one in the formats of its engines."""
     return (
-        Prune(prune_share, inputs, prune_method),  # nothing placed yet depends on a size
+        *prune_passes(inputs, prune_share, prune_method),
         *matrix_passes(),
-        Calibrate(inputs),  # partition needs ranges and divergences of the layers as they will be
-        Partition(objective, budget, weights, allow_int8, place),
-        Quantize(inputs),  # writes the chosen formats, which partition had to choose first
-        PadToTiles(),  # last, so that only what lies on tiles is padded or split
+        *calibrate_passes(inputs),
+        *place_passes(
+            inputs,
+            objective=objective,
+            max_divergence=max_divergence,
+            weights=weights,
+            place=place,
+        ),
+        *quantize_passes(inputs),
     )
 
 
-def float_passes() -> tuple[Pass, ...]:
-    """Lists the passes of a compilation in which nothing is quantized.
+def float_clean_passes() -> tuple[Pass, ...]:
+    """What cleans a graph in which nothing is quantized.
 
     The result is the model's own, so no sum is rewritten.
     """
-    return (
-        EliminateDead(),  # first: nothing is spent on what nobody reads
-        LowerConvolution(in_float=True),  # one form meets an array that computes in floats, if any
-        PlaceInFloat(),  # last: no format has to be chosen, so nothing has to be measured
-    )
+    return (EliminateDead(),)  # first: nothing is spent on what nobody reads
+
+
+def float_matrix_passes() -> tuple[Pass, ...]:
+    """What lowers a graph in which nothing is quantized."""
+    return (LowerConvolution(in_float=True),)  # one form meets an array that computes in floats
+
+
+def float_place_passes() -> tuple[Pass, ...]:
+    """What places a graph in which nothing is quantized."""
+    return (PlaceInFloat(),)  # last: no format has to be chosen, so nothing has to be measured
+
+
+def float_passes() -> tuple[Pass, ...]:
+    """Everything that a compilation runs in which nothing is quantized."""
+    return (*float_clean_passes(), *float_matrix_passes(), *float_place_passes())

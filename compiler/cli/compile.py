@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler.choices import Objective, Precision, PruneMethod, Weights
+from compiler.choices import Precision
 from compiler.cli.console import (
-    LONGEST_S,
-    Binds,
-    MaxMemory,
-    Places,
     Progress,
     TextOrJson,
-    TimeLimit,
-    parse_binds,
-    parse_places,
     print_error,
     print_result,
     print_warning,
 )
 from compiler.cli.depfile import depfile_text, target_of
-from compiler.cli.graphs import Dump, LastGraph
+from compiler.cli.flags import with_flags
+from compiler.cli.graphs import Dump, annotated_graph
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import GateError, UsageError, one_line
-from compiler.flow.limits import limited
 from compiler.flow.options import Options
 from compiler.storage.files import write_whole
 
@@ -43,12 +38,12 @@ joulec compile models/digits_resnet.onnx --target diana -o build/digits \\
     --data models/digits_calibration.npz
 joulec compile model.onnx --target my_chip.toml -o build/m --max-energy-uj 20
 """
-DEFAULT = Options()
+DEFAULT_OPTIONS = Options()
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("compile", help=HELP)(compile_command)
+    app.command("compile", help=HELP)(with_flags(compile_command))
 
 
 def compile_command(
@@ -60,46 +55,7 @@ def compile_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The package to write.")
     ],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="Samples of the inputs, to calibrate on. Default: made up, with a warning.",
-        ),
-    ] = None,
-    calibration_samples: Annotated[
-        int, typer.Option(help="How many samples of --data are used.")
-    ] = DEFAULT.calibration_samples,
-    seed: Annotated[int, typer.Option(help="For inputs that are made up.")] = DEFAULT.seed,
-    bind: Binds = None,
-    objective: Annotated[
-        Objective,
-        typer.Option(help="What shall be least; edp is energy times latency."),
-    ] = DEFAULT.objective,
-    max_divergence: Annotated[
-        float | None,
-        typer.Option(
-            help="How far the outputs may move, or inf. Default: 0.02, more where int8 alone moves them more."
-        ),
-    ] = DEFAULT.max_divergence,
-    weights: Annotated[
-        Weights,
-        typer.Option(help="Whether weights stay in the engines or are loaded in each inference."),
-    ] = DEFAULT.weights,
-    place: Places = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="float: nothing is quantized, and what no engine computes in floats runs on the host."
-        ),
-    ] = DEFAULT.precision,
-    prune: Annotated[
-        float, typer.Option(metavar="SHARE", help="The share of MACs to remove, from 0 to 1.")
-    ] = DEFAULT.prune,
-    prune_method: Annotated[
-        PruneMethod,
-        typer.Option(help="How channels to remove are chosen."),
-    ] = DEFAULT.prune_method,
+    options: Options = DEFAULT_OPTIONS,
     max_energy_uj: Annotated[
         float | None, typer.Option(help="Gate: fails (5) when an inference takes more.")
     ] = None,
@@ -113,14 +69,11 @@ def compile_command(
         Path | None,
         typer.Option(metavar="DIR", help="Writes the graph as text and ONNX after each pass."),
     ] = None,
-    max_nodes: Annotated[
-        int, typer.Option(min=1, help="Refuses a model of more nodes.")
-    ] = DEFAULT.max_nodes,
-    max_tensor_bytes: Annotated[
-        int, typer.Option(min=1, help="Refuses a model whose weights are larger.")
-    ] = DEFAULT.max_tensor_bytes,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    save_calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Saves what was measured, for --calibration."),
+    ] = None,
+    limits: Limits = DEFAULT_LIMITS,
     force: Annotated[
         bool, typer.Option("--force", help="Compiles again, even when nothing has changed.")
     ] = False,
@@ -139,55 +92,47 @@ def compile_command(
     """Compiles a model and writes its package."""
     import joulec
     from backends.report import render_report
-    from compiler.driver import compile_model, kept
+    from compiler.driver import calibrate_model, up_to_date
     from compiler.plan.package import renew_package, require_place, write_package
 
-    options = Options(
-        bind=parse_binds(bind),
-        data=data,
-        calibration_samples=calibration_samples,
-        seed=seed,
-        prune=prune,
-        prune_method=prune_method,
-        objective=objective,
-        max_divergence=max_divergence,
-        weights=weights,
-        place=parse_places(place),
-        max_nodes=max_nodes,
-        max_tensor_bytes=max_tensor_bytes,
-        precision=precision,
+    require_different(
+        {"--depfile": depfile, "--annotated": annotated, "--save-calibration": save_calibration}
     )
-    if depfile is not None and depfile == annotated:
-        raise UsageError(f"--depfile and --annotated both are {one_line(str(depfile))!r}")
     for name, gate in (("--max-energy-uj", max_energy_uj), ("--max-latency-us", max_latency_us)):
         if gate is not None and not gate >= 0:
             raise UsageError(f"{name} {gate:g}: wanted 0 or more")
     require_place(output)
     if depfile is not None:
         target_of(output)  # what it cannot name is told before the work
-    last = LastGraph()
-    wants_graphs = dump_passes is not None or annotated is not None
-    observers = (last, *((Dump(dump_passes),) if dump_passes is not None else ()))
-    with limited(max_memory, time_limit):
+    wants_stages = any(path is not None for path in (dump_passes, annotated, save_calibration))
+    observers = (Dump(dump_passes),) if dump_passes is not None else ()
+    others: dict[Path, bytes] = {}
+    with limits.enforced():
         chip = joulec.load_target(target)
-        old = None if force or wants_graphs else kept(output, model, chip, options)
-        progress = Progress(0 if old else stages(precision), form)
+        old = None if force or wants_stages else up_to_date(output, model, chip, options)
+        progress = Progress(0 if old else stages(options.precision), form)
         try:
-            made = old or compile_model(model, chip, options, observers, progress)
+            if old is not None:
+                made = old
+            else:
+                calibrated = calibrate_model(model, chip, options, observers, progress)
+                quantized = calibrated.place().quantize()
+                made = quantized.plan()
+                if annotated is not None:
+                    others[annotated] = annotated_graph(quantized.graph)
+                if save_calibration is not None:
+                    others[save_calibration] = calibrated.saved()
         finally:
             progress.clear()
     for line in made.diagnostics:
         print_warning(line)
     broken = broken_gates(made.package.plan, max_energy_uj, max_latency_us)
     if not broken:
-        beside: dict[Path, bytes] = {}
-        if annotated is not None:
-            beside[annotated] = last.annotated()
         if depfile is not None:
-            beside[depfile] = os.fsencode(depfile_text(output, made.files))
-        inside = [path for path in beside if path.resolve().is_relative_to(output.resolve())]
-        for path in beside.keys() - set(inside):
-            write_whole(path, beside[path], made.files)
+            others[depfile] = os.fsencode(depfile_text(output, made.files))
+        inside = [path for path in others if path.resolve().is_relative_to(output.resolve())]
+        for path in others.keys() - set(inside):
+            write_whole(path, others[path], made.files)
         if old is not None:
             renew_package(output)
             print_error(f"note: nothing has changed: package {str(output)!r} is up to date")
@@ -197,10 +142,20 @@ def compile_command(
             finally:
                 progress.clear()
         for path in inside:  # a package is only written into a folder of its own
-            write_whole(path, beside[path], made.files)
+            write_whole(path, others[path], made.files)
     print_result(render_report(made.package.plan, form, all_steps))
     if broken:
         raise GateError("; ".join(broken), hint="no package was written")
+
+
+def require_different(files: Mapping[str, Path | None]) -> None:
+    """Raises UsageError where two options name one file to be written."""
+    taken: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is not None and path in taken:
+            raise UsageError(f"{taken[path]} and {name} both are {one_line(str(path))!r}")
+        if path is not None:
+            taken[path] = name
 
 
 def stages(precision: Precision) -> int:

@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from compiler.cli.flags import flag_of
 from compiler.errors import UsageError, nearest, one_line
+from compiler.flow.options import Options
 
 TextOrJson: TypeAlias = Annotated[
     Literal["text", "json"], typer.Option("--format", help="For people, or for programs.")
@@ -21,41 +23,13 @@ TextOrJson: TypeAlias = Annotated[
 Folder: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="A package: the folder that compile wrote.")
 ]
-Binds: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--bind",
-        metavar="NAME=VALUE",
-        help="A free size of the model by its symbol, or as INPUT:AXIS; may be repeated.",
-    ),
-]
-Places: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--place",
-        metavar="PATTERN=ENGINE",
-        help="Nodes whose name matches run on an engine, where it can take them; may be repeated, the first match counts.",
-    ),
-]
+Binds: TypeAlias = Annotated[list[str] | None, flag_of(Options, "bind")]
 NoiseSeed: TypeAlias = Annotated[
     int | None,
     typer.Option(
         help="Adds the chip's converter noise, the same for the same seed. Default: no noise."
     ),
 ]
-
-MaxMemory: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="BYTES",
-        help="Ends (3) when it takes more. Default: what the machine has.",
-    ),
-]
-TimeLimit: TypeAlias = Annotated[
-    float, typer.Option(min=0.001, metavar="SECONDS", help="Ends (3) when it takes longer.")
-]
-LONGEST_S = 6 * 3600.0
 REFRESH_S = 0.2
 
 
@@ -165,35 +139,6 @@ def help_when_bare(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
         raise typer.Exit(2)
-
-
-def parse_places(items: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """PATTERN=ENGINE pairs, in their order; the last = divides.
-
-    Raises UsageError for anything else.
-    """
-    places = []
-    for item in items or ():
-        pattern, equals, engine = item.rpartition("=")
-        if not equals or not pattern or not engine:
-            raise UsageError(
-                f"--place {one_line(item)!r}: wanted PATTERN=ENGINE, such as --place 'conv*=analog'"
-            )
-        places.append((pattern, engine))
-    return tuple(places)
-
-
-def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
-    """NAME=VALUE words as a table; the last = divides. Raises UsageError for anything else."""
-    sizes: dict[str, int] = {}
-    for item in items or ():
-        name, found, value = item.rpartition("=")
-        if not found or not name:
-            raise UsageError(f"--bind {one_line(item)!r}: wanted NAME=VALUE, such as --bind N=1")
-        if not value.isdecimal() or not 0 < len(value) < 16:
-            raise UsageError(f"--bind {one_line(item)!r}: {one_line(value)!r} is no whole number")
-        sizes[name] = int(value)
-    return sizes
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

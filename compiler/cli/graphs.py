@@ -1,4 +1,4 @@
-"""Keeps and writes the graphs between the passes of a compilation (--dump-passes, --annotated)."""
+"""Writes the graphs between the passes of a compilation (--dump-passes, --annotated)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,12 @@ if TYPE_CHECKING:
     from passes.base import Pass
 
 
-class LastGraph:
-    """An observer that keeps the graph after the last pass."""
+def annotated_graph(graph: Graph) -> bytes:
+    """Writes a graph as an ONNX file whose nodes name their engine, energy and reason."""
+    from compiler.execute.export_onnx import export_onnx
 
-    def __init__(self) -> None:
-        self._graph: Graph | None = None
-
-    def __call__(self, position: int, ran: Pass, before: Graph, after: Graph) -> None:
-        """What `run_passes` tells."""
-        self._graph = after
-
-    def annotated(self) -> bytes:
-        """The graph as an ONNX file whose nodes tell their engine, energy and reason."""
-        from compiler.execute.export_onnx import export_onnx
-
-        assert self._graph is not None
-        data: bytes = export_onnx(self._graph, annotate=True).SerializeToString(deterministic=True)
-        return data
+    data: bytes = export_onnx(graph, annotate=True).SerializeToString(deterministic=True)
+    return data
 
 
 class Dump:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from compiler.cli.console import LONGEST_S, MaxMemory, TimeLimit, print_result, print_warning
+from compiler.cli.console import print_result, print_warning
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import one_line
-from compiler.flow.limits import limited
 from compiler.storage.files import write_whole
 
 HELP = """Writes a ZigZag accelerator (a YAML file) as a chip file.
@@ -33,14 +33,13 @@ Out = Annotated[
 def import_command(
     file: File,
     output: Out = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Imports a chip."""
     from compiler.zigzag.hardware_yaml import read_accelerator
     from compiler.zigzag.import_hardware import imported
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         chip = imported(read_accelerator(file), file.name)
     if output is None:
         print_result(chip.text)

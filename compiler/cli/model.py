@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler.cli.console import (
-    LONGEST_S,
     Binds,
-    MaxMemory,
     TextOrJson,
-    TimeLimit,
-    parse_binds,
     print_result,
     say_json,
 )
+from compiler.cli.flags import with_flags
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import one_line
-from compiler.flow.limits import limited
+from compiler.flow.options import parse_binds
 from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ MOST_REASONS = 5
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("inspect", help=HELP)(inspect_command)
+    app.command("inspect", help=HELP)(with_flags(inspect_command))
 
 
 def inspect_command(
@@ -57,8 +55,7 @@ def inspect_command(
             help="Draws the cleaned graph: .svg or .dot; with --target coloured by engine.",
         ),
     ] = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Inspects a model."""
@@ -68,7 +65,7 @@ def inspect_command(
 
     if graph is not None:
         require_drawable(graph)
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         chip = load_target(target) if target is not None else None
         found = inspect_model(model, parse_binds(bind), chip)
         if graph is not None:

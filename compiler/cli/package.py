@@ -7,17 +7,15 @@ from typing import Annotated, Literal
 import typer
 
 from compiler.cli.console import (
-    LONGEST_S,
     Folder,
-    MaxMemory,
     TextOrJson,
-    TimeLimit,
     print_result,
     say_json,
 )
+from compiler.cli.flags import with_flags
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.cli.run import sound_package
 from compiler.errors import GateError, one_line
-from compiler.flow.limits import limited
 
 REPORT_HELP = """Prints a package's partition report.
 
@@ -53,16 +51,15 @@ joulec compare build/a build/b --fail-if 'latency>500' --fail-if 'peak_bytes>+10
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("report", help=REPORT_HELP)(report_command)
-    app.command("explain", help=EXPLAIN_HELP)(explain_command)
-    app.command("check", help=CHECK_HELP)(check_command)
-    app.command("compare", help=COMPARE_HELP)(compare_command)
+    app.command("report", help=REPORT_HELP)(with_flags(report_command))
+    app.command("explain", help=EXPLAIN_HELP)(with_flags(explain_command))
+    app.command("check", help=CHECK_HELP)(with_flags(check_command))
+    app.command("compare", help=COMPARE_HELP)(with_flags(compare_command))
 
 
 def report_command(
     folder: Folder,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: Annotated[
         Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="The form.")
     ] = "text",
@@ -73,7 +70,7 @@ def report_command(
     """Prints the report."""
     from backends.report import render_report
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         report = render_report(sound_package(folder).plan, form, all_steps)
     print_result(report)
 
@@ -83,14 +80,13 @@ def explain_command(
     node: Annotated[
         str, typer.Argument(metavar="NODE", help="A node of the ONNX file, or a step.")
     ],
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Explains a placement."""
     from backends.reports.explain import explain, explanation_text
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         explained = explain(sound_package(folder).plan, node)
     if form == "json":
         say_json(explained)
@@ -100,12 +96,11 @@ def explain_command(
 
 def check_command(
     folder: Folder,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Checks a package."""
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         plan = sound_package(folder).plan
     size_bytes = sum(file.size_bytes for file in plan.files.values())
     if form == "json":
@@ -136,8 +131,7 @@ def compare_command(
         list[str] | None,
         typer.Option(metavar="CONDITION", help="Fails (5) when it is so; may be repeated."),
     ] = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Compares two packages."""
@@ -146,7 +140,7 @@ def compare_command(
     from backends.reports.compare import comparison, comparison_text, parse_condition
 
     conditions = [parse_condition(text) for text in fail_if or ()]
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         plans = [sound_package(Path(folder)).plan for folder in (before, after)]
         rows = comparison(*plans)
     met = [condition.told(rows) for condition in conditions if condition.is_met(rows)]

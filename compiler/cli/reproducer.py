@@ -16,7 +16,15 @@ MARK = "joulec-reproducer.txt"
 FILES = "files"
 OURS = (MARK, "traceback.txt", "versions.txt", "graph.txt", "replay.sh")
 MOST_BYTES = 256 << 20  # of files that are copied
-WRITTEN = ("--output", "-o", "--depfile", "--dump-passes", "--annotated", "--plot")
+WRITTEN = (
+    "--output",
+    "-o",
+    "--depfile",
+    "--dump-passes",
+    "--annotated",
+    "--save-calibration",
+    "--plot",
+)
 LIBRARIES = (
     "joulec", "numpy", "onnx", "onnxruntime", "highspy", "pydantic", "typer",
 )  # fmt: skip

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.cli.console import (
-    LONGEST_S,
     Binds,
     Folder,
-    MaxMemory,
     NoiseSeed,
     Progress,
     TextOrJson,
-    TimeLimit,
-    parse_binds,
     print_result,
     print_warning,
     say_json,
 )
+from compiler.cli.flags import with_flags
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import GateError, UsageError, one_line
-from compiler.flow.limits import limited
+from compiler.flow.options import parse_binds
 
 if TYPE_CHECKING:
     from backends.evaluate import Accuracy
@@ -45,8 +43,8 @@ joulec evaluate build/digits --data models/digits_test.npz \\
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("run", help=RUN_HELP)(run_command)
-    app.command("evaluate", help=EVALUATE_HELP)(evaluate_command)
+    app.command("run", help=RUN_HELP)(with_flags(run_command))
+    app.command("evaluate", help=EVALUATE_HELP)(with_flags(evaluate_command))
 
 
 def run_command(
@@ -58,14 +56,13 @@ def run_command(
         Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Gets arrays by output name.")
     ],
     noise_seed: NoiseSeed = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Runs a package."""
     from compiler.cli.arrays import told, write_arrays
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         package = sound_package(folder)
         outputs, _ = simulate(package, source, noise_seed, form=form)
     write_arrays(output, outputs, read=(source, *package.paths))
@@ -89,8 +86,7 @@ def evaluate_command(
     min_accuracy: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Gate: fails (5) below it, from 0 to 1.")
     ] = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Measures accuracy."""
@@ -99,7 +95,7 @@ def evaluate_command(
 
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         package = sound_package(folder)
         first = package.plan.outputs[0].name
         outputs, labels = simulate(package, data, noise_seed, LABELS, form)

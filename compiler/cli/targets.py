@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.cli.console import (
-    LONGEST_S,
-    MaxMemory,
     TextOrJson,
-    TimeLimit,
     help_when_bare,
     print_result,
     say_json,
 )
+from compiler.cli.flags import with_flags
 from compiler.cli.import_hardware import HELP, import_command
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import one_line
-from compiler.flow.limits import limited
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,14 +43,14 @@ def register(app: typer.Typer) -> None:
     group.command(
         "show",
         help="Shows every number of a chip with its interval and source.\n\n\b\njoulec targets show diana\n",
-    )(show_command)
+    )(with_flags(show_command))
     group.command("check", help="Checks a chip file.\n\n\b\njoulec targets check my_chip.toml\n")(
-        check_command
+        with_flags(check_command)
     )
     group.command(
         "schema", help="Prints the JSON Schema of a chip file.\n\n\b\njoulec targets schema\n"
     )(schema_command)
-    group.command("import", help=HELP)(import_command)
+    group.command("import", help=HELP)(with_flags(import_command))
     app.add_typer(group, name="targets")
 
 
@@ -81,8 +79,7 @@ def _summary(chip: Target) -> dict[str, Any]:
 
 def show_command(
     chip: Chip,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Shows a chip."""
@@ -91,7 +88,7 @@ def show_command(
     from compiler.cost.peak import comparisons
     from compiler.target.chip import load_target
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         found = load_target(chip)
         table = found.chip.model_dump(by_alias=True)
         steps = array_steps(found)
@@ -208,14 +205,13 @@ def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
 
 def check_command(
     chip: Chip,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Checks a chip file."""
     from compiler.target.chip import load_target
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         found = load_target(chip)
     rows = list(_rows(found.chip.model_dump(by_alias=True)))
     assumed = sum(row[3].startswith("assumption") for row in rows)

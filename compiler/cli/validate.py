@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.cli.console import LONGEST_S, MaxMemory, TextOrJson, TimeLimit, print_result, say_json
+from compiler.cli.console import TextOrJson, print_result, say_json
+from compiler.cli.flags import with_flags
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import ModelError, one_line
-from compiler.flow.limits import limited
 from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
@@ -40,22 +41,21 @@ def register(app: typer.Typer) -> None:
         "validate",
         help="Compares predicted with measured energy of silicon.\n\n\b\n"
         "joulec validate silicon.csv\njoulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n",
-    )(validate_command)
+    )(with_flags(validate_command))
 
 
 def validate_command(
     table: Table,
     leave_one_chip_out: LeaveOut = False,
     plot: Plot = None,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Compares predictions with silicon."""
     from compiler.macros.plot import plot as drawn
     from compiler.macros.table import read_table
 
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         verdicts = _verdicts(read_table(table), leave_one_chip_out)
     how = "each chip left out of the fit" if leave_one_chip_out else "one set of constants"
     if plot is not None:

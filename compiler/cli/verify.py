@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler.cli.console import (
-    LONGEST_S,
     Binds,
     Folder,
-    MaxMemory,
     TextOrJson,
-    TimeLimit,
-    parse_binds,
     print_result,
     print_warning,
     say_json,
 )
+from compiler.cli.flags import with_flags
+from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.cli.run import sound_package
 from compiler.errors import GateError, UsageError, one_line
-from compiler.flow.limits import limited
+from compiler.flow.options import parse_binds
 
 if TYPE_CHECKING:
     from compiler.flow.verify_package import Difference, Verification
@@ -38,7 +36,7 @@ joulec verify models/digits_resnet.onnx build/digits --data models/digits_test.n
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("verify", help=VERIFY_HELP)(verify_command)
+    app.command("verify", help=VERIFY_HELP)(with_flags(verify_command))
 
 
 def verify_command(
@@ -57,8 +55,7 @@ def verify_command(
     tolerance: Annotated[
         float, typer.Option(help="The largest relative squared error at an output.")
     ] = 0.1,
-    max_memory: MaxMemory = None,
-    time_limit: TimeLimit = LONGEST_S,
+    limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Compares a package with its model."""
@@ -68,7 +65,7 @@ def verify_command(
 
     if not tolerance >= 0:
         raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
-    with limited(max_memory, time_limit):
+    with limits.enforced():
         package = sound_package(folder)
         reference = Reference(model, parse_binds(bind))
         _require_same_ports(package, reference)

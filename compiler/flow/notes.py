@@ -13,29 +13,39 @@ if TYPE_CHECKING:
     from passes.calibration.inputs import CalibrationInputs
 
 
-def trust_notes(
-    inputs: CalibrationInputs | None, options: Options, clean: Graph, placed: Graph
-) -> tuple[str, ...]:
-    """Warnings on how far the result can be trusted, and what was left undone."""
-    notes = []
-    if inputs is None:
+def float_notes(options: Options) -> tuple[str, ...]:
+    """Says that nothing is quantized, and warns of options that are then for nothing."""
+    notes = [
+        "nothing is quantized (--precision float): "
+        "what no engine computes in floats runs on the host"
+    ]
+    if options.data is not None or options.max_divergence is not None:
         notes.append(
-            "nothing is quantized (--precision float): what no engine computes in floats runs on the host"
-        )
-        if options.data is not None or options.max_divergence is not None:
-            notes.append(
-                "warning[W004]: --data and --max-divergence are for quantization, and nothing is quantized"
-            )
-    elif inputs.synthetic:
-        notes.append(
-            f"warning[W001]: ranges and divergences were measured on {inputs.count} made-up inputs (seed {options.seed}); "
-            "real ones differ, so the accuracy may fall: give samples with --data"
-        )
-    if options.prune and placed.ledger and _macs(placed) >= _macs(clean):
-        notes.append(
-            f"warning[W004]: --prune {options.prune} removed nothing: no channels can go without changing inputs or outputs"
+            "warning[W004]: --data and --max-divergence are for quantization, "
+            "and nothing is quantized"
         )
     return tuple(notes)
+
+
+def made_up_note(inputs: CalibrationInputs, seed: int) -> tuple[str, ...]:
+    """Warns where the calibration inputs are made up, on how far the result can be trusted."""
+    if not inputs.synthetic:
+        return ()
+    return (
+        f"warning[W001]: ranges and divergences were measured on {inputs.count} made-up inputs "
+        f"(seed {seed}); "
+        "real ones differ, so the accuracy may fall: give samples with --data",
+    )
+
+
+def unpruned_note(share: float, before: Graph, after: Graph) -> tuple[str, ...]:
+    """Warns where channels were to be pruned and none could be."""
+    if not share or not after.ledger or _macs(after) < _macs(before):
+        return ()
+    return (
+        f"warning[W004]: --prune {share} removed nothing: "
+        "no channels can go without changing inputs or outputs",
+    )
 
 
 def calibration_notes(calibration: Calibration | None) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 from compiler.errors import CompileError
+from compiler.flow.declare import declarations, files_of
+from compiler.flow.options import Options
 from compiler.plan.check import check_package
 from compiler.plan.package import Package, read_package
 from compiler.plan.schema import BuiltFrom, Plan
@@ -25,28 +27,34 @@ DEPENDENCIES = (
     "threadpoolctl",
 )  # fmt: skip
 SOURCES = ("joulec", "compiler", "passes", "backends")  # what a wheel holds
-# Options that never change a plan: where the data lies (its hash counts), and what only refuses.
-NO_DIFFERENCE = ("data", "max_nodes", "max_tensor_bytes")
 NOTHING = ""
 
 
-def built_from(model_files: Sequence[Path], options: Mapping[str, object]) -> BuiltFrom:
-    """What a compilation is about to be made from.
+def built_from(
+    model_files: Sequence[Path], options: Options, digests: Mapping[str, str] | None = None
+) -> BuiltFrom:
+    """Records what a compilation is made from.
 
-    `model_files` are the model's own file and those of its external data.
+    `model_files` are the model's own file and those of its external data, `digests` the hashes of
+    the files that options name, where these were read before (None: they are read now).
     """
     external = tuple(path.relative_to(model_files[0].parent).as_posix() for path in model_files[1:])
-    data = options["data"]
+    digests = file_digests(options) if digests is None else digests
     return BuiltFrom(
         external=external,
-        data=digest_of(Path(str(data))) if data is not None else NOTHING,
-        options=_options_digest(options),
-        joulec=_own_digest(),
+        data=digests.get("data", NOTHING),
+        options=_options_digest(options, digests),
+        joulec=own_digest(),
     )
 
 
+def file_digests(options: Options) -> dict[str, str]:
+    """Hashes the files that options name, by the option's name; see `digest_of`."""
+    return {name: digest_of(path) for name, path in files_of(options).items()}
+
+
 def up_to_date_package(
-    folder: Path, model: Path, target: Target, options: Mapping[str, object]
+    folder: Path, model: Path, target: Target, options: Options
 ) -> Package | None:
     """The package in a folder when it is sound and a compilation would make the same; else None."""
     try:
@@ -65,12 +73,12 @@ def external_files(plan: Plan, model: Path) -> tuple[Path, ...]:
     return tuple(model.parent / name for name in built.external) if built is not None else ()
 
 
-def _is_made_from(plan: Plan, model: Path, target: Target, options: Mapping[str, object]) -> bool:
+def _is_made_from(plan: Plan, model: Path, target: Target, options: Options) -> bool:
     built = plan.built_from
     if built is None or any(not _lies_inside(name) for name in built.external):
         return False
     now = built_from((model, *external_files(plan, model)), options)
-    asked_for_data = options["data"] is not None
+    asked_for_data = options.data is not None
     return (
         now == built
         and (now.data != NOTHING) == asked_for_data
@@ -123,14 +131,20 @@ def _feed(digest: hashlib._Hash, path: Path, *, follow: bool) -> bool:
     return True
 
 
-def _options_digest(options: Mapping[str, object]) -> str:
-    counted = {name: value for name, value in options.items() if name not in NO_DIFFERENCE}
-    table = json.dumps(counted, sort_keys=True, default=dict)
+def _options_digest(options: Options, digests: Mapping[str, str]) -> str:
+    """Hashes the options that a plan depends on: their values, and the bytes of files they name."""
+    key: dict[str, object] = {}
+    for name, told in declarations(type(options)).items():
+        if told.keyed == "value":
+            key[name] = getattr(options, name)
+        elif told.keyed == "file" and name in digests:
+            key[name] = digests[name]
+    table = json.dumps(key, sort_keys=True, default=dict)
     return hashlib.sha256(table.encode()).hexdigest()
 
 
 @cache  # the code that runs stays what it is, whatever becomes of its files meanwhile
-def _own_digest() -> str:
+def own_digest() -> str:
     """The hash of the compiler that runs."""
     return digest_of_compiler(Path(__file__).resolve().parents[2])
 

@@ -22,11 +22,12 @@ import pytest
 
 from compiler.cli import main
 from compiler.cli.arrays import read_arrays, write_arrays
-from compiler.cli.console import ReaderGoneError, parse_binds
+from compiler.cli.console import ReaderGoneError
 from compiler.cli.depfile import depfile_text
 from compiler.cli.signals import StopError
 from compiler.errors import CODES, UsageError
 from compiler.execute.interpreter import Model
+from compiler.flow.options import parse_binds
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
