@@ -73,7 +73,6 @@ def _capacities(target: Target) -> dict[Resource, int]:
     weight_bytes = {
         Resource(name, "weight_bytes"): unit.weight_memory_bytes
         for name, unit in target.digital_engines.items()
-        if unit.array is not None
     }
     return {**columns, **weight_bytes}
 
