@@ -1,1 +1,1 @@
-"""What work costs: one file a component family, every formula once, every constant from the chip file."""
+"""Computes energy and time: a file for each component family, all constants from the chip file."""

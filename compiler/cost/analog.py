@@ -1,24 +1,25 @@
-"""A matrix product on an analog array: drivers, cells, converters, recombination, and loading the cells.
+"""Computes what a matrix product on an analog array takes, and what loading its weights takes.
 
-For every position and every tile of rows and columns the array is activated once, in as many steps
-as the inputs have slices:
+Drivers, cells, converters and recombination take energy. For every position and every tile of rows
+and columns the array is activated once, in as many steps as the inputs have slices:
 
-    conversion = steps * (activations * rows * column tiles * E_driver + positions * physical
-    columns * row tiles * E_converter)
-    compute    = steps * positions * (rows * physical columns * E_cell + physical columns * row
-    tiles * E_recombine)
+    conversion = steps * (activations * rows * column tiles * E_driver
+                          + positions * physical columns * row tiles * E_converter)
+    compute    = steps * positions * (rows * physical columns * E_cell
+                                      + physical columns * row tiles * E_recombine)
     time       = steps * activations * tiles / parallel arrays * t_step
 
-with physical columns = columns * digits and steps = ceil(input bits / bits a step). One activation
-is one position, or several neighbouring ones where the array is unrolled: then `rows` are those of
-their patches together (compiler.ir.mapping.Unroll), and cells that hold zeros for one of them cost what others
-do. Unused rows are not driven and unused columns not converted (gating); where the chip tells the
-bitline apart, the cells follow the wires instead:
+with physical columns = columns * weight slices and steps = ceil(input bits / bits a step). One
+activation computes one position, or several neighbouring ones where the array is unrolled: then
+`rows` are those of their patches together (compiler.ir.mapping.Unroll), and cells that hold zeros
+for one of them take what others take. Unused rows are not driven and unused columns not converted
+(gating); where the chip file gives the bitline an energy of its own, cells are counted along the
+wires instead:
 
     cells      = drives * array columns * E_cell + conversions * array rows * E_bitline
 
-Loading a tile costs rows * t_row and the bits that are read from the weights' memory once and
-written to the cells, as often as there are copies.
+Loading a tile takes rows * t_row, and the energy of its bits: read from the weights' memory once,
+and written to the cells once for each copy.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def product_cost(
     engine: Analog,
     target: Target,
 ) -> StepCost:
-    """One layer on the array, without its weight load and without static power."""
+    """Computes one layer on the array, without its weight load and without static power."""
     shape = mapping.shape
     steps = shape.groups * mapping.array_steps
     outputs = steps * shape.positions * mapping.physical_columns
@@ -62,7 +63,7 @@ def product_cost(
 
 
 def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate:
-    """The used cells; where the bitline is told apart, all cells that the drives and the conversions reach."""
+    """Adds up the used cells; with a bitline energy, all cells that drives or conversions reach."""
     if engine.bitline_pj is None:
         return engine.cell_pj.estimate.times(used)
     reached = engine.cell_pj.estimate.times(drives * engine.columns.value)
@@ -70,7 +71,7 @@ def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate
 
 
 def load_cost(mapping: AnalogMapping, weight_home: str, engine: Analog, target: Target) -> StepCost:
-    """Writing a layer's weights into the cells: each used row of each tile takes one row time."""
+    """Computes writing a layer's weights into the cells: a row time for each used row of each tile."""
     shape = mapping.shape
     read_bytes = shape.weights * mapping.weight_slices * engine.cell_storage_bits.value / 8
     written_bits = mapping.written_cells * engine.cell_storage_bits.value

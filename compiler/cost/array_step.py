@@ -1,6 +1,6 @@
-"""What one step of a full array takes, part by part: the table an architect checks an array by.
+"""Computes what one step of a full array takes, part by part, for architects to check an array by.
 
-Every row is driven, every column converted, every lane at work; inputs enter with as many bits as a
+Every row is driven, every column converted, every lane busy; inputs enter with as many bits as a
 step takes.
 """
 
@@ -17,7 +17,10 @@ from compiler.units import Estimate, total
 
 @dataclass(frozen=True)
 class ArrayStep:
-    """One step of one array of an engine: its time in ns, and its energy in pJ by part, which add up to `energy_pj`."""
+    """One step of one array of an engine: its time in ns, and its energy in pJ by part.
+
+    The parts add up to `energy_pj`.
+    """
 
     engine: str
     describes: str
@@ -31,7 +34,7 @@ class ArrayStep:
 
 
 def array_steps(target: Target) -> list[ArrayStep]:
-    """A step of each engine of a chip that has an array, in the order of its file."""
+    """Computes a step of each engine of a chip that has an array, in the order of the chip file."""
     found = []
     for name, engine in target.chip.engines.items():
         if isinstance(engine, Analog):
@@ -71,7 +74,7 @@ def _digital(name: str, array: MacArray, target: Target) -> ArrayStep:
 
 
 def _parts(name: str, quantity: Quantity | None, count: int) -> dict[str, Estimate]:
-    """A number so many times: part by part where a component gave it."""
+    """Multiplies a quantity by a count, part by part where a component gave the quantity."""
     if quantity is None or not count:
         return {}
     if not isinstance(quantity, ComponentQuantity):

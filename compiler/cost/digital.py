@@ -1,18 +1,22 @@
-"""Work on the digital engine: matrix products on its multiply-accumulate array, and elementwise work on its vector unit.
+"""Computes matrix products on a digital engine's array, and elementwise nodes on its vector unit.
 
 An array computes a block of `columns` output channels x `positions` neighbouring outputs at a time,
 `rows` of the patch in a step:
 
-    steps   = blocks * ceil(patch rows / rows),  blocks = groups * ceil(K / columns) * blocks of positions
-    cycles  = steps of the busiest array * cycles a step + its blocks * overhead + (input + output bytes) / port width
-    compute = MACs * E_mac + idle lanes * E_idle + outputs * ceil(patch rows / rows) * E_accumulate + weight bytes read * E_weight
+    blocks  = groups * ceil(K / columns) * blocks of positions
+    steps   = blocks * ceil(patch rows / rows)
+    cycles  = steps of the busiest array * cycles a step + its blocks * overhead
+              + (input + output bytes) / port width
+    compute = MACs * E_mac + idle lanes * E_idle
+              + outputs * ceil(patch rows / rows) * E_accumulate
+              + weight bytes read * E_weight
 
 with as many weight bytes read as each block of positions needs, and none where the array holds the
-weights. Idle lanes are those of all steps that have no MAC to do; where the chip does not tell what
-they take, they are gated.
+weights. Idle lanes are those of all steps that have no MAC to do; where the chip file gives them no
+energy, they are gated.
 
-With one row, one array and one cycle a step the cycles are those of DIANA's model
-in ODiMO (hw_models.py).
+With one row, one array and one cycle a step the cycles are those of DIANA's model in ODiMO
+(hw_models.py).
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ def product_cost(
     array: MacArray,
     target: Target,
 ) -> StepCost:
-    """One layer on the array, without its weight load and without static power."""
+    """Computes one layer on the array, without its weight load and without static power."""
     compute = _compute(tiling, array)
     moved = product_transfers(
         input_bytes, tiling.input_reads, input_home, output_bytes, output_home, target
@@ -48,7 +52,7 @@ def product_cost(
 
 
 def _compute(tiling: DigitalTiling, array: MacArray) -> Estimate:
-    """The multiplications, what adds up their sums where that is told apart, and the weights read for them."""
+    """Adds up MACs, idle lanes, accumulations and weight reads, each where it has an energy."""
     shape = tiling.shape
     energy = array.mac_pj.estimate.times(shape.macs)
     if array.idle_lane_pj is not None:
@@ -63,7 +67,7 @@ def _compute(tiling: DigitalTiling, array: MacArray) -> Estimate:
 
 
 def load_cost(weight_bytes: int, weight_home: str, array: MacArray, target: Target) -> StepCost:
-    """Bringing a layer's int8 weights from their memory into the engine's weight memory."""
+    """Computes moving a layer's int8 weights from their memory into the engine's weight memory."""
     energy = read_energy(
         weight_bytes, weight_home, target
     ) + array.weight_write_pj_per_byte.estimate.times(weight_bytes)
@@ -81,7 +85,7 @@ def vector_cost(
     vector: VectorUnit,
     target: Target,
 ) -> StepCost:
-    """Elementwise work: operations / lanes cycles, every value read and written once."""
+    """Computes elementwise operations: operations / lanes cycles, values read and written once."""
     compute = vector.operation_pj.estimate.times(operations)
     memory = read_energy(input_bytes, input_home, target) + write_energy(
         output_bytes, output_home, target

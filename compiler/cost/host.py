@@ -1,6 +1,6 @@
-"""Work on the host processor: cycles by kind of work, each at the core's energy per cycle.
+"""Computes what the host processor takes: cycles by kind of operation, at its energy per cycle.
 
-cycles = MACs * c_mac + elements * c_element + function values * c_function
+    cycles = MACs * c_mac + elements * c_element + function values * c_function
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def work_cost(
     host: Host,
     target: Target,
 ) -> StepCost:
-    """One operation on the host.
+    """Computes one operation on the host.
 
     The interval is that of cycles times that of the energy per cycle.
     """

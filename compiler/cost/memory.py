@@ -1,4 +1,4 @@
-"""Moving data: which memory holds a value, and what a transfer costs."""
+"""Finds the memory that holds a value, and computes what transfers take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compiler.units import Estimate
 
 
 def home_of(size_bytes: int, target: Target) -> str:
-    """The nearest memory that could hold a value of this size.
+    """Finds the nearest memory that could hold a value of this size.
 
     Raises CapacityError when none can.
     """
@@ -21,15 +21,17 @@ def home_of(size_bytes: int, target: Target) -> str:
             return name
     largest = max(memory.capacity_bytes.value for memory in target.memories.values())
     raise CapacityError(
-        f"a value of {size_bytes:,} bytes fits no memory of {target.name}; its largest holds {largest:,} bytes",
+        f"a value of {size_bytes:,} bytes fits no memory of {target.name}; "
+        f"its largest holds {largest:,} bytes",
         hint="take a chip with more memory, or a smaller input",
     )
 
 
 def weight_home(stored_bytes_before: int, size_bytes: int, target: Target) -> str:
-    """Where weights are kept between inferences, laid down in node order: the second memory while they fit, else the last.
+    """Finds the memory that stores a layer's weights between inferences.
 
-    A chip with one memory keeps everything there. The first memory is left to activations.
+    Weights are stored in node order: in the second memory while they fit, else in the last. A chip
+    with one memory stores everything there. The first memory is left to activations.
     """
     names = list(target.memories)
     if len(names) == 1:
@@ -41,7 +43,7 @@ def weight_home(stored_bytes_before: int, size_bytes: int, target: Target) -> st
 
 
 def weight_homes(sizes_bytes: Iterable[int], target: Target) -> list[str]:
-    """The homes of weights of these sizes, laid down in this order.
+    """Finds the memories of weights of these sizes, stored in this order.
 
     Those that go to the last memory take no room of the second.
     """
@@ -54,7 +56,10 @@ def weight_homes(sizes_bytes: Iterable[int], target: Target) -> list[str]:
 
 
 def fewest_weight_bytes(graph: Graph, target: Target) -> int:
-    """The least that a graph's constants could take: a byte a number, or one digit in the cells of an analog array."""
+    """Computes the least bytes that a graph's constants could take.
+
+    A number takes one byte, or one digit in the cells of an analog array where that is less.
+    """
     cells = [unit.cell_storage_bits.value for unit in target.analog_engines.values()]
     bits = min([8, *cells])
     numbers = sum(data.size for data in graph.constants.values())
@@ -62,17 +67,24 @@ def fewest_weight_bytes(graph: Graph, target: Target) -> int:
 
 
 def require_room(weight_bytes: int, target: Target) -> None:
-    """Raises CapacityError when the chip's memories cannot hold that many bytes of weights: before hours go into fitting them."""
+    """Checks that the chip's memories hold that many bytes of weights, before they are fitted.
+
+    Raises CapacityError when they do not.
+    """
     total = sum(memory.capacity_bytes.value for memory in target.memories.values())
     if weight_bytes > total:
         raise CapacityError(
-            f"the weights take at least {weight_bytes:,} bytes; the memories of {target.name} hold {total:,}",
+            f"the weights take at least {weight_bytes:,} bytes; "
+            f"the memories of {target.name} hold {total:,}",
             hint="take a chip with more memory, prune, or split the model",
         )
 
 
 def require_room_for_values(graph: Graph, target: Target) -> None:
-    """Raises CapacityError for a value that no memory of the chip can hold at a byte an element: before anything runs the model."""
+    """Checks that a memory holds each value at a byte an element, before anything runs the model.
+
+    Raises CapacityError for a value that none holds.
+    """
     largest = max(memory.capacity_bytes.value for memory in target.memories.values())
     made_by = {name: node for node in graph for name in node.outputs}
     for name in (*graph.inputs, *made_by):
@@ -82,24 +94,25 @@ def require_room_for_values(graph: Graph, target: Target) -> None:
         node = made_by.get(name)
         what = f"{node.op} makes" if node else f"input {name!r} is"
         raise CapacityError(
-            f"{what} a value of {kind.elements:,} elements, the largest memory of {target.name} holds {largest:,} bytes",
+            f"{what} a value of {kind.elements:,} elements, "
+            f"the largest memory of {target.name} holds {largest:,} bytes",
             node=node.name if node else "",
             hint="take a chip with more memory, or a smaller input",
         )
 
 
 def read_energy(size_bytes: float, home: str, target: Target) -> Estimate:
-    """Reading bytes: bytes * pJ per byte of the memory."""
+    """Computes reading bytes: bytes * pJ per byte of the memory."""
     return target.memories[home].read_pj_per_byte.estimate.times(size_bytes)
 
 
 def write_energy(size_bytes: float, home: str, target: Target) -> Estimate:
-    """Writing bytes: bytes * pJ per byte of the memory."""
+    """Computes writing bytes: bytes * pJ per byte of the memory."""
     return target.memories[home].write_pj_per_byte.estimate.times(size_bytes)
 
 
 def transfer_ns(size_bytes: float, home: str, target: Target) -> float:
-    """The time of a transfer: its set-up, and the bytes through the memory's port (none for no bytes)."""
+    """Computes a transfer's time: set-up and bytes through the memory's port (0 for no bytes)."""
     memory = target.memories[home]
     if not size_bytes:
         return 0.0
@@ -110,7 +123,7 @@ def transfer_ns(size_bytes: float, home: str, target: Target) -> float:
 def move(
     read_bytes: float, source: str, written_bytes: float, sink: str, target: Target
 ) -> StepCost:
-    """A transfer between memories: both ends are paid, the slower port sets the time."""
+    """Computes a transfer between memories: the energy of both, the time of the slower port."""
     latency_ns = max(
         transfer_ns(read_bytes, source, target), transfer_ns(written_bytes, sink, target)
     )
@@ -126,12 +139,10 @@ def product_transfers(
     output_home: str,
     target: Target,
 ) -> StepCost:
-    """What a matrix product reads and writes: its input `reads` times over, its output once.
+    """Computes what a matrix product moves: its input `reads` times over, its output once.
 
-    Each memory's port sets its own pace.
-
-    An input that lies farther out is brought into the nearest memory, line by line, and read again
-    from there, where that takes less.
+    Each memory's port sets its own pace. An input that lies farther out is brought into the nearest
+    memory, line by line, and read again from there, where that takes less.
     """
     near = next(iter(target.memories))
     energy = read_energy(input_bytes * reads, input_home, target)

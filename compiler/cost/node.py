@@ -1,4 +1,4 @@
-"""What a node of a graph costs on an engine: its work counted, and handed to the formulas of that engine."""
+"""Computes what a node of a graph costs on an engine: counts its operations, prices them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from compiler.units import ZERO
 
 
 def value_bytes(kind: TensorType, on_host: bool) -> int:
-    """The bytes of a value as an engine sees it: floats are int8 beside the host.
+    """Computes the bytes of a value as an engine sees it: off the host floats are int8.
 
     An unknown size counts 0 (see `unmodelled`).
     """
@@ -43,7 +43,7 @@ def node_cost(
     *,
     homes: Mapping[str, str] | None = None,
 ) -> StepCost:
-    """A node's work in its mapping, with static power.
+    """Computes a node in its mapping, with static power.
 
     Loading weights (`weight_load_cost`) and changing formats are not in it. `homes` names the
     memory of values and constants whose place is known; any other is taken to lie as near as its
@@ -62,7 +62,10 @@ def node_cost(
 def _remembered(
     key: tuple[Hashable, ...], target: Target, work_out: Callable[[], StepCost]
 ) -> StepCost:
-    """A cost that depends on its key and the chip alone, worked out when it is first asked for."""
+    """Computes a cost at the first request and returns the stored one after it.
+
+    The cost must depend on the key and the chip alone.
+    """
     found: StepCost | None = target.costs.get(key)
     if found is None:
         found = target.costs[key] = work_out()
@@ -70,9 +73,10 @@ def _remembered(
 
 
 def _alike(node: Node, graph: Graph, engine: str, homes: Mapping[str, str]) -> tuple[Hashable, ...]:
-    """All that the cost of a node that is no product depends on: what has the same costs the same, and long networks repeat themselves.
+    """Makes the key of a cost: all that the cost of a node that is no product depends on.
 
-    Of what integers stand for it matters only that they stand for something.
+    Nodes with the same key cost the same, and long networks repeat themselves. Of a quantization
+    only its presence is in the key.
     """
     key: list[Hashable] = [engine, node.op, *node.attrs.items(), len(node.inputs)]
     for name in (*node.inputs, *node.outputs):
@@ -88,7 +92,7 @@ def _alike(node: Node, graph: Graph, engine: str, homes: Mapping[str, str]) -> t
 def _cost_of(
     node: Node, graph: Graph, mapping: NodeMapping, target: Target, homes: Mapping[str, str]
 ) -> StepCost:
-    """What `node_cost` says of a node that does some work."""
+    """Computes `node_cost` for a node that computes or moves something."""
     unit = target.chip.engines[mapping.engine]
     data = [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
     in_floats = not mapping.format.takes_integers
@@ -124,12 +128,12 @@ def _cost_of(
 
 
 def _clocked(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> StepCost:
-    """Work in whole cycles, with its powers."""
+    """Rounds a cost up to whole cycles and adds its powers."""
     return _powered(clocked(cost, target.cycle_ns), unit, target)
 
 
 def _powered(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> StepCost:
-    """Work with the power of its engine while it works, and with the chip's common one."""
+    """Adds the power of the engine while it is busy, and the chip's common power."""
     active = None if isinstance(unit, Host) else unit.active_mw
     if active is not None:
         part = "weight_load" if "weight_load" in cost.parts else "compute"
@@ -138,7 +142,7 @@ def _powered(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> S
 
 
 def _home(sizes: Mapping[str, int], homes: Mapping[str, str], target: Target) -> str:
-    """The memory that values are charged to: the farthest that one of them lies in."""
+    """Finds the memory that values are charged to: the farthest that one of them lies in."""
     order = list(target.memories)
     found = [
         homes[name] if name in homes else home_of(size, target) for name, size in sizes.items()
@@ -147,7 +151,7 @@ def _home(sizes: Mapping[str, int], homes: Mapping[str, str], target: Target) ->
 
 
 def weight_load_cost(mapping: NodeMapping, weight_home: str, target: Target) -> StepCost:
-    """Loading a product's weights into its engine once, with static power.
+    """Computes loading a product's weights into its engine once, with static power.
 
     NOTHING for any other node, and on the host, which reads weights where they lie.
     """
@@ -171,14 +175,14 @@ def weight_load_cost(mapping: NodeMapping, weight_home: str, target: Target) -> 
 
 
 def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Target) -> StepCost:
-    """Turning a value from float to int8 or back: one pass of the host."""
+    """Computes changing a value from float to int8 or back: one pass of the host."""
     key = ("conversion", elements, float_bytes, to_float)
     read, written = (elements, float_bytes) if to_float else (float_bytes, elements)
     return _remembered(key, target, lambda: _host_pass(elements, read, written, target))
 
 
 def _host_pass(elements: int, read: int, written: int, target: Target) -> StepCost:
-    """The host looks at so many elements, of so many bytes read and written."""
+    """Computes a pass of the host over so many elements, of so many bytes read and written."""
     _, unit = target.host
     cost = host.work_cost(
         0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
@@ -187,7 +191,10 @@ def _host_pass(elements: int, read: int, written: int, target: Target) -> StepCo
 
 
 def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
-    """Turning int8 into the input format of the analog array: one pass of the vector unit (or the host)."""
+    """Computes changing int8 to an analog array's input format: one pass of an engine.
+
+    A digital engine does it on its vector unit, else the host does it.
+    """
     key = ("requantize", elements, engine)
     if isinstance(target.chip.engines[engine], Digital):
         return _remembered(key, target, lambda: _vector_pass(elements, engine, target))
@@ -195,7 +202,7 @@ def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
 
 
 def _vector_pass(elements: int, engine: str, target: Target) -> StepCost:
-    """A digital engine's vector unit looks at so many bytes."""
+    """Computes a pass of a digital engine's vector unit over so many bytes."""
     unit, home = target.chip.engines[engine], home_of(elements, target)
     assert isinstance(unit, Digital)
     assert unit.vector is not None
@@ -204,7 +211,7 @@ def _vector_pass(elements: int, engine: str, target: Target) -> StepCost:
 
 
 def requantizing_engine(target: Target) -> str:
-    """The engine that turns one integer format into another."""
+    """Finds the engine that changes one integer format to another."""
     for name, unit in target.digital_engines.items():
         if "Requantize" in unit.vector_operations:
             return name
@@ -212,7 +219,7 @@ def requantizing_engine(target: Target) -> str:
 
 
 def vector_operations(node: Node, graph: Graph) -> int:
-    """Elementwise operations of a node: results times the window that each looks at."""
+    """Counts a node's elementwise operations: results times the window that each reads."""
     out = graph.types[node.outputs[0]].elements
     if node.op == "GlobalAveragePool":
         return graph.types[node.inputs[0]].elements
@@ -241,7 +248,7 @@ def _host_cost(
 
 
 def _constant_reads(node: Node, graph: Graph, homes: Mapping[str, str], target: Target) -> StepCost:
-    """The host reads weights and other constants where they lie, in every inference."""
+    """Computes the host's reads of constants where they lie, in every inference."""
     memory = ZERO
     for name in dict.fromkeys(node.inputs):
         if name in graph.constants:
@@ -253,7 +260,7 @@ def _constant_reads(node: Node, graph: Graph, homes: Mapping[str, str], target: 
 
 
 def unmodelled(node: Node, graph: Graph) -> str:
-    """Why a node's energy is not (fully) modelled, or an empty string."""
+    """Explains why a node's energy is not (fully) modelled; an empty string where it is."""
     if node.op == "Segment":
         return "the work inside a node that is kept whole is not counted, only its data"
     return why_not_static(node, graph)

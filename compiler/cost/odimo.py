@@ -1,13 +1,13 @@
-"""The cycles of DIANA as ODiMO counts them (Risso et al., hw_models.py of odimo-journal), for chips that say so in their file.
+"""Computes DIANA's cycles as ODiMO counts them, for chips whose file asks for that.
 
-With Cin and Cout the channels, kx x ky the kernel, ox x oy the output, u the output pixels of one
-activation:
+The source is Risso et al., hw_models.py of odimo-journal. With Cin and Cout the channels, kx x ky
+the kernel, ox x oy the output, u the output pixels of one activation:
 
-    digital = ceil(Cout / groups / 16) * Cin * ceil(ox / 16) * oy * kx * ky + ox * oy * (Cin + Cout)
-    / 8
+    digital = ceil(Cout / groups / 16) * Cin * ceil(ox / 16) * oy * kx * ky
+              + ox * oy * (Cin + Cout) / 8
     analog  = ceil(Cout / 512) * ceil(Cin / 128) * ox * oy / u * 70 ns,
-              u the largest of 1, 2, 4, 8 with Cout * u <= 512 and max(64, Cin) * ky * (kx + u - 1)
-              <= 1152, else 1
+              u the largest of 1, 2, 4, 8 with Cout * u <= 512
+              and max(64, Cin) * ky * (kx + u - 1) <= 1152, else 1
     load    = 8 cycles for each of Cin * kx * ky rows (or of all 1152)
 
 It is simpler than cost.analog and cost.digital: pixels of different lines go together, parts of an
@@ -30,7 +30,10 @@ from compiler.target.digital import MacArray
 
 @dataclass(frozen=True)
 class Layer:
-    """A product in the terms of the model: channels, groups, kernel (all axes but the last, and the last), positions, and their line."""
+    """A product in the terms of the model: channels, groups, kernel, positions, and their line.
+
+    The kernel is (all axes but the last, the last axis).
+    """
 
     inputs: int
     outputs: int
@@ -42,7 +45,7 @@ class Layer:
 
     @staticmethod
     def of(node: Node, shape: ProductShape, graph: Graph) -> Layer:
-        """The layer that a node is; a dense layer is a convolution of one pixel, for each position anew."""
+        """Reads the layer of a node; a dense layer is a convolution of one pixel per position."""
         kernel = node.ints("kernel", ()) or (1,)
         inputs = shape.groups * shape.rows // prod(kernel)
         outputs = shape.groups * shape.columns
@@ -53,7 +56,7 @@ class Layer:
 
 
 def digital_cycles(layer: Layer, array: MacArray) -> float:
-    """Cycles of a layer on the digital array."""
+    """Computes the cycles of a layer on the digital array."""
     blocks = ceil(layer.outputs / layer.groups / array.columns.value)
     lines = layer.positions // layer.line * ceil(layer.line / array.position_lanes)
     macs = blocks * layer.inputs * lines * layer.kernel_x * layer.kernel_rest
@@ -62,7 +65,7 @@ def digital_cycles(layer: Layer, array: MacArray) -> float:
 
 
 def analog_ns(layer: Layer, engine: Analog) -> float:
-    """The time of a layer on the analog array (ns)."""
+    """Computes the time of a layer on the analog array (ns)."""
     assert engine.odimo is not None
     column_tiles = ceil(layer.outputs / engine.columns.value)
     row_tiles = ceil(layer.inputs / engine.odimo.channels_per_activation.value)
@@ -71,7 +74,7 @@ def analog_ns(layer: Layer, engine: Analog) -> float:
 
 
 def pixels(layer: Layer, engine: Analog) -> int:
-    """The output pixels of one activation."""
+    """Computes the output pixels of one activation."""
     rule = engine.pixel_unroll
     if rule is None:
         return 1
@@ -86,7 +89,7 @@ def pixels(layer: Layer, engine: Analog) -> int:
 
 
 def load_ns(shape: ProductShape, engine: Analog) -> float:
-    """The time to load a layer's weights into the analog array (ns)."""
+    """Computes the time to load a layer's weights into the analog array (ns)."""
     assert engine.odimo is not None
     rows = engine.rows.value if engine.odimo.loads_all_rows.value else shape.groups * shape.rows
     return rows * engine.load_ns_per_row.value

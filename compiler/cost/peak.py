@@ -1,19 +1,23 @@
-"""The peak of an engine from its chip's own constants: every array full and busy, at the bits that a figure was published for.
+"""Computes an engine's peak from its chip's constants, to compare with published figures.
 
-One activation of an analog array of R x K cells, with weights of d digits (d from the bits of a
-weight and the levels of a cell) and inputs in s steps, computes M = R floor(K / d) MACs; one step
-of a digital array computes M = all its lanes. By scope the energy covers
+At the peak every array is full and busy, at the bits that a figure was published for. One
+activation of an analog array of R x K cells, with weights of d digits (d from the bits of a weight
+and the levels of a cell) and inputs in s steps, computes M = R floor(K / d) MACs; one step of a
+digital array computes M = all its lanes. By scope the energy covers
 
-    array    analog: s (R E_driver + K E_converter + R K (E_cell + E_bitline));  digital: M E_mac + outputs E_accumulate
-    engine   the array, and recombination s K E_recombine or the weights read for a step, the inputs read from the nearest memory, the
-             outputs written to it, a vector operation an output, and the power that the engine takes while it works
+    array    analog:  s (R E_driver + K E_converter + R K (E_cell + E_bitline))
+             digital: M E_mac + outputs E_accumulate
+    engine   the array, and recombination s K E_recombine or the weights read for a step,
+             the inputs read from the nearest memory, the outputs written to it,
+             a vector operation an output, and the power that the engine takes while busy
     chip     the engine, and the chip's common power over the time
 
-    TOPS = 2 M arrays / time,  time = s t_step or cycles a step;   TOPS/W = 2 M arrays / energy in pJ
+    TOPS   = 2 M arrays / time,  time = s t_step or cycles a step
+    TOPS/W = 2 M arrays / energy in pJ
 
-An array of one row keeps its outputs while a patch's rows go by: at the peak the patch is taken as
-endless, so no output is written. Left out: memories beyond the nearest, the host, weights on their
-way to the array.
+An array of one row accumulates its outputs while a patch's rows go by: at the peak the patch is
+taken as endless, so no output is written. Left out: memories beyond the nearest, the host, and
+loading weights into the array.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ ROUNDING = 0.005
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published figure, in TOPS or TOPS/W, beside what the chip's constants give."""
+    """A published figure, in TOPS or TOPS/W, and what the chip's constants give."""
 
     published: Published
     unit: str
@@ -67,7 +71,7 @@ class Comparison:
 
 
 def comparisons(target: Target) -> list[Comparison]:
-    """Every figure in a chip's list of published peaks, in its order."""
+    """Computes every figure in a chip's list of published peaks, in its order."""
     found = []
     for published in target.chip.published:
         predicted = peak(published, target)
@@ -78,7 +82,7 @@ def comparisons(target: Target) -> list[Comparison]:
 
 @dataclass(frozen=True)
 class _Activation:
-    """What all arrays do at once: MACs, the energy of the array and what the rest of the engine adds, in pJ, and the time in ns."""
+    """What all arrays do at once: MACs, energy of arrays and of the rest (pJ), and time (ns)."""
 
     macs: int
     array_pj: Estimate
@@ -87,7 +91,7 @@ class _Activation:
 
 
 def peak(published: Published, target: Target) -> dict[str, Estimate]:
-    """{"TOPS", "TOPS/W"}: the peak of the published figure's engine at its bits and scope."""
+    """Computes {"TOPS", "TOPS/W"} of the published figure's engine at its bits and scope."""
     unit = target.chip.engines[published.engine]
     if isinstance(unit, Analog):
         work = _analog(published, unit, target)
@@ -106,7 +110,7 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
 
 
 def digits_of(weight_bits: float, levels: int) -> int:
-    """The cells that hold a weight of so many bits.
+    """Counts the cells that hold a weight of so many bits.
 
     A balanced cell counts as its next power of two (15 levels hold 4 bits).
     """
@@ -151,7 +155,10 @@ def _digital(published: Published, array: MacArray, target: Target) -> _Activati
 
 
 def _moved(published: Published, inputs: int, outputs: int, target: Target) -> Estimate:
-    """Inputs from the nearest memory, outputs through the vector unit into it."""
+    """Computes reading inputs from the nearest memory and writing outputs to it.
+
+    Outputs pass the vector unit.
+    """
     nearest = next(iter(target.memories))
     vectors = [unit.vector for unit in target.digital_engines.values() if unit.vector]
     vector = vectors[0] if vectors else None

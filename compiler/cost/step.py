@@ -1,4 +1,4 @@
-"""The cost of one step: energy by part and the time it takes."""
+"""Holds the cost of one step: energy by part and the time it takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PARTS = ("compute", "conversion", "memory", "weight_load", "host", "static")
 
 @dataclass(frozen=True)
 class StepCost:
-    """Energy in pJ by part (parts left out are 0 because the step has none of that work) and latency in ns."""
+    """Energy in pJ by part, and latency in ns, of one step.
+
+    A part that the step does nothing in is left out and counts 0.
+    """
 
     latency_ns: float
     parts: Mapping[str, Estimate] = field(default_factory=dict)
@@ -28,7 +31,7 @@ class StepCost:
         return total([self.parts[part] for part in PARTS if part in self.parts])
 
     def __add__(self, other: StepCost) -> StepCost:
-        """Two pieces of work, one after the other."""
+        """Adds two costs, one step after the other."""
         if self is NOTHING:
             return other
         if other is NOTHING:
@@ -45,7 +48,7 @@ NOTHING = StepCost(0.0)
 
 
 def clocked(cost: StepCost, cycle_ns: float) -> StepCost:
-    """A step that ends with a clock cycle: its results are taken over at the next edge."""
+    """Rounds a step's time up to whole clock cycles: its results are read at the next edge."""
     cycles = cost.latency_ns / cycle_ns
     whole = round(cycles)
     if abs(cycles - whole) > 1e-6:  # more than what floats add up to
@@ -54,11 +57,11 @@ def clocked(cost: StepCost, cycle_ns: float) -> StepCost:
 
 
 def with_power(cost: StepCost, part: str, power_mw: Estimate) -> StepCost:
-    """A step with a power over its time, counted in one of its parts (1 mW * 1 ns = 1 pJ)."""
+    """Adds a power over a step's time to one of its parts (1 mW * 1 ns = 1 pJ)."""
     spent = cost.parts.get(part, ZERO) + power_mw.times(cost.latency_ns)
     return StepCost(cost.latency_ns, {**cost.parts, part: spent})
 
 
 def with_static(cost: StepCost, static_mw: Estimate) -> StepCost:
-    """A step with the chip's common power over its time."""
+    """Adds the chip's common power over a step's time."""
     return with_power(cost, "static", static_mw)
