@@ -1,1 +1,1 @@
-"""What no plan can beat: the least energy that a model takes on a chip."""
+"""Computes what no plan can beat: the least energy that a model takes on a chip."""

@@ -1,4 +1,4 @@
-"""What a node takes at its least on each engine that can take it: for the lower bound."""
+"""Computes the least that a node takes on each engine that can take it, for the lower bound."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from compiler.target.chip import Analog, Host, Target
 
 @dataclass(frozen=True)
 class BoundCandidate:
-    """A node on an engine at its least: energy (pJ) and time (ns) of its work without moving activations.
+    """A node on an engine at its least: energy (pJ) and time (ns) without moving activations.
 
     `weight_bits` are what its weights take of the engine, `load_pj` the energy of loading them from
-    each memory that may keep them, by name; 0 and empty where none are loaded. An output of the
-    model is there `leave_ns` later; what follows does not wait for that.
+    each memory that may store them, by name; 0 and empty where none are loaded. An output of the
+    model leaves the chip `leave_ns` later; later nodes do not wait for that.
     """
 
     engine: str
@@ -33,7 +33,10 @@ class BoundCandidate:
 
 
 def candidates_of(node: Node, graph: Graph, target: Target, free: Target) -> list[BoundCandidate]:
-    """A node on each engine that can take it; `free` is the chip `with_free_memories`."""
+    """Builds a node's candidate on each engine that can take it.
+
+    `free` is the chip `with_free_memories`.
+    """
     if node.op in VIEWS or node.op in FORMATS:
         return [BoundCandidate("", 0.0, 0.0, 0.0, {})]
     return [
@@ -76,7 +79,7 @@ def _candidate(
 
 
 def _fewest_slices(node: Node, graph: Graph, engine: str) -> int:
-    """The fewest slices a weight that alone stay within the divergence allowed.
+    """Finds the fewest slices a weight that alone stay within the divergence allowed.
 
     1 where nothing was measured.
     """
@@ -93,7 +96,10 @@ def _fewest_slices(node: Node, graph: Graph, engine: str) -> int:
 
 
 def with_free_memories(target: Target) -> Target:
-    """The chip with one memory that takes no energy and no time, and no static power: what is left is the work of its engines."""
+    """Gives the chip one memory that takes no energy and no time, and removes its static power.
+
+    What remains is what its engines take.
+    """
     first = next(iter(target.memories.values()))
     nothing = {"value": 0.0, "low": None, "high": None}
     free = first.model_copy(
@@ -110,7 +116,7 @@ def with_free_memories(target: Target) -> Target:
 
 
 def _port_ns(node: Node, graph: Graph, target: Target) -> float:
-    """The least time that a node's largest value takes through a port, on an engine beside the host."""
+    """Computes the least time of a node's largest value through a port, with floats as int8."""
     sizes = [
         value_bytes(graph.types[name], on_host=False)
         for name in (*data_of(node, graph), *node.outputs)

@@ -1,23 +1,28 @@
-"""A lower bound on the energy and time of any plan for a graph on a chip, whatever is placed where and in whatever order.
+"""Computes a lower bound on the energy and time of any plan for a graph on a chip.
 
-Every term is a minimum that no plan under the chip's own constants goes below:
+It holds for every placement and every order. Every term is a minimum that no plan under the chip's
+own constants goes below:
 
-    E >= sum over nodes of    min over engines that can take it ( arrays, drivers, converters, MACs, vector units, host cycles )
-       + sum over values of   bytes written once + bytes read once, each at the cheapest memory that holds the value
-       + for the model's float inputs and outputs the change of format, once a value, unless the host alone reads or makes them
+    E >= sum over nodes of   min over engines that can take it
+                             ( arrays, drivers, converters, MACs, vector units, host cycles )
+       + sum over values of  bytes written once + bytes read once,
+                             each at the cheapest memory that holds the value
+       + for the model's float inputs and outputs  the change of format, once a value,
+                             unless the host alone reads or makes them
        + static power * T
-    T >= the longest chain of nodes, each at the least over its engines of ( work, bytes through the widest port ), the change of format of
-         an output at the chain's end
+    T >= the longest chain of nodes, each at the least over its engines of
+         ( operations, bytes through the widest port ),
+         and the change of format of an output at the chain's end
 
 With the weight load, every layer's term is the least over its engines with the load (one read of
-its weights where they are kept, one write into the engine), less what keeping weights in the
-engines can save at most: a knapsack of their capacity, filled by fractions.
+its weights where they are stored, one write into the engine), less what weights that stay in the
+engines can save at most: a knapsack of the engines' capacity, filled by fractions.
 
 An engine counts for a node if the partition found it able to, in a format that alone stays within
 the divergence allowed. A view moves nothing; what a node has taken over (a bias, a clip) is inside
 it. Left out: re-reads, values that do not fit together, changes of format inside, the waste of
 partly filled memories and engines, and the load in T. So a ratio of 1 is seldom within reach: it
-tells how much data movement, format changes and the choice of what stays where could save at most.
+shows how much data movement, format changes and the choice of resident weights could save at most.
 """
 
 from __future__ import annotations
@@ -34,10 +39,11 @@ from compiler.target.chip import Target
 
 
 def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
-    """{energy_pj, energy_with_load_pj, latency_ns, and energy_pj by part}: values of the constants, not their lower ends.
+    """Computes {energy_pj, energy_with_load_pj, latency_ns, and energy_pj by part}.
 
-    `graph` is as the partition left it: placed, and before formats are written into it. Of a node
-    that is not placed every engine counts that `legality.why_not` has nothing against.
+    They follow from the values of the chip's constants, not from their lower ends. `graph` is as
+    the partition left it: placed, and before formats are written into it. For a node that is not
+    placed, every engine counts that `legality.why_not` has nothing against.
     """
     free = with_free_memories(target)
     candidates = [candidates_of(node, graph, target, free) for node in graph]
@@ -61,7 +67,10 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
 def _change_formats_at_ports(
     candidates: list[list[BoundCandidate]], values: Values, graph: Graph, target: Target
 ) -> None:
-    """Adds the host's change of format to the candidates beside the host of the first reader of each float input, the maker of each output."""
+    """Adds the host's changes of format at the model's ports to candidates off the host.
+
+    The first reader of each float input and the maker of each float output bear them.
+    """
     readers, makers = values.first_readers(), values.makers()
     for name in graph.inputs:
         if name in readers and _is_float(name, graph):
@@ -86,7 +95,7 @@ def _is_float(name: str, graph: Graph) -> bool:
 
 
 def _change(name: str, graph: Graph, target: Target, *, to_float: bool) -> tuple[float, float]:
-    """The host's energy (pJ) and time (ns) for a value's change of format."""
+    """Computes the host's energy (pJ) and time (ns) for a value's change of format."""
     kind = graph.types[name]
     cost = conversion_cost(kind.elements, kind.size_bytes, to_float, target)
     return cost.parts["host"].value, cost.latency_ns
@@ -95,7 +104,7 @@ def _change(name: str, graph: Graph, target: Target, *, to_float: bool) -> tuple
 def _beside_host(
     candidate: BoundCandidate, target: Target, energy_pj: float, latency_ns: float, leave_ns: float
 ) -> BoundCandidate:
-    """A candidate with that much more, unless it is the host's own."""
+    """Adds energy and times to a candidate, unless it is the host's own."""
     if candidate.engine == target.host[0]:
         return candidate
     return replace(
@@ -107,7 +116,7 @@ def _beside_host(
 
 
 def _longest_chain(graph: Graph, candidates: Iterable[list[BoundCandidate]]) -> float:
-    """The time of the longest chain of nodes, each on its fastest engine."""
+    """Computes the time of the longest chain of nodes, each on its fastest engine."""
     ready: dict[str, float] = {}
     longest = 0.0
     for node, found in zip(graph, candidates, strict=True):

@@ -1,4 +1,4 @@
-"""What moving every value of a graph once takes at its least: for the lower bound."""
+"""Computes the least that moving every value of a graph once takes, for the lower bound."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ FORMATS = ("QuantizeLinear", "DequantizeLinear", "Requantize", "Cast", "DynamicQ
 
 
 class Values:
-    """What moving every value once takes: the model's inputs and outputs (ports), and the activations between nodes."""
+    """The energy of moving every value once: the model's inputs and outputs, and activations.
+
+    Inputs and outputs are the ports; activations pass between nodes.
+    """
 
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph, self.target = graph, target
@@ -38,7 +41,7 @@ class Values:
         self.activations_pj = sum(self._made(name) for node in graph for name in node.outputs)
 
     def first_readers(self) -> dict[str, int]:
-        """For each value that is no view, the first node (by position) that works on it."""
+        """Finds for each value that is no view the first node (by position) that computes on it."""
         found: dict[str, int] = {}
         for position, node in enumerate(self.graph.nodes):
             if node.op not in (*VIEWS, *FORMATS, *READ_NOTHING):
@@ -47,7 +50,7 @@ class Values:
         return found
 
     def makers(self) -> dict[str, int]:
-        """For each value that is no view, the node (by position) that makes it."""
+        """Finds, for each value that is no view, the node (by position) that makes it."""
         return {
             name: position
             for position, node in enumerate(self.graph.nodes)
@@ -56,18 +59,21 @@ class Values:
         }
 
     def outputs_of(self) -> dict[str, list[str]]:
-        """The model's outputs by the value that they show: however often it is shown, it leaves the chip once."""
+        """Groups the model's outputs by the value that they show.
+
+        However often a value is shown, it leaves the chip once.
+        """
         found: dict[str, list[str]] = {}
         for name in self.graph.outputs:
             found.setdefault(self.root_of(name), []).append(name)
         return found
 
     def root_of(self, value: str) -> str:
-        """The value that a view shows (itself where it is none)."""
+        """Finds the value that a view shows (itself where it is none)."""
         return self.root.get(value, value)
 
     def _bytes_read(self, node: Node, name: str) -> float:
-        """The bytes of a value that a node must read at least, over the engines that can take it."""
+        """Computes the least bytes of a value that a node reads, over engines that can take it."""
         if node.op in (*VIEWS, *FORMATS, *READ_NOTHING):
             return 0.0
         size = _least_bytes(node, name, self.graph, self.target)
@@ -79,7 +85,7 @@ class Values:
         return size
 
     def _port(self, name: str) -> float:
-        """A model's input is read as it comes, once, if anything reads it."""
+        """Computes the energy of reading a model's input as it comes, once, if it is read."""
         kind = self.graph.types[name]
         if not self.read.get(name) or not kind.is_static:
             return 0.0
@@ -87,7 +93,10 @@ class Values:
         return share * kind.size_bytes * cheapest(kind.size_bytes, self.target, "read")
 
     def _output(self, name: str) -> float:
-        """A model's output is written as it leaves, once, by whatever makes it (a view of an input is not made)."""
+        """Computes the energy of writing a model's output as it leaves, once, by whatever makes it.
+
+        A view of an input is not made.
+        """
         kind = self.graph.types[name]
         root = self.root_of(name)
         if root in self.graph.inputs or root in self.graph.constants or not kind.is_static:
@@ -95,9 +104,9 @@ class Values:
         return kind.size_bytes * cheapest(kind.size_bytes, self.target, "write")
 
     def _made(self, name: str) -> float:
-        """A value between nodes is written once and read once.
+        """Computes the energy of writing and reading a value between nodes once.
 
-        Of a model's output the write is the port's.
+        A model's output is written at the port.
         """
         if not name or name in self.root:
             return 0.0
@@ -109,18 +118,24 @@ class Values:
 
 
 def data_of(node: Node, graph: Graph) -> list[str]:
-    """The values that a node reads, constants left out, each once."""
+    """Lists the values that a node reads, constants left out, each once."""
     return [name for name in dict.fromkeys(node.inputs) if name and name not in graph.constants]
 
 
 def _least_bytes(node: Node, value: str, graph: Graph, target: Target) -> float:
-    """The fewest bytes a node can read or make of a value: whole floats where only the host can take it."""
+    """Computes the fewest bytes a node can read or make of a value.
+
+    They are those of whole floats where only the host can take the node.
+    """
     only_host = engines_for(node, graph, target) == [target.host[0]]
     return float(value_bytes(graph.types[value], on_host=only_host))
 
 
 def cheapest(size_bytes: float, target: Target, access: str) -> float:
-    """The least pJ a byte among the memories that hold so much (among all where none does)."""
+    """Finds the least pJ a byte among the memories that hold so much.
+
+    Among all memories where none does.
+    """
     memories = list(target.memories.values())
     able = [m for m in memories if size_bytes <= m.capacity_bytes.value] or memories
     return min(
@@ -129,7 +144,10 @@ def cheapest(size_bytes: float, target: Target, access: str) -> float:
 
 
 def engines_for(node: Node, graph: Graph, target: Target) -> list[str]:
-    """The engines that can take a node: those the partition found able to within the divergence allowed, the chosen one among them."""
+    """Lists the engines that can take a node.
+
+    Those the partition found able to within the divergence allowed, the chosen one among them.
+    """
     if node.placement is None:
         return [name for name in target.chip.engines if not why_not(name, node, graph, target)]
     allowed = graph.partition.max_divergence if graph.partition else inf

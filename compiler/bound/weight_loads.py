@@ -1,4 +1,4 @@
-"""What loading weights adds at the least, when what the engines can keep is used as well as can be: for the lower bound."""
+"""Computes the least that loading weights adds, with engines holding what saves most."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from compiler.target.digital import Digital
 
 
 def least_load_pj(candidates: Sequence[Sequence[BoundCandidate]], target: Target) -> float:
-    """What loading weights adds at least (pJ): all from the dearest memory, less the most that nearer places can save."""
+    """Computes the least that loading weights adds (pJ).
+
+    All weights from the dearest memory, less the most that nearer places can save.
+    """
     homes = list(target.memories)[1:] or list(target.memories)
     dearest = max(homes, key=lambda home: target.memories[home].read_pj_per_byte.value)
     layers = [found for found in candidates if any(candidate.load_pj for candidate in found)]
@@ -35,7 +38,10 @@ def _least_with_load(found: Sequence[BoundCandidate], home: str) -> float:
 def _most_saved(
     base: list[float], better: list[float], bits: list[float], room_bits: float
 ) -> float:
-    """The most that room for some of the layers can save: the best saving a bit first, the last layer by its fraction."""
+    """Computes the most that room for some of the layers can save.
+
+    The best saving a bit comes first, the last layer by its fraction.
+    """
     gains = sorted(
         ((before - after, size) for before, after, size in zip(base, better, bits, strict=True)),
         key=lambda item: -item[0] / max(item[1], 1.0),
@@ -50,7 +56,7 @@ def _most_saved(
 
 
 def _kept_bits(target: Target) -> float:
-    """The bits of weights that the engines can hold between inferences."""
+    """Counts the bits of weights that the engines can hold between inferences."""
     kept = 0.0
     for unit in target.chip.engines.values():
         if isinstance(unit, Analog):

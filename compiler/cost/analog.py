@@ -71,7 +71,7 @@ def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate
 
 
 def load_cost(mapping: AnalogMapping, weight_home: str, engine: Analog, target: Target) -> StepCost:
-    """Computes writing a layer's weights into the cells: a row time for each used row of each tile."""
+    """Computes writing a layer's weights into the cells: a row time for each used row of a tile."""
     shape = mapping.shape
     read_bytes = shape.weights * mapping.weight_slices * engine.cell_storage_bits.value / 8
     written_bits = mapping.written_cells * engine.cell_storage_bits.value

@@ -1,6 +1,6 @@
 """Computes what the host processor takes: cycles by kind of operation, at its energy per cycle.
 
-    cycles = MACs * c_mac + elements * c_element + function values * c_function
+cycles = MACs * c_mac + elements * c_element + function values * c_function
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How work lies on an engine, what an engine takes, and its arithmetic."""
+"""Maps nodes onto engines, explains what an engine cannot take, and computes its arithmetic."""

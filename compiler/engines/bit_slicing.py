@@ -1,4 +1,4 @@
-"""How numbers are cut for an analog array: inputs into slices that drive the rows in turn, weights into digits that cells hold."""
+"""Slices numbers for an analog array: inputs into bits for its steps, weights into digits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from compiler.ir.graph import Node, Quant
 def weight_digits(
     integers: npt.NDArray[np.integer], levels: int, digits: int
 ) -> npt.NDArray[np.int8]:
-    """Integers as digits of `levels` levels: [..] -> [digits, ..], lowest first.
+    """Splits integers into digits of `levels` levels: [..] -> [digits, ..], lowest first.
 
-    They add up with `digit_factors`.
+    They add up with `digit_factors`. An odd number of levels makes balanced digits, -(levels-1)/2
+    .. (levels-1)/2. A power of two makes two's complement in that base: digits 0 .. levels-1, the
+    last one signed, -levels/2 .. levels/2-1 (of two levels: 0 or 1, with a negative factor).
 
-    An odd number of levels makes balanced digits, -(levels-1)/2 .. (levels-1)/2. A power of two
-    makes two's complement in that base: digits 0 .. levels-1, the last one signed, -levels/2 ..
-    levels/2-1 (of two levels: 0 or 1, with a negative factor). Raises ValueError when an integer
-    needs more digits.
+    Raises ValueError when an integer needs more digits.
     """
     rest = integers.astype(np.int64)
     half = (levels - 1) // 2 if levels % 2 else 0
@@ -40,7 +39,7 @@ def weight_digits(
 
 
 def digit_factors(levels: int, digits: int) -> tuple[int, ...]:
-    """What each digit of `weight_digits` weighs: powers of `levels`.
+    """Computes the factor of each digit of `weight_digits`: powers of `levels`.
 
     The last of binary digits is negative.
     """
@@ -51,20 +50,23 @@ def digit_factors(levels: int, digits: int) -> tuple[int, ...]:
 
 
 def weight_reach(levels: int, digits: int) -> int:
-    """The largest weight magnitude that digits hold in both signs."""
+    """Computes the largest weight magnitude that digits hold in both signs."""
     whole: int = levels**digits
     return (whole - 1) // 2 if levels % 2 else whole // 2 - 1
 
 
 def useful_digits(levels: int, most: int, reach: int = 127) -> range:
-    """The numbers of digits worth trying: from the first that holds both signs to the first that holds `reach`, at most `most`."""
+    """Lists the numbers of digits worth trying, at most `most`.
+
+    From the first that holds both signs to the first that holds `reach`.
+    """
     fewest = next(count for count in range(1, 33) if weight_reach(levels, count) > 0)
     enough = next(count for count in range(1, 33) if weight_reach(levels, count) >= reach)
     return range(fewest, min(most, enough) + 1)
 
 
 def unsigned_digits(levels: int, digits: int) -> int:
-    """How many digits, from the lowest, are never negative."""
+    """Counts the digits, from the lowest, that are never negative."""
     if levels % 2:
         return 0
     return digits if levels == 2 else digits - 1
@@ -73,7 +75,7 @@ def unsigned_digits(levels: int, digits: int) -> int:
 def digits_of_tiles(
     tiles: npt.NDArray[np.generic], rows: int, groups: int, count: int, columns: int
 ) -> npt.NDArray[np.int8]:
-    """The inverse of passes.pad_to_tiles: [G,row tiles,column tiles,rows,columns] -> [D,G,R,K]."""
+    """Inverts passes.pad_to_tiles: [G,row tiles,column tiles,rows,columns] -> [D,G,R,K]."""
     _, row_count, column_count, array_rows, array_columns = tiles.shape
     flat = tiles.transpose(0, 1, 3, 2, 4).reshape(
         groups, row_count * array_rows, column_count * array_columns
@@ -89,9 +91,8 @@ def digits_of_tiles(
 class Slice:
     """Some bits of an input, `bits` from `shift` on: a number that counts `weight` times.
 
-    The top slice of signed inputs is signed.
-
-    A top slice of one bit is 0 or 1 with a negative weight.
+    The top slice of signed inputs is signed. A top slice of one bit is 0 or 1 with a negative
+    weight.
     """
 
     shift: int
@@ -101,7 +102,7 @@ class Slice:
     is_top: bool
 
     def of(self, data: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """The slice of whole numbers, in their own type of floats (exact)."""
+        """Takes the slice of whole numbers, in their own type of floats (exact)."""
         kind = data.dtype.type
         shifted = np.floor(data * kind(2.0**-self.shift)) if self.shift else data
         if self.is_top and self.is_signed:
@@ -111,7 +112,7 @@ class Slice:
 
 
 def input_slices(bits: int, signed: bool, bits_per_step: int) -> tuple[Slice, ...]:
-    """The slices of an input of `bits` bits, the lowest first.
+    """Lists the slices of an input of `bits` bits, the lowest first.
 
     The last one has the bits that are left.
     """
@@ -127,14 +128,17 @@ def input_slices(bits: int, signed: bool, bits_per_step: int) -> tuple[Slice, ..
 
 @dataclass(frozen=True)
 class Slicing:
-    """How an analog product is cut: the slices of its inputs, and how many of its weights' digits are never negative."""
+    """The slices of an analog product's inputs, and how many weight digits are never negative."""
 
     slices: tuple[Slice, ...]
     unsigned_digits: int = 0
 
     @staticmethod
     def of(node: Node, inputs: Quant) -> Slicing:
-        """The cut in an AnalogProduct's attributes; without them the inputs' bits drive the rows together. Raises ValueError for 0 bits."""
+        """Reads the slicing in an AnalogProduct's attributes.
+
+        Without them all bits of the inputs drive the rows together. Raises ValueError for 0 bits.
+        """
         per_step = node.integer("input_bits_per_step", inputs.bits)
         if per_step < 1:
             raise ValueError(f"input_bits_per_step is {per_step}, wanted 1 or more")
@@ -142,7 +146,10 @@ class Slicing:
         return Slicing(slices, node.integer("unsigned_digits", 0))
 
     def is_unipolar(self, piece: Slice, digit: int) -> bool:
-        """Whether no bitline's sum of this slice and digit can be negative, so that all codes of a converter tell positive sums."""
+        """Whether no bitline's sum of this slice and digit can be negative.
+
+        Then all codes of a converter stand for positive sums.
+        """
         return not piece.is_signed and digit < self.unsigned_digits
 
 

@@ -1,4 +1,4 @@
-"""Why an engine cannot take a node: the rules of legality, in the words that reports, errors and docs print."""
+"""Explains why an engine cannot take a node: the rules that reports, errors and docs print."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VECTOR_NAMES = {
 
 
 def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
-    """Why the analog arrays cannot take a node, or an empty string when they can."""
+    """Explains why the analog arrays cannot take a node; an empty string when they can."""
     if node.op not in ("Product", "AnalogProduct"):
         return f"{node.op} is not a matrix product with constant weights"
     unknown = why_not_static(node, graph)
@@ -33,7 +33,10 @@ def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
 
 
 def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
-    """Why a digital engine of float32 cannot compute a node in the model's own floats, or an empty string when it can."""
+    """Explains why a digital engine of float32 cannot compute a node in the model's own floats.
+
+    An empty string when it can.
+    """
     unknown = why_not_static(node, graph)
     if unknown:
         return unknown
@@ -46,7 +49,7 @@ def why_not_float(node: Node, graph: Graph, engine: Digital) -> str:
 
 
 def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
-    """Why the digital engine cannot take a node, or an empty string when it can."""
+    """Explains why the digital engine cannot take a node; an empty string when it can."""
     if engine.arithmetic != "int8":
         return f"the digital engine computes in {engine.arithmetic}, for --precision float"
     unknown = why_not_static(node, graph)
@@ -69,9 +72,9 @@ def why_not_digital(node: Node, graph: Graph, engine: Digital) -> str:
 def _why_not_units(
     node: Node, operation: str, vector_operations: tuple[str, ...], graph: Graph, engine: Digital
 ) -> str:
-    """Why neither the multipliers nor the vector unit can do a node.
+    """Explains why neither the multipliers nor the vector unit can do a node.
 
-    `operation` is what the vector unit would call it.
+    `operation` is the vector unit's name for it.
     """
     if node.op == "Product":
         return "" if engine.array else "the digital engine has no multipliers for matrix products"
@@ -85,7 +88,7 @@ def _why_not_units(
 
 
 def _infinite_constant(node: Node, graph: Graph) -> str:
-    """A constant among what a node works on that holds an infinity or NaN (a mask, say).
+    """Finds a constant among a node's inputs that holds an infinity or NaN (a mask, for example).
 
     The bounds of a Clip may.
     """
@@ -99,7 +102,10 @@ def _infinite_constant(node: Node, graph: Graph) -> str:
 
 
 def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:
-    """A change between floats and integers is the engine's where it holds the floats as integers anyway: inside of what it computes."""
+    """Explains why a digital engine cannot change a format between floats and integers.
+
+    It can where a neighbouring node that it computes holds the floats as integers anyway.
+    """
     to_floats = node.op == "DequantizeLinear"
     floats, integers = node.outputs[0], node.inputs[0]
     if not to_floats:
@@ -118,7 +124,7 @@ def _why_not_format(node: Node, graph: Graph, engine: Digital) -> str:
 
 
 def why_not_static(node: Node, graph: Graph) -> str:
-    """Why the sizes of a node's values are not all known, or an empty string."""
+    """Explains which size of a node's values is not known; an empty string when all are."""
     for value in (*node.inputs, *node.outputs):
         if value and not graph.types[value].is_static:
             return f"the size of {value!r} is not known before it runs"
@@ -126,7 +132,7 @@ def why_not_static(node: Node, graph: Graph) -> str:
 
 
 def _why_not_vector(node: Node, graph: Graph) -> str:
-    """What the vector unit asks of an operation it has."""
+    """Explains what the vector unit lacks for an operation that it has."""
     out = graph.types[node.outputs[0]]
     data = graph.types[node.inputs[0]]
     if out.quant is None and out.dtype not in ("float32", "float16", "int8", "uint8"):
@@ -153,7 +159,7 @@ def _why_not_vector(node: Node, graph: Graph) -> str:
 
 
 def why_not(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
-    """Why an engine of the target cannot take a node, in the words that reports and errors print.
+    """Explains why an engine of the target cannot take a node, as reports and errors print it.
 
     Empty when it can.
     """
@@ -166,11 +172,14 @@ def why_not(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
 
 
 def why_not_in_floats(engine_name: str, node: Node, graph: Graph, target: Target) -> str:
-    """As `why_not`, where nothing is quantized and every node computes in the model's own floats (--precision float)."""
+    """Explains as `why_not`, with nothing quantized and all nodes in floats (--precision float)."""
     engine = target.chip.engines[engine_name]
     if isinstance(engine, Host):
         return ""
     if isinstance(engine, Digital) and engine.arithmetic == "float32":
         return why_not_float(node, graph, engine)
     computes = "in int8" if isinstance(engine, Digital) else "on digits of weights in cells"
-    return f"the {engine_name} engine computes {computes}, and nothing is quantized (--precision float)"
+    return (
+        f"the {engine_name} engine computes {computes}, "
+        "and nothing is quantized (--precision float)"
+    )

@@ -1,4 +1,4 @@
-"""Builds the mappings of a node: the ways it can lie on an engine's arrays, and why not in another."""
+"""Builds the mappings of a node onto an engine's arrays, and explains why others cannot be."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def map_analog(
 def map_digital(
     node: Node, graph: Graph, engine: str, unit: Digital, *, resident: bool
 ) -> DigitalMapping:
-    """Maps a node onto a digital engine: a product onto its array, anything else onto its vector unit."""
+    """Maps a node onto a digital engine: a product onto its array, others onto its vector unit."""
     form = FLOAT if unit.arithmetic == "float32" else INT8
     shape = product_shape(node, graph)
     if shape is None or unit.array is None:
@@ -167,7 +167,7 @@ def unroll_of(node: Node, graph: Graph, outputs: int) -> Unroll | None:
 def why_not_unrolled(
     node: Node, graph: Graph, unit: Analog, weight_slices: int, outputs: int
 ) -> str:
-    """Why the arrays cannot compute so many outputs in one activation, or an empty string."""
+    """Explains why the arrays cannot compute so many outputs in one activation, or gives ""."""
     rule, shape = unit.pixel_unroll, product_shape(node, graph)
     if outputs == 1:
         return ""
@@ -192,19 +192,19 @@ def why_not_unrolled(
 
 
 def output_unrolls(node: Node, graph: Graph, unit: Analog, weight_slices: int) -> list[int]:
-    """How many outputs one activation can compute: 1 and the powers of two that the engine allows."""
+    """Lists how many outputs one activation can compute: powers of two that the engine allows."""
     most = unit.pixel_unroll.most.value if unit.pixel_unroll else 1
     powers = [1 << power for power in range(most.bit_length())]
     return [p for p in powers if not why_not_unrolled(node, graph, unit, weight_slices, p)]
 
 
 def reserved_columns(columns: int, unit: Analog) -> int:
-    """The columns that a layer of one tile reserves of an array, beside other layers.
+    """Counts the columns of an array that a layer of one tile reserves, next to other layers.
 
-    Of a single array what it needs; of several a half, a quarter, an eighth and so on, since strips
-    of such widths always fill whole arrays: layers fit together exactly when their columns add up
-    to no more than there are. A layer of several tiles reserves whole arrays, so that its tiles
-    work at once.
+    Of a single array it reserves what it needs; of several a half, a quarter, an eighth and so on,
+    since such widths always fill whole arrays: layers fit together exactly when their columns add
+    up to no more than there are. A layer of several tiles reserves whole arrays, so that its tiles
+    are active at once.
     """
     if unit.arrays.value == 1:
         return columns
@@ -215,9 +215,10 @@ def reserved_columns(columns: int, unit: Analog) -> int:
 
 
 def patch_reuse(node: Node) -> float:
-    """How often an input is read for one pass over a convolution: kernel height / stride times, at least once.
+    """Computes how often an input is read for one pass over a convolution.
 
-    Neighbouring outputs along a line share a line buffer, lines do not.
+    That is kernel height / stride times, at least once: neighbouring outputs along a line share a
+    line buffer, lines do not.
     """
     kernel = node.ints("kernel", node.ints("kernel_shape", ()))
     if len(kernel) < 2:
@@ -227,6 +228,6 @@ def patch_reuse(node: Node) -> float:
 
 
 def output_width(node: Node, graph: Graph) -> int:
-    """The number of neighbouring positions of a product's output: its width, or all rows of a dense product."""
+    """Counts neighbouring positions of a product's output: its width, or a dense product's rows."""
     out = graph.types[node.outputs[0]]
     return out.sizes[-1] if node.ints("kernel", ()) else out.elements // out.sizes[-1]

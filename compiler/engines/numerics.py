@@ -1,8 +1,9 @@
-"""The arithmetic of the engines on numpy: integer products, requantization, formats (analog arrays: compiler.engines.numerics_analog).
+"""Computes the engines' arithmetic on numpy: integer products, requantization, formats.
 
-Every function is what the hardware is stated to do; `compiler.execute.export_onnx` writes the same
-as ONNX operations, and the tests hold the two to equal bits. Products of integers run as
-floating-point products in a type wide enough to be exact, so no order of summation can change them.
+Analog arrays are in compiler.engines.numerics_analog. Every function is what the hardware is stated
+to do; `compiler.execute.export_onnx` writes the same as ONNX operations, and the tests hold the two
+to equal bits. Products of integers run as floating-point products in a type wide enough to be
+exact, so no order of summation can change them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Window:
 
     @staticmethod
     def of(node: Node) -> Window:
-        """The geometry in a node's attributes, with ONNX's defaults."""
+        """Reads the geometry in a node's attributes, with ONNX's defaults."""
         kernel = node.ints("kernel", ())
         rank = len(kernel)
         return Window(
@@ -52,7 +53,10 @@ class Window:
 
 
 def patches(data: npt.NDArray[np.floating], window: Window) -> npt.NDArray[np.floating]:
-    """The rows of a convolution: [N,C,*sizes] -> [N,C*prod(kernel),*output sizes], zero padded (im2col)."""
+    """Lays out the rows of a convolution (im2col): zero padded patches of each output position.
+
+    [N,C,*sizes] -> [N,C*prod(kernel),*output sizes].
+    """
     rank = len(window.kernel)
     before, after = window.pads[:rank], window.pads[rank:]
     padded = np.pad(data, ((0, 0), (0, 0), *zip(before, after, strict=True)))
@@ -70,7 +74,10 @@ def patches(data: npt.NDArray[np.floating], window: Window) -> npt.NDArray[np.fl
 def matrix_product(
     data: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], window: Window
 ) -> npt.NDArray[np.floating]:
-    """[N,C,*sizes] or [..,R] times weights [G,R,K] -> [N,G*K,*outputs] or [..,K], in the type of `data`; ValueError where they do not fit."""
+    """Multiplies data by weights [G,R,K] in the type of `data`.
+
+    [N,C,*sizes] -> [N,G*K,*outputs], or [..,R] -> [..,K]. ValueError where they do not fit.
+    """
     groups, rows, columns = weights.shape
     if not window.kernel:
         return np.asarray(data @ weights[0])
@@ -88,7 +95,10 @@ def matrix_product(
 def _depthwise(
     data: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], window: Window
 ) -> npt.NDArray[np.floating]:
-    """One channel in, one out: the taps of the kernel are added one by one (a matrix product would be all overhead)."""
+    """Convolves one channel into one: adds the taps of the kernel one by one.
+
+    A matrix product would be all overhead.
+    """
     rank = len(window.kernel)
     padded = np.pad(
         data, ((0, 0), (0, 0), *zip(window.pads[:rank], window.pads[rank:], strict=True))
@@ -115,9 +125,10 @@ def _depthwise(
 
 
 def integer_product(data: Integers, weights: Integers, window: Window) -> npt.NDArray[np.int64]:
-    """The exact product of integers (zero points already taken off); shapes as `matrix_product`.
+    """Computes the exact product of integers (zero points already taken off).
 
-    Raises OverflowError where a sum leaves 32 bits: the accumulator of the engines is that wide.
+    Shapes as `matrix_product`. Raises OverflowError where a sum leaves 32 bits: the accumulator of
+    the engines is that wide.
     """
     largest = magnitude(data) * magnitude(weights) * weights.shape[-2]
     width = np.float32 if largest < EXACT_IN_FLOAT32 else np.float64
@@ -133,18 +144,18 @@ def integer_product(data: Integers, weights: Integers, window: Window) -> npt.ND
 
 
 def magnitude(data: Integers) -> int:
-    """The largest absolute value, at least 1."""
+    """Finds the largest absolute value, at least 1."""
     return max(int(data.max(initial=0)), -int(data.min(initial=0)), 1)
 
 
 def centered(data: Integers, quant: Quant) -> npt.NDArray[np.int32]:
-    """Integers less their zero point (along `quant.axis` where it has one), in the shape of `data`."""
+    """Subtracts zero points from integers (along `quant.axis` where it has one); same shape."""
     points = _along(np.asarray(quant.zero_point, np.int32), quant, data.ndim)
     return np.asarray(data.astype(np.int32) - points)
 
 
 def _along(values: npt.NDArray[T], quant: Quant, rank: int) -> npt.NDArray[T]:
-    """The scales or zero points of a format, shaped to broadcast to a value of this rank."""
+    """Shapes the scales or zero points of a format to broadcast to a value of this rank."""
     if quant.axis is None:
         return values.reshape(())
     shape = [1] * rank
@@ -153,10 +164,10 @@ def _along(values: npt.NDArray[T], quant: Quant, rank: int) -> npt.NDArray[T]:
 
 
 def product_multiplier(data: Quant, weights: Quant, out: Quant | None) -> Floats:
-    """The factor from the accumulator to the output's integers (or to reals when `out` is None): float32 [1], or [K] with a scale a column.
+    """Computes the factor from the accumulator to the output's integers, or to reals without `out`.
 
-    Computed as ONNX Runtime computes it: (data scale * weight scale) / output scale, each step in
-    float32.
+    float32 [1], or [K] with a scale a column. Computed as ONNX Runtime computes it: (data scale *
+    weight scale) / output scale, each step in float32.
     """
     scale = np.float32(data.scale[0]) * np.asarray(weights.scale, np.float32)
     return np.asarray(scale if out is None else scale / np.float32(out.scale[0]), np.float32)
@@ -165,17 +176,20 @@ def product_multiplier(data: Quant, weights: Quant, out: Quant | None) -> Floats
 def requantize(
     accumulator: Numbers, multiplier: Floats | np.float32, out: Quant, bounds: tuple[int, int]
 ) -> Integers:
-    """clip(round_half_even(float32(accumulator) * multiplier) + zero point), within `bounds` and the format of `out`.
+    """Computes clip(round_half_even(float32(accumulator) * multiplier) + zero point).
 
-    `multiplier` must broadcast to the accumulator. The digital engines' stated rounding, and
-    MLAS's.
+    The result is within `bounds` and the format of `out`. `multiplier` must broadcast to the
+    accumulator. The digital engines' stated rounding, and MLAS's.
     """
     scaled = np.rint(accumulator.astype(np.float32) * multiplier)
     return to_format(scaled, out, bounds)
 
 
 def to_format(rounded: Floats, out: Quant, bounds: tuple[int, int]) -> Integers:
-    """Rounded floats, the zero point added, clipped to `bounds` (integers of the format) and stored as the format's integers."""
+    """Turns rounded floats into a format's integers: adds the zero point, clips and stores.
+
+    `bounds`, the lowest and highest result, are integers of the format.
+    """
     low, high = bounds
     point = out.zero_point[0]
     clipped = np.clip(rounded, np.float32(low - point), np.float32(high - point))
@@ -184,7 +198,7 @@ def to_format(rounded: Floats, out: Quant, bounds: tuple[int, int]) -> Integers:
 
 
 def output_bounds(out: Quant, node: Node) -> tuple[int, int]:
-    """The integers a node may give: the format's, narrowed by the node's `minimum` and `maximum` (real numbers)."""
+    """Finds the integers a node may give: the format's, within its real `minimum` and `maximum`."""
     low, high = out.lowest, out.highest
     scale, point = np.float32(out.scale[0]), out.zero_point[0]
     with np.errstate(over="ignore"):  # the largest float, as a bound, means none
@@ -198,7 +212,7 @@ def output_bounds(out: Quant, node: Node) -> tuple[int, int]:
 
 
 def bounded(data: Floats, node: Node) -> Floats:
-    """Reals within the node's `minimum` and `maximum`."""
+    """Clips reals to the node's `minimum` and `maximum`."""
     if "minimum" in node.attrs:
         data = np.maximum(data, np.float32(node.number("minimum", 0)))
     if "maximum" in node.attrs:
@@ -207,13 +221,19 @@ def bounded(data: Floats, node: Node) -> Floats:
 
 
 def round_clipped(value: np.float32, out: Quant) -> int:
-    """A real in units of the scale, rounded, kept within twice the format so that infinities are harmless."""
+    """Rounds a real in units of the scale, and clips it to twice the format.
+
+    So infinities are harmless.
+    """
     reach = float(1 << (out.bits + 1))
     return int(np.rint(np.clip(value, -reach, reach)))
 
 
 def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
-    """Reals to integers of the same shape, rounded and saturated as ONNX's QuantizeLinear does (per tensor, or along `quant.axis`)."""
+    """Quantizes reals to integers of the same shape, as ONNX's QuantizeLinear rounds and saturates.
+
+    Per tensor, or along `quant.axis`.
+    """
     scale = _along(np.asarray(quant.scale, np.float32), quant, data.ndim)
     point = _along(np.asarray(quant.zero_point, np.float32), quant, data.ndim)
     with np.errstate(over="ignore"):
@@ -224,20 +244,26 @@ def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
 
 
 def dequantize(data: Integers, quant: Quant) -> Floats:
-    """Integers to reals of the same shape, as ONNX's DequantizeLinear: (integer - zero point) * scale in float32."""
+    """Computes reals of integers as ONNX's DequantizeLinear, in the same shape.
+
+    (integer - zero point) * scale in float32.
+    """
     scale = _along(np.asarray(quant.scale, np.float32), quant, data.ndim)
     return np.asarray(centered(data, quant).astype(np.float32) * scale, np.float32)
 
 
 def reals(data: npt.NDArray[np.generic], quant: Quant | None) -> Floats:
-    """Values as reals, whatever integers stand for them (None: they are floats)."""
+    """Computes values as reals, whatever integers stand for them (None: they are floats)."""
     if quant is None:
         return np.asarray(data, np.float32)
     return dequantize(np.asarray(data, quant.storage), quant)
 
 
 def squared_errors(data: Floats, bits: int, low: Doubles, high: Doubles) -> Doubles:
-    """For each range [Q], the squared error over the data [N] of its `asymmetric` format: sum((dequantize(quantize(x)) - x)^2)."""
+    """Computes for each range [Q] the squared error of its `asymmetric` format over the data [N].
+
+    sum((dequantize(quantize(x)) - x)^2).
+    """
     step, point = _steps(bits, low, high)
     scale, zero = step.astype(np.float32)[:, None], point.astype(np.float32)[:, None]
     lowest = -(1 << (bits - 1))
@@ -254,20 +280,26 @@ def squared_errors(data: Floats, bits: int, low: Doubles, high: Doubles) -> Doub
 
 
 def symmetric(bits: int, reach: float) -> Quant:
-    """A signed format with zero point 0 that reaches `reach` (at least the smallest normal float)."""
+    """Builds a signed format with zero point 0 that reaches `reach`.
+
+    A `reach` below 1e-30 counts as 1e-30, so that the scale is a normal float.
+    """
     highest = (1 << (bits - 1)) - 1
     scale = float(np.float32(max(reach, 1e-30) / highest))
     return Quant(bits, True, (scale,), (0,))
 
 
 def asymmetric(bits: int, low: float, high: float) -> Quant:
-    """A signed format whose integers span [low, high], widened to hold 0 exactly."""
+    """Builds a signed format whose integers span [low, high], widened to hold 0 exactly."""
     scale, point = _steps(bits, np.asarray(low, np.float64), np.asarray(high, np.float64))
     return Quant(bits, True, (float(np.float32(scale)),), (int(point),))
 
 
 def _steps(bits: int, low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
-    """The step and the zero point of integers that span [low, high] and hold 0: of one range or of many, shaped alike."""
+    """Computes step and zero point of integers that span [low, high] and hold 0.
+
+    Of one range or of many, shaped alike.
+    """
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     steps, lowest = (1 << bits) - 1, -(1 << (bits - 1))
     scale = np.maximum((high - low) / steps, 1e-30)
@@ -275,9 +307,10 @@ def _steps(bits: int, low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def average_pool(data: Numbers, node: Node) -> Floats:
-    """Sums of floats or centered integers over a window, divided by the count in float32: [N,C,*sizes] -> [N,C,*outputs].
+    """Averages floats or centered integers over windows: [N,C,*sizes] -> [N,C,*outputs].
 
-    With `count_include_pad` 0 (ONNX's default) padding does not count.
+    Sums are divided by the count in float32. With `count_include_pad` 0 (ONNX's default) padding
+    does not count.
     """
     window = Window.of(node)
     sums = _window_sums(data.astype(np.float64), window)
@@ -296,5 +329,5 @@ def _window_sums(data: npt.NDArray[np.float64], window: Window) -> npt.NDArray[n
 
 
 def column_shape(values: npt.NDArray[np.generic], dimensions: int, dense: bool) -> tuple[int, ...]:
-    """The shape in which one value per output column broadcasts to a product's output."""
+    """Finds the shape in which one value per output column broadcasts to a product's output."""
     return (values.size,) if dense else (1, values.size, *([1] * (dimensions - 2)))

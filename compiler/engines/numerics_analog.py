@@ -1,4 +1,4 @@
-"""The arithmetic of an analog array on numpy: tiles, the converter behind each column, the product in the format of its output."""
+"""Computes an analog array's arithmetic on numpy: tiles, converters, products in output formats."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compiler.ir.graph import Array, Node, TensorType
 
 
 def row_tiles(rows: int, array_rows: int) -> tuple[slice, ...]:
-    """The rows of each tile, in order."""
+    """Lists the rows of each tile, in order."""
     return tuple(slice(r, min(r + array_rows, rows)) for r in range(0, rows, array_rows))
 
 
 @dataclass(frozen=True)
 class Converter:
-    """What stands between a bitline and an integer: code = clip(round_half_even(sum * gain)) in `bits` bits.
+    """Turns a bitline's sum into an integer of `bits` bits: clip(round_half_even(sum * gain)).
 
     Codes are signed, or unsigned (`unipolar`) where no sum can be negative. `noise_lsb` is the
     standard deviation added before rounding, in steps of the converter, drawn from `random`.
@@ -35,9 +35,9 @@ class Converter:
     def codes(
         self, sums: npt.NDArray[np.floating], gain: Floats, *, unipolar: bool = False
     ) -> Floats:
-        """Bitline sums (products of cells' levels) to codes, whole numbers in the shape of `sums`.
+        """Converts bitline sums (products of cells' levels) to codes: whole numbers, same shape.
 
-        `gain` (codes a unit of sum) broadcasts to it.
+        `gain` (codes a unit of sum) broadcasts to `sums`.
         """
         scaled = sums.astype(np.float32) * gain
         if self.random is not None and self.noise_lsb > 0:
@@ -51,7 +51,10 @@ class Converter:
 
 
 def code_range(bits: int, unipolar: bool) -> tuple[int, int]:
-    """The lowest and the highest code of a converter: unsigned (`unipolar`) where no sum can be negative."""
+    """Finds the lowest and the highest code of a converter.
+
+    Codes are unsigned (`unipolar`) where no sum can be negative.
+    """
     if unipolar:
         return 0, (1 << bits) - 1
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
@@ -68,13 +71,14 @@ def analog_product(
     zero_point: int = 0,
     cut: Slicing = WHOLE,
 ) -> Floats:
-    """The product an analog array gives, in units of (input step x lowest digit): float32, shape as `matrix_product`.
+    """Computes the product that an analog array gives: float32, shape as `matrix_product`.
 
-    `data` are the integers that drive the rows; padding drives `zero_point`, which stands for 0
-    (what it adds to a column is constant, and part of the layer's bias). `digits` are [D,G,R,K].
-    For each tile of rows and each digit, in that order, the exact bitline sums of each slice of the
-    inputs pass the converter, the codes are added with the slices' weights, and the sum is added
-    times `digit_weight` [G,row tiles,D,K] (the digit's factor over `gain`).
+    It is in units of (input step x lowest digit). `data` are the integers that drive the rows;
+    padding drives `zero_point`, which stands for 0 (what it adds to a column is constant, and part
+    of the layer's bias). `digits` are [D,G,R,K]. For each tile of rows and each digit, in that
+    order, the exact bitline sums of each slice of the inputs pass the converter, the codes are
+    added with the slices' weights, and the sum is added times `digit_weight` [G,row tiles,D,K] (the
+    digit's factor over `gain`).
     """
     count, groups, rows, columns = digits.shape
     dense = not window.kernel
@@ -116,7 +120,7 @@ def analog_output(
     constants: Sequence[Array],
     random: np.random.Generator | None = None,
 ) -> Array:
-    """The product of many samples brought to reals per column, and to the output's integers where it has a format.
+    """Computes a product of many samples as reals, or as integers where the output has a format.
 
     `data` are the inputs [S, *shape], `constants` the node's other inputs as in compiler.ir.ops;
     the outputs are [S, *shape]. With `random` the converters have their noise. Raises ValueError
@@ -152,7 +156,7 @@ def analog_output(
 
 
 def _digits(node: Node, image: Array, gain: Array) -> npt.NDArray[np.int8]:
-    """Weight digits [D,G,R,K], cut out of the image of the array tiles where that is what is stored."""
+    """Reads weight digits [D,G,R,K], from the image of the array tiles where that is stored."""
     if image.ndim == 4:
         return image.astype(np.int8)
     groups, _, count, columns = gain.shape

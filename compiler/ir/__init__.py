@@ -1,1 +1,1 @@
-"""The graph: its values, operations, text, and what rewrites and verifies it."""
+"""Holds the graph: its values, operations and text, and what rewrites and verifies it."""

@@ -1,4 +1,4 @@
-"""The numbers that an engine computes a node in: one parser and one printer for every text that names them."""
+"""Names the numbers that an engine computes a node in: one parser and one printer of their text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _ANALOG = re.compile(r"([^/\s]+)/([1-9][0-9]*)")
 class Format:
     """The numbers of a node: the model's floats, 8-bit integers, or those of an analog array.
 
-    An analog format belongs to one engine, whose cells and converters make its numbers; `weight_slices`
-    says how many cells side by side hold a weight. Both are empty for other kinds.
+    An analog format belongs to one engine, whose cells and converters make its numbers;
+    `weight_slices` is the number of neighbouring cells that hold a weight. Both are empty for other
+    kinds.
     """
 
     kind: Literal["float", "int8", "analog"]
@@ -27,12 +28,12 @@ class Format:
 
     @staticmethod
     def analog(engine: str, weight_slices: int) -> Format:
-        """The format of an analog engine with so many cells a weight."""
+        """Builds the format of an analog engine with so many cells a weight."""
         return Format("analog", engine, weight_slices)
 
     @staticmethod
     def parse(text: str) -> Format:
-        """The format that `str` gave as this text. Raises ValueError for any other text."""
+        """Parses the text that `str` gives for a format. Raises ValueError for any other text."""
         if text == "int8":
             return INT8
         if text == "float":

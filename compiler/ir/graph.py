@@ -57,7 +57,9 @@ class Quant:
 
 @dataclass(frozen=True)
 class TensorType:
-    """What a value is: element type (numpy's name, or the ONNX text of a sequence or optional), shape, quantization.
+    """What a value is: its element type, shape and quantization.
+
+    `dtype` is numpy's name, or the ONNX text of a sequence or optional.
 
     `shape` is None when even the rank is unknown, and holds None for an unknown size; both are
     for values that only the host sees.
@@ -101,15 +103,17 @@ DTYPE_BITS = {
     "int64": 64, "uint64": 64, "float16": 16, "bfloat16": 16, "float32": 32, "float64": 64,
     "int4": 4, "uint4": 4, "complex64": 64, "complex128": 128,
     "float8_e4m3fn": 8, "float8_e4m3fnuz": 8, "float8_e5m2": 8, "float8_e5m2fnuz": 8,
-    "float8_e8m0fnu": 8, "float6_e2m3fn": 6, "float6_e3m2fn": 6, "float4_e2m1fn": 4, "int2": 2, "uint2": 2,
+    "float8_e8m0fnu": 8, "float6_e2m3fn": 6, "float6_e3m2fn": 6, "float4_e2m1fn": 4,
+    "int2": 2, "uint2": 2,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """A way a node could have run, and in `reason` why it was not taken though it is better by itself.
+    """A candidate that a node did not take; `reason` explains why, though it is better by itself.
 
-    A way that cannot be has no costs, and in `reason` why it cannot be. `mapping` is in words.
+    A candidate that cannot be has no costs, and `reason` explains why it cannot be. `mapping` is in
+    words.
     """
 
     engine: str
@@ -122,10 +126,10 @@ class Alternative:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where and how a node runs and why, with the ways it did not take.
+    """Where and how a node runs and why, with the alternatives it did not take.
 
     Energy (pJ), latency (ns) and divergence are of this node alone, as they were when it was
-    chosen; `weight_home` is the memory that keeps its weights ("" where there are none).
+    chosen; `weight_home` is the memory that stores its weights ("" where there are none).
     """
 
     mapping: NodeMapping
@@ -144,13 +148,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation.
+    """One operation on named values.
 
-    `op` is an ONNX operation, `domain::operation`, or one of ours (compiler.ir.ops).
-
-    An empty string among `inputs` or `outputs` is an optional one left out. `origin` names the ONNX
-    nodes it came from, the main one first; `source` is the user's own FILE:LINE in SCOPE where the
-    exporter wrote it.
+    `op` is an ONNX operation, `domain::operation`, or one of ours (compiler.ir.ops). An empty
+    string among `inputs` or `outputs` is an optional one left out. `origin` names the ONNX nodes it
+    came from, the main one first; `source` is the user's own FILE:LINE in SCOPE where the exporter
+    wrote it.
     """
 
     name: str
@@ -241,7 +244,7 @@ class Graph:
         return {name: tuple(nodes) for name, nodes in readers.items()}
 
     def only_consumer(self, value: str) -> Node | None:
-        """The one node that reads a value, or None when it is a graph output or read elsewhere."""
+        """Finds the one node that reads a value; None for a graph output or several readers."""
         readers = self.consumers.get(value, ())
         return readers[0] if len(readers) == 1 and value not in self.outputs else None
 
@@ -277,14 +280,13 @@ class Graph:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What calibration saw: ranges of values, and the divergence that each number format would cause alone.
+    """What calibration measured: ranges of values, and the divergence of each number format alone.
 
     `ranges` maps a value to (low, high) after clip search. `divergence` maps a node to {format:
-    divergence}. `rounding` maps a value to the
-    divergence that it alone in int8 would cause, where an integer engine could read it so from the
-    host. `kind` says how the divergence is measured ("KL" or "relative squared error").
-    `inputs_hash` names the calibration inputs. `estimated` of the nodes were not followed to the
-    outputs (see passes.calibrate).
+    divergence}. `rounding` maps a value to the divergence that it alone in int8 would cause, where
+    an integer engine could read it so from the host. `kind` names the measure of divergence ("KL"
+    or "relative squared error"). `inputs_hash` names the calibration inputs. For `estimated` of the
+    nodes the divergence was not measured at the outputs (see passes.calibrate).
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -297,10 +299,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class PartitionSummary:
-    """How good the chosen assignment is: its objective as recomputed from the candidates, and the proven bound on any other.
+    """How good the chosen assignment is: its objective, and the proven bound on any other.
 
-    `gap` is (objective - bound) / objective; energy in pJ and serial latency in ns are of the nodes
-    and the changes of format between them.
+    The objective is recomputed from the candidates; `gap` is (objective - bound) / objective.
+    Energy in pJ and serial latency in ns are of the nodes and the changes of format between them.
     """
 
     objective: str

@@ -1,7 +1,7 @@
-"""How a node's work lies on an engine: one frozen value that placement, candidate and step hold alike.
+"""Describes how a node lies on an engine: a frozen value in placement, candidate and step alike.
 
-Whoever decides builds it (compiler.engines.mapping); cost, layout, bound and report read it and
-never work it out again. Its text form is `compiler.ir.records`, its form in a plan the same fields.
+compiler.engines.mapping builds it; cost, layout, bound and report read it and never compute it
+again. Its text form is `compiler.ir.records`, its form in a plan the same fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from compiler.ir.formats import FLOAT, INT8, Format
 
 @dataclass(frozen=True)
 class Resource:
-    """What layers on an engine compete for: columns of its arrays, or bytes of its weight memory."""
+    """What layers compete for on an engine: its arrays' columns, or its weight memory's bytes."""
 
     engine: str
     kind: Literal["columns", "weight_bytes"]
@@ -30,7 +30,10 @@ class Resource:
 
 @dataclass(frozen=True)
 class ProductShape:
-    """A layer as matrices: for each of `groups`, `rows` x `columns` weights used at `positions` places."""
+    """A layer as matrices: for each of `groups`, `rows` x `columns` weights.
+
+    They are used at `positions` places.
+    """
 
     groups: int
     rows: int
@@ -92,7 +95,7 @@ class AnalogMapping:
 
     @property
     def weight_slices(self) -> int:
-        """The cells side by side that hold a weight."""
+        """The neighbouring cells that hold a weight."""
         return self.format.weight_slices
 
     @property
@@ -107,9 +110,10 @@ class AnalogMapping:
 
     @property
     def rounds(self) -> int:
-        """Activations that follow one another for one position.
+        """Activations one after another for one position.
 
-        Resident tiles lie on arrays of their own and work at once, others take turns on one array.
+        Resident tiles lie on arrays of their own and are active at once, others take turns on one
+        array.
         """
         return 1 if self.resident else self.tiles
 
@@ -120,7 +124,7 @@ class AnalogMapping:
 
     @property
     def written_cells(self) -> int:
-        """Cells that are written when the layer is loaded: with copies also the zeros between them."""
+        """Cells that loading the layer writes: with copies, the zeros between them too."""
         return self.copies * self.shape.groups * self.unroll.rows * self.physical_columns
 
     @property
@@ -185,7 +189,7 @@ class DigitalTiling:
 
     @property
     def lane_steps(self) -> int:
-        """Multipliers times steps, with or without work."""
+        """Multipliers times steps, busy or idle."""
         lanes = self.row_lanes * self.column_lanes * self.position_lanes
         return self.blocks * self.row_steps * lanes
 
@@ -199,7 +203,7 @@ class DigitalTiling:
 
 @dataclass(frozen=True, kw_only=True)
 class DigitalMapping:
-    """A node on a digital engine: a product in its `tiling`; anything else on its vector unit, with none.
+    """A node on a digital engine: a product in its `tiling`, or any other node on the vector unit.
 
     The weights of a product stay between inferences where they are `resident`.
     """

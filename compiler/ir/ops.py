@@ -1,6 +1,6 @@
-"""What each operation means to the compiler: our own operations, type rules, MACs, and which kinds of engine could take it.
+"""Defines operations: our own, type rules, MACs, and which kinds of engine could take them.
 
-Our own operations, beside ONNX's (shapes in brackets; G groups, R rows, K columns of a group, D
+Our own operations, next to ONNX's (shapes in brackets; G groups, R rows, K columns of a group, D
 digits):
 
 - `Product(x, w[G,R,K], b[G*K]?)`: a matrix product with constant weights. With a `kernel` it is a
@@ -8,14 +8,16 @@ digits):
   axis. `minimum` and `maximum` clip the result. On float32 tensors it is arithmetic of floats; on
   quantized ones (`TensorType.quant`) it is an integer product and a requantization.
 - `AnalogProduct(x, weights, gain, digit_weight, multiplier[G*K], bias[G*K])`: the same on an analog
-  array (see compiler.engines.numerics). `weights` is [D,G,R,K], or an image of the tiles
-  [G,row tiles,column tiles,array rows,array columns]; `gain` and `digit_weight` are [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are
-  as in compiler.engines.bit_slicing.Slicing.
+  array (see compiler.engines.numerics_analog). `weights` is [D,G,R,K], or an image of the tiles
+  [G,row tiles,column tiles,array rows,array columns]; `gain` and `digit_weight` are
+  [G,row tiles,D,K]. `input_bits_per_step` and `unsigned_digits` are as in
+  compiler.engines.bit_slicing.Slicing.
 - `ClippedAdd(a, b)`: an Add whose result is clipped to `minimum` and `maximum`.
 - `Requantize(x)`: integers of one quantization to another.
-- `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`, `IntegerTable(x, table[256])`: the
-  quantized forms of Add, Mul, AveragePool and of any function of one value.
-- `Segment(...)`: ONNX nodes kept whole as a model of their own (`model` holds it), for the host.
+- `IntegerAdd(a, b)`, `IntegerMul(a, b)`, `IntegerAveragePool(x)`,
+  `IntegerTable(x, table[256])`: the quantized forms of Add, Mul, AveragePool and of any function
+  of one value.
+- `Segment(...)`: ONNX nodes left whole as a model of their own (`model` holds it), for the host.
 """
 
 from __future__ import annotations
@@ -40,13 +42,13 @@ OWN = (
     "Segment",
 )
 
-# Only the view of the data changes, no element moves: free on every engine.
+# The same elements in another shape: none moves, so these are free on every engine.
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
-# Elements move, none is computed: any engine with a path to the memory can do it, on any element
-# type.
+# Elements move, none is computed: any engine with a path to the memory can do it, whatever the
+# element type.
 MOVEMENT = ("Transpose", "Slice", "Concat", "Pad", "Split", "DepthToSpace", "SpaceToDepth")
-# Between floats and the integers that stand for them: on an engine, which has the integers only, a
-# view, or a change of scale.
+# Between floats and the integers that stand for them. On an engine, which has only the integers,
+# these are views or changes of scale.
 FORMATS = ("QuantizeLinear", "DequantizeLinear")
 # One float value in, one out: in integers a table of 256 entries.
 UNARY = (
@@ -56,8 +58,9 @@ UNARY = (
 )  # fmt: skip
 # What a vector unit that computes in floats may have; see backends.simulator.float_kernels.
 FLOAT_VECTOR = (
-    "Add", "Sub", "Mul", "Div", "Max", "Min", "Abs", "Neg", "Sqrt", "Exp", "Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh",
-    "HardSigmoid", "HardSwish", "MaxPool", "AveragePool", "GlobalAveragePool",
+    "Add", "Sub", "Mul", "Div", "Max", "Min", "Abs", "Neg", "Sqrt", "Exp", "Relu", "LeakyRelu",
+    "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "MaxPool", "AveragePool",
+    "GlobalAveragePool",
 )  # fmt: skip
 PRODUCTS = ("Product", "AnalogProduct")
 STANDARD_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -65,7 +68,7 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def product_shape(node: Node, graph: Graph) -> ProductShape | None:
-    """The matrices of a node that multiplies activations by constant weights, or None for any other node."""
+    """Finds the matrices of a node that multiplies activations by constant weights, else None."""
     types = graph.types
     if node.op == "Product":
         groups, rows, columns = types[node.inputs[1]].sizes
@@ -82,7 +85,10 @@ def product_shape(node: Node, graph: Graph) -> ProductShape | None:
 
 
 def constant_weights(node: Node, graph: Graph) -> str | None:
-    """The name of the constant weights of a Conv, ConvTranspose, Gemm or MatMul (seen through a DequantizeLinear), else None."""
+    """Finds the name of the constant weights of a Conv, ConvTranspose, Gemm or MatMul, else None.
+
+    Weights behind a DequantizeLinear are found too.
+    """
     if node.op not in STANDARD_PRODUCTS or len(node.inputs) < 2:
         return None
     weight = node.inputs[1]
@@ -119,7 +125,7 @@ def _standard_product_shape(node: Node, graph: Graph) -> ProductShape | None:
 
 
 def macs(node: Node, graph: Graph) -> int:
-    """Multiply-accumulates of a node; 0 for a node that has none or whose sizes are unknown."""
+    """Counts a node's multiply-accumulates; 0 where it has none or its sizes are unknown."""
     if node.op not in (*PRODUCTS, *STANDARD_PRODUCTS, *RECURRENT):
         return 0
     shape = product_shape(node, graph)
@@ -143,11 +149,10 @@ def macs(node: Node, graph: Graph) -> int:
 def infer_types(
     node: Node, types: Mapping[str, TensorType], constants: Mapping[str, Array]
 ) -> dict[str, TensorType]:
-    """The types of a node's outputs.
+    """Infers the types of a node's outputs.
 
-    Raises ValueError with the reason when its inputs are not what it takes.
-
-    A standard operation follows its ONNX schema; its outputs carry no quantization.
+    A standard operation obeys its ONNX schema; its outputs carry no quantization. Raises ValueError
+    with the reason when the node's inputs are not what it takes.
     """
     if node.op in OWN:
         return _own_types(node, types)
@@ -155,7 +160,10 @@ def infer_types(
 
 
 def _own_types(node: Node, types: Mapping[str, TensorType]) -> dict[str, TensorType]:
-    """Our own operations: the shape follows, the element type and quantization are what the output declares."""
+    """Infers the types of our own operations.
+
+    The shape is inferred; element type and quantization are what the output declares.
+    """
     if node.op == "Segment":
         return {name: types[name] for name in node.outputs if name}
     out = types[node.outputs[0]]
@@ -194,9 +202,10 @@ def _product_output(node: Node, types: Mapping[str, TensorType]) -> tuple[int, .
 
 
 def window_outputs(spatial: tuple[int, ...], node: Node) -> tuple[int, ...]:
-    """The output sizes of a convolution or pool without ceiling: floor((size + pads - span) / stride) + 1.
+    """Computes the output sizes of a convolution or pool without ceiling.
 
-    ValueError where the kernel is larger than what it slides over.
+    floor((size + pads - span) / stride) + 1. ValueError where the kernel is larger than what it
+    slides over.
     """
     kernel = node.ints("kernel", ())
     rank = len(kernel)
@@ -212,7 +221,7 @@ def window_outputs(spatial: tuple[int, ...], node: Node) -> tuple[int, ...]:
 
 
 def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape two tensors broadcast to (ONNX's and numpy's rule); ValueError when they do not."""
+    """Finds the shape two tensors broadcast to (ONNX's and numpy's rule); ValueError for none."""
     length = max(len(one), len(other))
     left, right = (1,) * (length - len(one)) + one, (1,) * (length - len(other)) + other
     if any(a != b and 1 not in (a, b) for a, b in zip(left, right, strict=True)):
@@ -236,7 +245,10 @@ def _standard_types(
 def _inferred_alike(
     op: str, kinds: tuple[TensorType | None, ...], made: tuple[bool, ...]
 ) -> tuple[TensorType | None, ...] | None:
-    """The types of the outputs of a node without constants and attributes, of which long networks have many; None where there is more to say."""
+    """Infers the output types of a node without constants and attributes, once for all alike.
+
+    Long networks have many. None where the types depend on more.
+    """
     inputs = tuple(f"i{index}" if kind else "" for index, kind in enumerate(kinds))
     outputs = tuple(f"o{index}" if is_made else "" for index, is_made in enumerate(made))
     types = {name: kind for name, kind in zip(inputs, kinds, strict=True) if kind}

@@ -1,4 +1,4 @@
-"""The names, types, attributes and quantizations of nodes as ONNX writes them, and back."""
+"""Writes and reads names, types, attributes and quantizations of nodes in ONNX's form."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def split_op(op: str) -> tuple[str, str]:
-    """`domain::operation` as (domain, operation); ONNX's default domain is an empty string."""
+    """Splits `domain::operation` into (domain, operation); ONNX's default domain is ""."""
     domain, found, name = op.rpartition("::")
     return (domain, name) if found else ("", op)
 
 
 def attribute_protos(node: Node) -> list[onnx.AttributeProto]:
-    """The attributes of a standard node as ONNX writes them."""
+    """Writes the attributes of a standard node in ONNX's form."""
     import onnx
 
     protos = []
@@ -51,7 +51,7 @@ _ONNX_NAMES = {
 
 @lru_cache(maxsize=512)
 def dtype_number(dtype: str) -> int:
-    """ONNX's number of an element type named as numpy names it ("string" for texts)."""
+    """Finds ONNX's number of an element type named as numpy names it ("string" for texts)."""
     import onnx
 
     return int(onnx.TensorProto.DataType.Value(_ONNX_NAMES.get(dtype, dtype.upper())))
@@ -59,7 +59,7 @@ def dtype_number(dtype: str) -> int:
 
 @lru_cache(maxsize=512)
 def dtype_name(number: int) -> str:
-    """The inverse of `dtype_number`."""
+    """Finds the name of an element type from ONNX's number: the inverse of `dtype_number`."""
     import onnx
 
     names = {name: dtype for dtype, name in _ONNX_NAMES.items()}
@@ -68,7 +68,7 @@ def dtype_name(number: int) -> str:
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """Numpy's type of an element type; ml_dtypes has those that numpy lacks.
+    """Finds numpy's type of an element type; ml_dtypes has those that numpy lacks.
 
     TypeError for what is no number.
     """
@@ -79,7 +79,7 @@ def numpy_dtype(dtype: str) -> np.dtype[Any]:
 
 
 def type_proto(kind: TensorType) -> onnx.TypeProto:
-    """A type as ONNX writes it; quantized integers are written as the integers that hold them."""
+    """Writes a type in ONNX's form; quantized integers as the integers that hold them."""
     import onnx
     from google.protobuf import text_format
 
@@ -91,7 +91,7 @@ def type_proto(kind: TensorType) -> onnx.TypeProto:
 
 
 def from_type_proto(proto: onnx.TypeProto) -> TensorType:
-    """A type read from ONNX; a sequence, map or optional keeps its ONNX text as its element type."""
+    """Reads a type from ONNX; a sequence, map or optional has its ONNX text as element type."""
     from google.protobuf import text_format
 
     if proto.WhichOneof("value") != "tensor_type":
@@ -104,7 +104,7 @@ def from_type_proto(proto: onnx.TypeProto) -> TensorType:
 
 
 def quant_of(scale: Array, zero_point: Array | None, dtype: str, axis: int | None) -> Quant:
-    """The quantization that a scale and zero point constant of ONNX describe."""
+    """Builds the quantization that a scale and zero point constant of ONNX describe."""
     import numpy as np
 
     scales = tuple(float(item) for item in np.asarray(scale, np.float32).reshape(-1))

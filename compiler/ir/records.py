@@ -1,7 +1,7 @@
-"""Frozen records as text, `Name(field=value, ...)`, and back: one printer and one parser for all of them.
+"""Prints frozen records as text, `Name(field=value, ...)`, and parses them back.
 
-A record is a dataclass of this list; its fields are numbers, texts, truths, formats, None, tuples and
-records. A field that holds its default is left out, so text from before it existed still reads.
+A record is a dataclass of this list; its fields are numbers, texts, truths, formats, None, tuples
+and records. A field that holds its default is left out, so text from before it existed still reads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 
 def record_text(value: Any, quoted: Callable[[str], str]) -> str:
-    """A value of a record as text; `quoted` writes a text as the graph's text form does."""
+    """Prints a value of a record; `quoted` writes a text as the graph's text form does."""
     if isinstance(value, Format):
         return f"format({quoted(str(value))})"
     if isinstance(value, str):
@@ -57,13 +57,13 @@ def record_text(value: Any, quoted: Callable[[str], str]) -> str:
 
 
 def _number(value: float) -> str:
-    """A double that reads back as it was."""
+    """Prints a double so that it reads back as it was."""
     text = json.dumps(value) if abs(value) != float("inf") else str(value)
     return f"{text}d" if text[-1].isdigit() else text
 
 
 def read_record(line: Line) -> Any:
-    """A value that `record_text` wrote. Raises ModelError M001 for anything else."""
+    """Parses a value that `record_text` wrote. Raises ModelError M001 for anything else."""
     if line.kind == "text":
         return line.text()
     if line.next == "[":

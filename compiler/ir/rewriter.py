@@ -1,4 +1,4 @@
-"""Builds the graph that follows from a walk over an old one."""
+"""Builds a new graph from a walk over an old one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 
 
 def _is_frozen(data: Array) -> bool:
-    """Whether an array is a constant already, or a view of one: then it is shared, as large ones are mapped from files."""
+    """Whether an array is a constant already, or a view of one, so that it can be shared.
+
+    Large constants are mapped from files.
+    """
     return data.flags.c_contiguous and not data.flags.writeable
 
 
 class Rewriter:
-    """A new graph in the making: nodes of the old one are kept, replaced, forwarded or dropped.
+    """A new graph in the making: takes over, replaces, forwards or drops nodes of the old one.
 
-    `fate` is what the ledger says of ONNX nodes that no node of the new graph stands for.
+    `fate` is the ledger's entry for ONNX nodes that no node of the new graph stands for.
     """
 
     def __init__(self, graph: Graph, fate: str = "removed") -> None:
@@ -46,17 +49,17 @@ class Rewriter:
         return self._constants
 
     def resolve(self, value: str) -> str:
-        """The value that stands for another after forwarding."""
+        """Finds the value that stands for another after forwarding."""
         while value in self._forwarded:
             value = self._forwarded[value]
         return value
 
     def type_of(self, value: str) -> TensorType:
-        """The type of a value of the new graph."""
+        """Finds the type of a value of the new graph."""
         return self._types[self.resolve(value)]
 
     def unique(self, hint: str) -> str:
-        """A name that nothing in the graph has yet."""
+        """Makes a name that nothing in the graph has yet."""
         name, count = hint, 0
         while name in self._taken:
             count += 1
@@ -65,7 +68,7 @@ class Rewriter:
         return name
 
     def keep(self, node: Node) -> None:
-        """Takes a node over (its inputs follow what was forwarded)."""
+        """Takes a node over; its inputs become those they were forwarded to."""
         if not self._forwarded:
             self._nodes.append(node)
             return
@@ -78,11 +81,11 @@ class Rewriter:
         self.keep(node)
 
     def forward(self, value: str, to: str) -> None:
-        """Lets every later reader of `value` read `to` instead."""
+        """Makes every later reader of `value` read `to` instead."""
         self._forwarded[value] = self.resolve(to)
 
     def constant(self, hint: str, data: Array, quant: Quant | None = None) -> str:
-        """Adds a constant and gives its name."""
+        """Adds a constant and returns its name."""
         name = self.unique(hint)
         self.set_constant(name, data, quant)
         return name
@@ -99,7 +102,7 @@ class Rewriter:
         self._types[value] = kind
 
     def finish(self) -> Graph:
-        """The new graph: outputs forwarded, unread values dropped, the ledger brought up to date.
+        """Builds the new graph: forwards outputs, drops unread values, updates the ledger.
 
         A graph output that was forwarded keeps its name: its producer is renamed, or an Identity is
         added.

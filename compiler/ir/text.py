@@ -1,22 +1,25 @@
-"""A graph as text that people read and `from_text` reads back: one line a node, so that a report is a test.
+"""Prints a graph as text that people read and `from_text` reads back, so that a report is a test.
+
+One line a node:
 
     graph mlp(x: float32[1, 4]) -> (y)
     w: float32[4, 2] = const [0.5, -1.0, 2.0, 0.25, 1.0, 1.0, -0.5, 3.0]
     h: float32[1, 2] = MatMul(x, w) @digital
     y: float32[1, 2] = LeakyRelu(h) alpha=0.01 @host
 
-- A node whose name is not its first origin or first output says `named NAME`.
+- A node whose name is not its first origin or first output reads `named NAME`.
   `from (a, b)` names the ONNX nodes it came from, `at "model.py:12"` its source.
 - Quantized types read `int8:7[1, 8]{scale=0.02, zero=-3}`: the bits where they are not the type's
   own, no zero point where it is 0.
-- A float is a float32 in its shortest form; `0.1d` is a double that no float32 equals. The elements
-  of a constant are of its own type.
-- A large constant reads `random(seed, low, high)`, a long list of scales `<64 values sha
-  1a2b3c4d>`.
-  Parsed, they become random values from that seed, which print as they were read.
+- A float is a float32 in its shortest form; `0.1d` is a double that no float32 equals.
+  The elements of a constant are of its own type.
+- A large constant reads `random(seed, low, high)`, a long list of scales
+  `<64 values sha 1a2b3c4d>`. Parsed, they become random values from that seed, which print as
+  they were read.
 - Bytes of more than 256 read `<900 bytes sha 1a2b3c4d>` and cannot be parsed.
-- A placement that is more than an engine follows the nodes, whole: `placement NODE Placement(...)`
-  with its mapping, reason, costs and alternatives. `@ENGINE` alone reads as a HostMapping there.
+- A placement that is more than an engine comes after the nodes, whole:
+  `placement NODE Placement(...)` with its mapping, reason, costs and alternatives. `@ENGINE`
+  alone reads as a HostMapping there.
 """
 
 from __future__ import annotations
@@ -49,18 +52,16 @@ BYTES_LIMIT = 256
 
 
 def from_text(text: str) -> Graph:
-    """The graph that a text describes.
-
-    ModelError M001 with the line where it is not what `to_text` writes.
+    """Parses the graph that a text describes.
 
     The form is checked, not the graph: broken graphs can be written too (`compiler.ir.verify`
-    checks them).
+    checks them). Raises ModelError M001 with the line where it is not what `to_text` writes.
     """
     return parse(text)
 
 
 def to_text(graph: Graph) -> str:
-    """The graph as text, ending in a newline. Constants that nothing reads are left out."""
+    """Prints the graph, ending in a newline. Constants that nothing reads are left out."""
     return "".join(f"{line}\n" for line in _lines(graph))
 
 
@@ -90,7 +91,10 @@ def _lines(graph: Graph) -> Iterator[str]:
 
 def _calibration(calibration: Calibration) -> Iterator[str]:
     estimated = f" estimated {calibration.estimated}" if calibration.estimated else ""
-    yield f"calibration {_quoted(calibration.kind)} on {_quoted(calibration.inputs_hash)}{estimated}"
+    yield (
+        f"calibration {_quoted(calibration.kind)} on "
+        f"{_quoted(calibration.inputs_hash)}{estimated}"
+    )
     for value, (low, high) in calibration.ranges.items():
         yield f"range {_name(value)} [{_float(low)}, {_float(high)}]"
     for node, formats in calibration.divergence.items():
@@ -144,7 +148,7 @@ def _quant(quant: Quant, dtype: str) -> str:
 
 
 def _values(values: tuple[float, ...] | tuple[int, ...]) -> str:
-    """Scales or zero points: one plain, a few as a list, many as their number and hash."""
+    """Prints scales or zero points: one plain, a few as a list, many as their number and hash."""
     if isinstance(values, RandomValues):
         return values.text
     if len(values) > VALUES_LIMIT:
@@ -168,7 +172,7 @@ def _constant(data: Array) -> str:
 
 
 def _element(item: object) -> str:
-    """An element of a constant, in the shortest form that gives it back in its own type."""
+    """Prints an element of a constant, in the shortest form that reads back in its own type."""
     if isinstance(item, str):
         return _quoted(item)
     return str(int(item)) if isinstance(item, np.bool) else str(item)

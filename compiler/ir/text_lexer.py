@@ -1,4 +1,4 @@
-"""Cuts a line of the graph's text form into tokens, and says what was wanted where a line is wrong."""
+"""Splits a line of the graph's text form into tokens, and reports what was expected instead."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Token:
 
 
 class Line:
-    """The tokens of a line, taken one after the other."""
+    """The tokens of a line, taken one after another."""
 
     def __init__(self, number: int, line: str) -> None:
         self.line_number = number
@@ -67,24 +67,24 @@ class Line:
         return self._tokens[min(self._next + 1, len(self._tokens) - 1)]
 
     def fail(self, wanted: str) -> NoReturn:
-        """Says what was wanted in the place of the next token."""
+        """Raises the error that names what was wanted in the place of the next token."""
         self._fail(wanted, "the end of the line" if self.kind == "end" else _shown(self.next))
 
     def refuse(self, reason: str) -> NoReturn:
-        """Says why what stands in the line cannot be taken."""
+        """Raises the error that explains why the line cannot be taken."""
         raise ModelError(f"line {self.line_number}: {reason}", code="M001")
 
     def _fail(self, wanted: str, found: str) -> NoReturn:
         self.refuse(f"wanted {wanted}, found {found}")
 
     def take(self) -> str:
-        """The text of the next token, which is left behind."""
+        """Takes the next token and returns its text."""
         token = self._tokens[self._next]
         self._next += token.kind != "end"
         return token.text
 
     def took(self, sign: str) -> bool:
-        """Takes a sign or word if it comes next."""
+        """Takes a sign or word if it comes next, and returns whether it did."""
         found = self.next == sign and self.kind in ("sign", "name")
         self._next += found
         return found
@@ -96,12 +96,12 @@ class Line:
                 self.fail(f"'{sign}'")
 
     def end(self) -> None:
-        """Demands that nothing comes any more."""
+        """Requires that the line has ended."""
         if self.kind != "end":
             self.fail("the end of the line")
 
     def items(self, opening: str, item: Callable[[], T], closing: str) -> tuple[T, ...]:
-        """Items between brackets, parted by commas."""
+        """Takes items between brackets, separated by commas."""
         self.want(opening)
         found: list[T] = []
         while not self.took(closing):
@@ -111,17 +111,17 @@ class Line:
         return tuple(found)
 
     def name(self) -> str:
-        """A simple or quoted name."""
+        """Takes a simple or quoted name."""
         if self.kind == "text":
             return self.text()
         return self.take() if self.kind == "name" else self.fail("a name")
 
     def names(self) -> tuple[str, ...]:
-        """Names between round brackets."""
+        """Takes names between round brackets."""
         return self.items("(", self.name, ")")
 
     def text(self) -> str:
-        """A quoted text."""
+        """Takes a quoted text."""
         if self.kind != "text":
             self.fail("a quoted text")
         try:
@@ -132,13 +132,13 @@ class Line:
         return text
 
     def integer(self) -> int:
-        """A whole number."""
+        """Takes a whole number."""
         if self.kind != "number" or not re.fullmatch(r"-?[0-9]{1,20}", self.next):
             self.fail("a whole number")
         return int(self.take())
 
     def number(self) -> int | float:
-        """A whole number, a float32, or a double (which ends in d)."""
+        """Takes a whole number, a float32, or a double (which ends in d)."""
         if re.fullmatch(r"-?[0-9]+", self.next):
             return self.integer()
         text = self.raw_number()
@@ -148,7 +148,7 @@ class Line:
             return float(np.float32(text))
 
     def raw_number(self) -> str:
-        """The text of a number."""
+        """Takes the text of a number."""
         if self.kind != "number" and (self.kind != "name" or self.next not in ("inf", "nan")):
             self.fail("a number")
         return self.take()

@@ -1,4 +1,4 @@
-"""Reads the text form of a graph (compiler.ir.text says what it looks like), line by line."""
+"""Parses the text form of a graph (described in compiler.ir.text), line by line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MANY_VALUES = re.compile(r"<(\d{1,7}) values sha ([0-9a-f]{8})>")
 
 
 def parse(text: str) -> Graph:
-    """The graph that a text describes; ModelError M001 with the line and what was wanted there."""
+    """Parses the graph that a text describes; ModelError M001 with the line and what was wanted."""
     lines = [Line(number, line) for number, line in enumerate(text.split("\n"), 1)]
     filled = [line for line in lines if line.kind != "end"]
     if not filled:
@@ -53,7 +53,7 @@ def parse(text: str) -> Graph:
 
 
 def default_name(outputs: tuple[str, ...], origin: tuple[str, ...]) -> str:
-    """The name of a node whose text does not give one: its first origin, else its first output."""
+    """Names a node whose text gives no name: by its first origin, else its first output."""
     return next((name for name in (*origin, *outputs) if name), "")
 
 
@@ -78,12 +78,13 @@ class _Reader:
 
     def finish(self) -> Graph:
         return Graph(
-            self._name, self._inputs, self._outputs, tuple(self._nodes), self._types, self._constants,
-            self._domains, self._batch_axes, self._ledger, self._calibration, self._partition,
+            self._name, self._inputs, self._outputs, tuple(self._nodes), self._types,
+            self._constants, self._domains, self._batch_axes, self._ledger, self._calibration,
+            self._partition,
         )  # fmt: skip
 
     def read(self, line: Line) -> None:
-        """One line after the header: a word and what it introduces, else values and what makes them."""
+        """Reads one line after the header: a word and its entry, or values and what makes them."""
         readers = {
             "domain": self._read_domain, "ledger": self._read_ledger, "range": self._read_range,
             "calibration": self._read_calibration, "divergence": self._read_divergence,
@@ -99,7 +100,7 @@ class _Reader:
         line.end()
 
     def _end_value(self, line: Line) -> str:
-        """An input or output of the graph."""
+        """Reads an input or output of the graph."""
         name = self._value(line)
         if line.took("batch"):
             self._batch_axes[name] = line.integer()
@@ -212,7 +213,7 @@ def _node(line: Line, outputs: tuple[str, ...]) -> Node:
 
 
 def plain_placement(engine: str) -> Placement:
-    """What `@ENGINE` alone stands for."""
+    """Builds the placement that `@ENGINE` alone stands for."""
     return Placement(mapping=HostMapping(engine=engine))
 
 
@@ -280,7 +281,7 @@ def _quant(line: Line, dtype: str, bits: int) -> Quant:
 
 
 def _values(line: Line, *, whole: bool) -> tuple[float, ...]:
-    """One number, a list of them, or random ones from the hash of a long list."""
+    """Reads one number, a list of them, or random ones from the hash of a long list."""
 
     def number() -> float:
         return line.integer() if whole else float(line.number())
@@ -294,7 +295,7 @@ def _values(line: Line, *, whole: bool) -> tuple[float, ...]:
 
 
 def _constant(line: Line, kind: Type) -> Array:
-    """The data of a constant; ValueError with what is wrong."""
+    """Reads the data of a constant; ValueError with what is wrong."""
     if line.took("random"):
         return random_array(kind, line.items("(", line.raw_number, ")"))
     if line.next != "[":
@@ -311,7 +312,7 @@ def _constant(line: Line, kind: Type) -> Array:
 
 
 def _data(items: tuple[str, ...], dtype: np.dtype[Any]) -> Array:
-    """The elements in their type, flat; an error of numpy's where one does not fit."""
+    """Lays out the elements in their type, flat; an error of numpy's where one does not fit."""
     if dtype.kind == "O":
         return np.array(items, dtype)
     if is_whole(dtype):
@@ -326,7 +327,7 @@ def _data(items: tuple[str, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def _format(line: Line) -> Format:
-    """A number format by its text; LineError where the text is none."""
+    """Reads a number format; LineError where the text is none."""
     text = line.name()
     try:
         return Format.parse(text)

@@ -1,4 +1,4 @@
-"""Random data in place of what is too long for the graph's text form; it prints as it was read."""
+"""Makes random data for what is too long for the graph's text form; it prints as it was read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_BYTES = 1 << 30
 
 
 class RandomArray(np.ndarray[Any, np.dtype[Any]]):
-    """What stands in for a large constant.
+    """The placeholder of a large constant.
 
     `text` is how the constant was written (empty for what is computed from it).
     """
@@ -21,7 +21,7 @@ class RandomArray(np.ndarray[Any, np.dtype[Any]]):
 
 
 class RandomValues(tuple[float, ...]):
-    """What stands in for a long list of scales or zero points.
+    """The placeholder of a long list of scales or zero points.
 
     `text` is how the list was written.
     """
@@ -30,7 +30,7 @@ class RandomValues(tuple[float, ...]):
 
 
 def random_array(kind: TensorType, arguments: tuple[str, ...]) -> RandomArray:
-    """Data between two bounds for `random(seed, low, high)` (or `random(seed)`).
+    """Makes data between two bounds for `random(seed, low, high)` (or `random(seed)`).
 
     ValueError with what is wrong.
     """
@@ -57,7 +57,7 @@ def random_array(kind: TensorType, arguments: tuple[str, ...]) -> RandomArray:
 
 
 def random_values(count: int, hashed: str, text: str, *, whole: bool) -> RandomValues:
-    """Scales, or whole zero points, from the hash of the list they stand in for."""
+    """Makes scales, or whole zero points, from the hash of the list that they stand for."""
     random = np.random.default_rng(int(hashed, 16))
     if whole:
         values = RandomValues(random.integers(0, 8, count).tolist())
@@ -68,7 +68,7 @@ def random_values(count: int, hashed: str, text: str, *, whole: bool) -> RandomV
 
 
 def dtype_of(kind: TensorType) -> np.dtype[Any]:
-    """The numpy type of a constant (the smallest floats and integers are extensions).
+    """Finds the numpy type of a constant (the smallest floats and integers are extensions).
 
     ValueError when there is none.
     """
@@ -87,7 +87,7 @@ def is_whole(dtype: np.dtype[Any]) -> bool:
 
 
 def wide_integer(dtype: np.dtype[Any]) -> type[np.int64 | np.uint64]:
-    """The widest integer of the same sign."""
+    """Finds the widest integer of the same sign."""
     return np.uint64 if dtype.name.startswith("uint") else np.int64
 
 

@@ -1,4 +1,4 @@
-"""The rules of a graph, checked after every pass."""
+"""Checks the rules of a graph, after every pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class GraphError(CompileError):
 def verify(graph: Graph) -> None:
     """Checks names, order and types; raises GraphError at the first rule that is broken.
 
-    A type may be less exact than what inference finds (an unknown size), never different.
+    A type may be less exact than the inferred one (an unknown size), never different.
     """
     for value in graph.inputs:
         if value not in graph.types:
