@@ -92,8 +92,7 @@ def _lines(graph: Graph) -> Iterator[str]:
 def _calibration(calibration: Calibration) -> Iterator[str]:
     estimated = f" estimated {calibration.estimated}" if calibration.estimated else ""
     yield (
-        f"calibration {_quoted(calibration.kind)} on "
-        f"{_quoted(calibration.inputs_hash)}{estimated}"
+        f"calibration {_quoted(calibration.kind)} on {_quoted(calibration.inputs_hash)}{estimated}"
     )
     for value, (low, high) in calibration.ranges.items():
         yield f"range {_name(value)} [{_float(low)}, {_float(high)}]"
