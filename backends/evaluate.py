@@ -1,4 +1,4 @@
-"""How often a classifier is right: its outputs against labels."""
+"""Measures how often a classifier is right: its outputs against labels."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ class Accuracy:
 
 
 def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
-    """Compares the largest score along the last axis with the labels: class numbers, or one row of scores (one-hot) for each sample.
+    """Compares the largest score along the last axis with the labels.
 
-    Raises UsageError (U005) when output and labels do not belong together.
+    Labels are class numbers, or one row of scores (one-hot) for each sample. Raises UsageError
+    (U005) when output and labels do not belong together.
     """
     classes = predictions(output, name)
     if labels.shape == np.shape(output) and labels.size > classes.size:
         labels = labels.argmax(axis=-1)
     if labels.size != classes.size:
         raise UsageError(
-            f"there are {labels.size:,} labels and {classes.size:,} predictions of {one_line(name)!r}",
+            f"there are {labels.size:,} labels and "
+            f"{classes.size:,} predictions of {one_line(name)!r}",
             code="U005",
             hint="the array y holds one class number for each sample",
         )
@@ -47,7 +49,8 @@ def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
     if not np.all((given >= 0) & (given < count) & (given == np.rint(given))):
         found = "" if numbers else f", {labels.dtype},"
         raise UsageError(
-            f"the labels{found} are not all class numbers, from 0 to {count - 1} for {one_line(name)!r}",
+            f"the labels{found} are not all class numbers, "
+            f"from 0 to {count - 1} for {one_line(name)!r}",
             code="U005",
         )
     right = int((labels.reshape(-1) == classes.reshape(-1)).sum())
@@ -55,7 +58,7 @@ def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
 
 
 def predictions(output: Any, name: str = "the output") -> Array:
-    """The class with the largest score of every sample.
+    """Finds the class with the largest score of every sample.
 
     Raises UsageError (U005) for what are no class scores.
     """
@@ -63,7 +66,8 @@ def predictions(output: Any, name: str = "the output") -> Array:
     if scores is None or scores.ndim < 1 or scores.shape[-1] < 2 or scores.dtype.kind not in "iufV":
         found = "a list" if scores is None else f"{scores.dtype}{list(scores.shape)}"
         raise UsageError(
-            f"{one_line(name)!r} is {found}, wanted are scores of at least two classes on its last axis",
+            f"{one_line(name)!r} is {found}, "
+            "wanted are scores of at least two classes on its last axis",
             code="U005",
         )
     if scores.dtype.kind == "V":

@@ -1,4 +1,8 @@
-"""Runs a plan package alone: integers bit for bit on digital engines, the converter's curve on analog ones, ONNX Runtime on the host."""
+"""Runs a plan package alone: exact integers on digital engines, converters on analog ones.
+
+Integers are equal bit for bit; analog engines have the converter's curve; the host runs ONNX
+Runtime.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +27,19 @@ from compiler.storage.payload import Payload
 Value: TypeAlias = "Array | list[Any]"
 
 CHUNK_BYTES = 256 << 20
-# Why a kernel fails cannot be told: whoever changes a package can make its hashes fit.
-OURS_IF_UNCHANGED = "if the package is as joulec wrote it, this is a bug of joulec: please report it with the package and the inputs"
+# Why a kernel fails cannot be known: whoever changes a package can make its hashes fit.
+OURS_IF_UNCHANGED = (
+    "if the package is as joulec wrote it, this is a bug of joulec: "
+    "please report it with the package and the inputs"
+)
 
 
 class Simulator:
     """A package ready to run.
 
     With a `noise_seed` the converters of analog engines add the chip's noise, repeatably.
-
-    `progress` is told how many samples are done, as they run in groups. Raises PackageError when a
-    payload is not what the plan says.
+    `progress` is called with how many samples are done, as they run in groups. Raises PackageError
+    when a payload is not what the plan describes.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class Simulator:
         self._last_use = self._last_uses()
 
     def run(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """The outputs in the model's order, samples stacked as they were in the inputs.
+        """Runs samples and returns the outputs in the model's order, stacked as the inputs were.
 
         Inputs bear the model's names. An array of exactly the plan's shape is one sample; N samples
         are stacked on the batch axis. Raises UsageError (U005) for inputs that do not fit.
@@ -71,7 +77,7 @@ class Simulator:
         return [join_outputs(port, values[port.name]) for port in self.plan.outputs]
 
     def run_values(self, inputs: Mapping[str, Any], names: Iterable[str]) -> dict[str, Value]:
-        """Any values that steps exchange, with a leading sample axis: [S, *shape]."""
+        """Computes any values that steps exchange, with a leading sample axis: [S, *shape]."""
         wanted = set(names)
         count, arrays = split_inputs(self.plan.inputs, inputs)
         size = self._chunk(count)
@@ -90,7 +96,7 @@ class Simulator:
     def _run_chunk(
         self, values: dict[str, Value], samples: int, first: int, wanted: set[str]
     ) -> dict[str, Value]:
-        """Every step in order on some samples; values are dropped after their last use."""
+        """Runs every step in order on some samples; values are dropped after their last use."""
         random = None
         if self.noise_seed is not None:
             random = np.random.default_rng([self.noise_seed, first])
@@ -151,7 +157,7 @@ class Simulator:
         return results
 
     def _run_host(self, step: Step, given: Sequence[Value], samples: int) -> Sequence[Value]:
-        """The step's model, sample by sample."""
+        """Runs the step's model, sample by sample."""
         model = self._models[step.payload]
         collected: list[list[Any]] = [[] for _ in step.outputs]
         for sample in range(samples):
@@ -168,14 +174,14 @@ class Simulator:
         ]
 
     def _types_of(self, step: Step) -> dict[str, TensorType]:
-        """The types of what a step reads and makes."""
+        """Collects the types of what a step reads and makes."""
         names = (*step.inputs, *step.outputs)
         types = {name: self._types[name] for name in names if name in self._types}
         types.update({constant.name: _type(constant) for constant in step.constants})
         return types
 
     def _last_uses(self) -> dict[int, list[str]]:
-        """The values that can be dropped after each step."""
+        """Lists the values that can be dropped after each step."""
         last: dict[str, int] = {}
         for step in self.plan.steps:
             for name in (*step.inputs, *step.outputs):
@@ -186,7 +192,7 @@ class Simulator:
         return drops
 
     def _chunk(self, count: int) -> int:
-        """How many samples run at once: as many as fit a fixed amount of memory.
+        """Computes how many samples run at once: as many as fit a fixed amount of memory.
 
         One when noise is on, so that each has its own.
         """
@@ -196,7 +202,10 @@ class Simulator:
         return max(1, min(count, CHUNK_BYTES // max(1, largest)))
 
     def _step_bytes(self, step: Step) -> int:
-        """The working memory of a step for one sample: values and, for a product, the rows of the convolution, as floats."""
+        """Computes the working memory of a step for one sample, as floats.
+
+        Values and, for a product, the rows of the convolution.
+        """
         kinds = [self._types[n] for n in (*step.inputs, *step.outputs) if n in self._types]
         elements = sum(kind.elements for kind in kinds if kind.is_static)
         if step.op in ("Product", "AnalogProduct") and step.attributes.get("kernel"):
@@ -206,7 +215,7 @@ class Simulator:
 
 
 def _columns(step: Step) -> int:
-    """The output columns of a group: weights are [G,R,K], gains [G,row tiles,D,K]."""
+    """Counts the output columns of a group: weights are [G,R,K], gains [G,row tiles,D,K]."""
     axes = 3 if step.op == "Product" else 4
     return next((c.shape[-1] for c in step.constants if len(c.shape) == axes), 1)
 
@@ -223,7 +232,7 @@ def _quant(quantization: Quantization | None) -> Quant | None:
 
 
 def _constant(constant: Constant, data: Payload) -> Array:
-    """A constant out of the weights payload; PackageError when it is not all there."""
+    """Reads a constant from the weights payload; PackageError when it is not all there."""
     try:
         dtype = np.dtype(constant.dtype).newbyteorder("<")
         count = int(np.prod(constant.shape, dtype=object))
@@ -246,7 +255,7 @@ def _all_arrays(values: Sequence[Any]) -> bool:
 
 
 def _chunk_of(array: Value, start: int, samples: int, static: bool) -> Value:
-    """Some samples of an input; one that is the same for all samples is repeated."""
+    """Takes some samples of an input; one that is the same for all samples is repeated."""
     if isinstance(array, list):
         return array * samples
     part = array[start : start + samples] if len(array) > 1 else array

@@ -1,4 +1,4 @@
-"""Lays the digits of analog products out as images of array tiles: split into tiles, padded with unused cells."""
+"""Lays out the digits of analog products as images of array tiles, padded with unused cells."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from passes.base import Pass
 
 @dataclass(frozen=True)
 class PadToTiles(Pass):
-    """AnalogProduct's weights [D,G,R,K] become [G,row tiles,column tiles,array rows,array columns], as they are written to the arrays.
+    """Splits AnalogProduct's weights into tiles and pads them, as they are written to the arrays.
 
-    Digits lie side by side along the columns, lowest first; cells beyond the matrix hold 0. A layer
-    of one tile has the columns that one copy of it keeps of its array, not those of its neighbours.
+    [D,G,R,K] become [G,row tiles,column tiles,array rows,array columns]. Digits lie side by side
+    along the columns, lowest first; cells beyond the matrix hold 0. A layer of one tile has the
+    columns that one copy of it reserves of its array, not those of its neighbours.
     """
 
     name: ClassVar[str] = "pad_to_tiles"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with its analog weights as tile images."""
+        """Replaces the graph's analog weights by tile images."""
         rewriter = Rewriter(graph)
         for node in graph:
             digits = graph.constants.get(node.inputs[1]) if node.op == "AnalogProduct" else None
@@ -49,7 +50,7 @@ class PadToTiles(Pass):
 
 
 def tile_image(digits: Array, array_rows: int, array_columns: int) -> npt.NDArray[np.int8]:
-    """[D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns].
+    """Lays out digits as tiles: [D,G,R,K] -> [G,row tiles,column tiles,array rows,array columns].
 
     The inverse is compiler.engines.bit_slicing.digits_of_tiles.
     """

@@ -1,4 +1,4 @@
-"""Chooses for every node an engine, a mapping and a format together, so that the whole graph costs least."""
+"""Chooses engine, mapping and format of every node together, for the least cost of the graph."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from passes.partitioning.candidates import build_problem
 from passes.partitioning.problem import Candidate, Problem
 from passes.partitioning.solve import NoAssignmentError, solve
 
-# The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02 costs about 1 point of accuracy,
-# 0.02 to 0.04 about 2.
+# The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02
+# costs about 1 point of accuracy, 0.02 to 0.04 about 2.
 MAX_DIVERGENCE = 0.02
 
 
@@ -45,7 +45,7 @@ class Partition(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph, placed.
+        """Places the graph's nodes.
 
         Raises CapacityError and UsageError where what the user wants (`weights`, `place`) cannot be
         had.
@@ -60,7 +60,8 @@ class Partition(Pass):
             if not self.place:
                 raise
             raise UsageError(
-                f"with the nodes where --place wants them the divergences add up to more than the {budget:.3g} allowed",
+                "with the nodes where --place wants them the divergences add up to "
+                f"more than the {budget:.3g} allowed",
                 hint="raise --max-divergence, or place fewer nodes",
             ) from None
         assignment = Assignment(problem, solution.chosen)
@@ -82,7 +83,10 @@ class Partition(Pass):
 
 
 def _require_residence(graph: Graph, problem: Problem, assignment: Assignment) -> None:
-    """Raises CapacityError when a layer is on the host for want of room: weights that must stay leave no other way."""
+    """Checks that no layer is on the host only because weights that must stay have no room.
+
+    Raises CapacityError when one is.
+    """
     stranded = {}
     for index, (node, options) in enumerate(zip(graph.nodes, problem.candidates, strict=True)):
         loading = [option for option in options if option.loads]
@@ -102,9 +106,10 @@ def _require_residence(graph: Graph, problem: Problem, assignment: Assignment) -
 
 
 def int8_divergence(graph: Graph) -> float:
-    """What calibration measured for int8 everywhere, in all: of the nodes, and of the values that no node could give in int8.
+    """Adds up what calibration measured for int8 everywhere.
 
-    What alone destroys the output does not count.
+    Of the nodes, and of the values that no node could give in int8. What alone destroys the output
+    does not count.
     """
     if graph.calibration is None:
         return 0.0
@@ -146,14 +151,14 @@ def _placement(assignment: Assignment, index: int, objective: Objective) -> Plac
 
 
 def _tempts(other: Candidate, chosen: Candidate, objective: Objective) -> bool:
-    """Whether another way of a node is better, taken for itself, so that the reader asks why it was not taken."""
+    """Whether a node's other candidate is better by itself, so that a reader asks why it lost."""
     cheaper = other.cost.energy_pj.value < chosen.cost.energy_pj.value
     faster = other.cost.latency_ns < chosen.cost.latency_ns
     return {"energy": cheaper, "latency": faster, "edp": cheaper or faster}[objective]
 
 
 def _drawback(assignment: Assignment, index: int, instead: Candidate) -> str:
-    """What is wrong with a node taking another candidate while all others stay."""
+    """Explains what is wrong with a node taking another candidate while all others stay."""
     obstacle = assignment.why_infeasible(index, instead)
     if obstacle:
         return f"then {obstacle}"
@@ -174,7 +179,10 @@ def _alternative(candidate: Candidate, drawback: str) -> Alternative:
 
 
 def _reason(others: list[Candidate], assignment: Assignment, index: int) -> str:
-    """Why a node went where it did, with the numbers: against the best candidate of another engine, all other nodes staying."""
+    """Explains why a node went where it did, in numbers.
+
+    Against the best candidate of another engine, with all other nodes unchanged.
+    """
     chosen, refusals = assignment.picks[index], assignment.problem.refusals[index]
     elsewhere = [c for c in others if c.engine != chosen.engine]
     if not elsewhere:

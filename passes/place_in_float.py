@@ -1,4 +1,4 @@
-"""Places every node where the model's own numbers are computed: on a digital engine of float32, else on the host."""
+"""Places every node where floats are computed: a digital engine of float32, else the host."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from passes.base import Pass
 
 @dataclass(frozen=True)
 class PlaceInFloat(Pass):
-    """Gives every node its `placement` on an engine that computes as the model does (--precision float)."""
+    """Gives every node a `placement` that computes in the model's floats (--precision float)."""
 
     name: ClassVar[str] = "place_in_float"
     numerics: ClassVar[Literal["exact", "lossy"]] = "exact"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph, placed."""
+        """Places the graph's nodes."""
         nodes = tuple(_placed(node, graph, target) for node in graph)
         return graph if nodes == graph.nodes else replace(graph, nodes=nodes)
 
 
 def _placed(node: Node, graph: Graph, target: Target) -> Node:
-    """A node on the first engine that can compute it, the host last."""
+    """Places a node on the first engine that can compute it, the host last."""
     _require_numbers(node)
     refusals: list[Alternative] = []
     for name in sorted(target.chip.engines, key=lambda name: name == target.host[0]):
@@ -56,15 +56,19 @@ def _placed(node: Node, graph: Graph, target: Target) -> Node:
 
 
 # ONNX does not say which random numbers these draw.
-RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")  # fmt: skip
+RANDOM = (
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+)  # fmt: skip
 
 
 def _require_numbers(node: Node) -> None:
-    """UnsupportedError for an operation whose numbers are nobody's to keep."""
+    """Raises UnsupportedError for an operation whose random numbers ONNX does not define."""
     random = next((op for op in _operations(node) if op in RANDOM), "")
     if random:
         raise UnsupportedError(
-            f"{random} draws random numbers of ONNX Runtime's own, and --precision float keeps the model's",
+            f"{random} draws random numbers of ONNX Runtime's own, "
+            "and --precision float keeps the model's",
             code="C002",
             node=node.name,
             hint="make its numbers an input of the model",
@@ -72,11 +76,11 @@ def _require_numbers(node: Node) -> None:
 
 
 def _operations(node: Node) -> list[str]:
-    """What a node does: its operation, or for one kept whole all those inside."""
+    """Lists a node's operation, or for a node left whole all operations inside."""
     model = node.attrs.get("model")
     if node.op != "Segment" or not isinstance(model, bytes):
         return [node.op]
-    if not any(op.encode() in model for op in RANDOM):  # spares most the parsing
+    if not any(op.encode() in model for op in RANDOM):  # most models need no parsing
         return []
     import onnx
 

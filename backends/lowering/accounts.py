@@ -1,4 +1,4 @@
-"""Adds up a plan's books: energy, MACs, how full the arrays are, operations per joule."""
+"""Adds up a plan's accounts: energy, MACs, how full the arrays are, operations per joule."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from compiler.units import ZERO, Estimate, total
 
 
 def energy_of(cost: StepCost) -> Energy:
-    """A step's energy with its parts."""
+    """Converts a step's cost to its energy with its parts."""
     return Energy(total=cost.energy_pj, parts=dict(cost.parts))
 
 
 def plan_energy(steps: Sequence[Step], engines: Sequence[str]) -> PlanEnergy:
-    """The energy of one inference: every part summed over the steps, and the parts over PARTS."""
+    """Adds up the energy of one inference: every part over the steps, and the parts over PARTS."""
     parts = {
         part: total([step.energy_pj.parts.get(part, ZERO) for step in steps]) for part in PARTS
     }
@@ -36,13 +36,16 @@ def plan_energy(steps: Sequence[Step], engines: Sequence[str]) -> PlanEnergy:
 
 
 def macs_of(steps: Sequence[Step], engines: Sequence[str], before: int | None) -> Macs:
-    """Multiply-accumulates before and after, and by engine."""
+    """Adds up multiply-accumulates before and after pruning, and by engine."""
     by_engine = {name: sum(step.macs for step in steps if step.engine == name) for name in engines}
     return Macs(before=before, after=sum(by_engine.values()), by_engine=by_engine)
 
 
 def use_of(draft: StepDraft) -> Use | None:
-    """How much of the arrays a product uses: cells of its analog tiles, or multiplier cycles of its digital blocks."""
+    """Computes how much of the arrays a product uses.
+
+    That is cells of its analog tiles, or multiplier cycles of its digital blocks.
+    """
     node = draft.main
     if node is None or len(draft.nodes) > 1:
         return None
@@ -56,7 +59,7 @@ def use_of(draft: StepDraft) -> Use | None:
 
 
 def utilization(steps: Sequence[Step]) -> dict[str, Use]:
-    """The use of each engine's arrays over all its products."""
+    """Adds up the use of each engine's arrays over all its products."""
     result: dict[str, Use] = {}
     for step in steps:
         use = step.utilization
@@ -69,7 +72,10 @@ def utilization(steps: Sequence[Step]) -> dict[str, Use]:
 
 
 def resident_use(drafts: Sequence[StepDraft], target: Target) -> dict[str, Use]:
-    """What the weights that stay between inferences take of each engine: columns of arrays, bytes of weight memory."""
+    """Adds up what weights that stay between inferences take of each engine.
+
+    That is columns of arrays, or bytes of weight memory.
+    """
     used: Counter[Resource] = Counter()
     for draft in drafts:
         mapping = mapping_of(draft.main) if draft.main and len(draft.nodes) == 1 else None
@@ -87,7 +93,7 @@ def resident_use(drafts: Sequence[StepDraft], target: Target) -> dict[str, Use]:
 
 
 def one_time_load(drafts: Sequence[StepDraft], loads: Sequence[StepCost]) -> Load:
-    """Loading the resident weights before the first inference."""
+    """Adds up loading the resident weights before the first inference."""
     once = [
         load
         for draft, load in zip(drafts, loads, strict=True)
@@ -100,7 +106,10 @@ def one_time_load(drafts: Sequence[StepDraft], loads: Sequence[StepCost]) -> Loa
 
 
 def efficiency(steps: Sequence[Step], energy: PlanEnergy, target: Target) -> dict[str, Efficiency]:
-    """TOPS/W of the analog array alone (its cells, drivers, converters and recombination) and of the whole inference."""
+    """Computes TOPS/W of the analog array alone and of the whole inference.
+
+    The array is its cells, drivers, converters and recombination.
+    """
     array = _array_efficiency(steps, target)
     macs = sum(step.macs for step in steps)
     system = Efficiency(
@@ -137,7 +146,7 @@ def _array_efficiency(steps: Sequence[Step], target: Target) -> Efficiency | Non
 
 
 def _tops_per_watt(macs: int, energy: Estimate) -> Estimate | None:
-    """None where nothing was done or nothing spent."""
+    """Computes TOPS/W; None where nothing was computed or no energy was taken."""
     return tops_per_watt(macs, energy) if macs and energy.low else None
 
 
@@ -145,11 +154,14 @@ def _analog_format(unit: Analog, digits: int) -> str:
     cells = f"{unit.cell_levels.value}-level cells"
     several = f", up to {digits} a weight" if digits > 1 else ", one a weight"
     serial = f" in {unit.steps} steps" if unit.steps > 1 else ""
-    return f"{unit.input_bits.value}-bit inputs{serial}, {cells}{several}, {unit.converter_bits.value}-bit converter"
+    return (
+        f"{unit.input_bits.value}-bit inputs{serial}, {cells}{several}, "
+        f"{unit.converter_bits.value}-bit converter"
+    )
 
 
 def _formats(steps: Sequence[Step], target: Target) -> str:
-    """The number formats of the MACs, each with its share."""
+    """Lists the number formats of the MACs, each with its share."""
     macs: Mapping[str, int] = {
         name: sum(step.macs for step in steps if step.engine == name)
         for name in target.chip.engines

@@ -1,4 +1,4 @@
-"""The part of a plan's energy that rests on assumptions: numbers of the chip file that have no source."""
+"""Computes the part of a plan's energy that rests on numbers of the chip file without a source."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from compiler.target.quantity import Quantity
 
 Part = TypeVar("Part", bound=BaseModel)
 
-# The names of energies and powers; what assumed times and cycles add is not told apart.
+# The names of energies and powers; what assumed times and cycles add is not separated.
 ENERGY_KEYS = ("_pj", "_pj_per_byte", "_pj_per_bit", "_mw")
 
 
 def assumed_energy_pj(
     drafts: Sequence[StepDraft], graph: Graph, layout: Layout, target: Target, energy_pj: float
 ) -> float:
-    """What is missing from an energy when every assumed energy of the chip is taken as 0 (times and places do not depend on energies)."""
+    """Computes what an energy loses when every assumed energy of the chip is taken as 0.
+
+    Times and places do not depend on energies, so they stay.
+    """
     costs = costs_there(drafts, graph, layout, without_assumptions(target))
     return max(0.0, energy_pj - sum(cost.energy_pj.value for cost in costs))
 
 
 def without_assumptions(target: Target) -> Target:
-    """The chip with every energy that is an assumption at 0."""
+    """Sets every energy of the chip that is an assumption to 0."""
     chip = target.chip
     memories = {name: _blank(memory) for name, memory in chip.memories.items()}
     engines = {name: _blank(engine) for name, engine in chip.engines.items()}
@@ -38,7 +41,7 @@ def without_assumptions(target: Target) -> Target:
 
 
 def _blank(part: Part) -> Part:
-    """A part of the chip with its own assumed energies at 0, and those of the parts inside."""
+    """Sets the assumed energies of a part of the chip, and of the parts inside it, to 0."""
     update: dict[str, BaseModel] = {}
     for key in type(part).model_fields:
         inside = getattr(part, key)

@@ -1,4 +1,4 @@
-"""Cuts a placed graph into drafts of steps: a node each, and runs of host nodes that share one ONNX model."""
+"""Forms drafts of steps from a placed graph: one node each, or host nodes that share a model."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ class StepDraft:
     """What becomes a step.
 
     `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
-
-    `scratch` are values that only this work makes and reads. A model (of ONNX; `weights` are its
+    `scratch` are values that only this draft makes and reads. A model (of ONNX; `weights` are its
     external data) takes `inputs` and gives `outputs` by position.
     """
 
@@ -51,7 +50,7 @@ class StepDraft:
 
     @property
     def main(self) -> Node | None:
-        """The node that stands for the draft, None for the work of handing out constants."""
+        """The node that stands for the draft; None where it only hands out constants."""
         return self.nodes[0] if self.nodes else None
 
     @cached_property
@@ -66,17 +65,17 @@ class StepDraft:
 
     @property
     def model_constant(self) -> str:
-        """The constant that stands for the weights inside a node kept whole."""
+        """The constant that stands for the weights inside a node left whole."""
         return f"{self.name}.model"
 
     def view_of(self, graph: Graph) -> str:
-        """The value whose bytes the output shares, or an empty string when the work makes bytes of its own."""
+        """Finds the value whose bytes the output shares, or "" where it has bytes of its own."""
         is_view = self.op in VIEWS and not self.model and self.inputs[0] not in graph.constants
         return self.inputs[0] if is_view else ""
 
 
 def form_steps(graph: Graph, target: Target) -> list[StepDraft]:
-    """The drafts of a placed graph, in its order; neighbouring nodes of the host are one."""
+    """Forms the drafts of a placed graph, in its order; neighbours on the host share one draft."""
     host = target.host[0]
     drafts: list[StepDraft] = []
     reads = _reads(graph)
@@ -100,7 +99,7 @@ def form_steps(graph: Graph, target: Target) -> list[StepDraft]:
 
 
 def _with_own_names(drafts: list[StepDraft], graph: Graph) -> list[StepDraft]:
-    """Works whose names, and the names of what they own, are not taken by a node or a value."""
+    """Renames drafts whose names, or those of what they own, a node or a value has already."""
     taken = {node.name for node in graph.nodes}
     result = []
     for draft in drafts:
@@ -118,7 +117,10 @@ def _with_own_names(drafts: list[StepDraft], graph: Graph) -> list[StepDraft]:
 
 
 def _groups(graph: Graph, host: str) -> list[tuple[int, bool]]:
-    """What neighbours must have in common to share a model: being host nodes of the graph's opset, all on ONNX Runtime or all not."""
+    """Gives each node what neighbours must have in common to share a model.
+
+    They are host nodes of the graph's opset, all on ONNX Runtime or all not.
+    """
     alike = [node for node in graph.nodes if _engine(node) == host and node.op != "Segment"]
     inside = {node.name for node in alike}
     ports = {
@@ -141,7 +143,7 @@ def _engine(node: Node) -> str:
 
 
 def _reads(graph: Graph) -> dict[str, list[str]]:
-    """The names of the nodes that read each value.
+    """Lists the names of the nodes that read each value.
 
     The graph's outputs are read by the outside ("").
     """
@@ -152,7 +154,7 @@ def _reads(graph: Graph) -> dict[str, list[str]]:
 
 
 def _view(node: Node, graph: Graph) -> StepDraft | None:
-    """A node that only looks at the same bytes in another shape, as a work without a model."""
+    """Makes a draft without a model of a node that only gives the same bytes another shape."""
     form = form_of(node, graph) if node.op in VIEWS else None
     if form is None or form.inputs[0] in graph.constants:
         return None
@@ -160,7 +162,7 @@ def _view(node: Node, graph: Graph) -> StepDraft | None:
 
 
 def _single(node: Node, graph: Graph) -> StepDraft:
-    """One node as a step of its own: by the kernels where they know it, else by ONNX Runtime."""
+    """Makes one node a draft of its own: for the kernels where they know it, else ONNX Runtime."""
     engine = _engine(node)
     view = _view(node, graph)
     if view is not None:
@@ -188,7 +190,7 @@ def _single(node: Node, graph: Graph) -> StepDraft:
 
 
 def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
-    """The model of a node kept whole; inputs that have become constants since import lie inside."""
+    """Writes the model of a node left whole; inputs made constant since import lie inside."""
     data = node.attrs["model"]
     assert isinstance(data, bytes)
     if not any(name in graph.constants for name in read):
@@ -239,7 +241,7 @@ def _run_of_host_nodes(
 def _host_model(
     graph: Graph, nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> tuple[bytes, Payload | None]:
-    """Some nodes as a model, and the file of its larger constants where they do not lie inside."""
+    """Writes some nodes as a model, and its larger constants as a file where they lie outside."""
     external: dict[str, Array] = {}
     value_info = deciding_values(nodes)
     model = export_nodes(graph, nodes, inputs, outputs, external=external, value_info=value_info)
@@ -251,9 +253,9 @@ def _host_model(
 
 
 def _bytes(model: object) -> bytes:
-    """A model written the same way every time.
+    """Writes a model the same way every time.
 
-    ModelError when it is beyond what the format holds.
+    ModelError when it is larger than the format allows.
     """
     import onnx
     from google.protobuf.message import EncodeError

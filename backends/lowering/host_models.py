@@ -1,4 +1,4 @@
-"""Loads the ONNX models of host segments, which come from a package that anyone may have made."""
+"""Loads the ONNX models of host segments, from packages that anyone may have made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compiler.plan.schema import Step
 
 
 def load_host_model(package: Package, step: Step) -> Model:
-    """The model of a step, ready to run.
+    """Loads the model of a step, ready to run.
 
     PackageError when it is none or would read files that are not its own.
     """
@@ -49,7 +49,7 @@ def load_host_model(package: Package, step: Step) -> Model:
 def _weights(
     proto: onnx.ModelProto, outside: Sequence[onnx.TensorProto], package: Package, step: Step
 ) -> dict[str, Array]:
-    """The constants of a model that lie in its file of external data, which become its inputs."""
+    """Reads the constants of a model from its file of external data; they become its inputs."""
     if not outside and not step.payload_weights:
         return {}
     data = package.payload(step.payload_weights) if step.payload_weights else None
@@ -61,7 +61,7 @@ def _weights(
 
 
 def with_checked_host(package: Package) -> Package:
-    """The package, with a note on each host model that ONNX Runtime does not run.
+    """Adds a note to the package for each host model that ONNX Runtime does not run.
 
     Raises UnsupportedError for one that nothing runs.
     """
@@ -90,7 +90,7 @@ def with_checked_host(package: Package) -> Package:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model, those of its sub-graphs, functions and attributes included."""
+    """Lists every tensor of a model, those of its sub-graphs, functions and attributes included."""
     graphs = [model.graph]
     nodes = [node for function in model.functions for node in function.node]
     while graphs or nodes:

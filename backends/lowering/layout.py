@@ -1,4 +1,4 @@
-"""Settles time and place together: when each work runs and where each value lies, until the one no longer changes the other."""
+"""Schedules drafts and allocates values together, until neither changes the other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from compiler.target.chip import Analog, Target
 
 @dataclass(frozen=True)
 class Layout:
-    """Where and when: costs and times of the drafts, places of values and constants, the bytes weights take of each memory.
+    """When drafts run and where values lie, with their costs and the bytes of weights by memory.
 
-    `lives` are the values that have bytes of their own, `roots` tells for every value whose bytes
-    it has (its own, or those it is a view of); scratch memory goes by its work's `scratch_buffer`.
-    `homes` is the memory each value's size asked for.
+    `lives` are the values that have bytes of their own, `roots` maps every value to the one whose
+    bytes it has (its own, or those it is a view of); scratch memory goes by its draft's
+    `scratch_buffer`. `homes` is the memory each value's size asked for.
     """
 
     costs: tuple[StepCost, ...]
@@ -39,13 +39,13 @@ class Layout:
 
 
 def mapping_of(node: Node) -> NodeMapping:
-    """How a placed node lies on its engine."""
+    """Returns how a placed node lies on its engine."""
     assert node.placement is not None, f"{node.name} is not placed"
     return node.placement.mapping
 
 
 def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> Layout:
-    """Schedules and allocates; where a nearer memory is full, charges the farther one and does both again.
+    """Schedules and allocates; where a nearer memory is full, charges the farther and repeats.
 
     A value only ever moves outward, so this ends. Raises CapacityError when the model does not fit.
     """
@@ -75,7 +75,7 @@ def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Tar
 def costs_there(
     drafts: Sequence[StepDraft], graph: Graph, layout: Layout, target: Target
 ) -> tuple[StepCost, ...]:
-    """What drafts that are settled would cost on a chip that differs from theirs in energies only."""
+    """Computes what scheduled drafts would cost on a chip that differs only in energies."""
     loads = _loads(drafts, graph, layout.constant_places, target)
     homes = {name: place.memory for name, place in layout.places.items()}
     return _costs(drafts, loads, graph, layout.roots, homes, layout.constant_places, target)
@@ -90,7 +90,7 @@ def _costs(
     constant_places: Mapping[str, Place],
     target: Target,
 ) -> tuple[StepCost, ...]:
-    """The cost of each work with its values in their homes and its constants in their places."""
+    """Computes each draft's cost with its values in `homes` and constants in `constant_places`."""
     known = {name: homes[root] for name, root in roots.items() if root in homes}
     known.update((name, place.memory) for name, place in constant_places.items())
     return tuple(
@@ -102,7 +102,7 @@ def _costs(
 def _constants(
     drafts: Sequence[StepDraft], graph: Graph, target: Target
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """The bytes each constant takes on the chip, and the memory it is wanted in."""
+    """Computes the bytes each constant takes on the chip, and the memory it is wanted in."""
     sizes: dict[str, int] = {}
     chosen: dict[str, str] = {}
     for draft in drafts:
@@ -120,7 +120,10 @@ def _constants(
 
 
 def _stored_bytes(name: str, draft: StepDraft, graph: Graph, target: Target) -> int:
-    """The bytes of a constant on the chip: cells of an analog array are packed, without the padding to whole tiles."""
+    """Computes the bytes of a constant on the chip.
+
+    Cells of an analog array are packed, without the padding to whole tiles.
+    """
     node = draft.main
     if node is not None and node.op == "AnalogProduct" and name == node.inputs[1]:
         mapping, unit = mapping_of(node), target.chip.engines[draft.engine]
@@ -133,12 +136,12 @@ def _stored_bytes(name: str, draft: StepDraft, graph: Graph, target: Target) -> 
 def _loads(
     drafts: Sequence[StepDraft], graph: Graph, places: Mapping[str, Place], target: Target
 ) -> tuple[StepCost, ...]:
-    """Loading each work's weights into its engine, once."""
+    """Computes loading each draft's weights into its engine, once."""
     return tuple(_load(draft, graph, places, target) for draft in drafts)
 
 
 def _load(draft: StepDraft, graph: Graph, places: Mapping[str, Place], target: Target) -> StepCost:
-    """Loading the weights of a work that is a product, and NOTHING for any other."""
+    """Computes loading the weights of a draft that is a product, and NOTHING for any other."""
     node = draft.main
     if node is None or node.op not in PRODUCTS or len(draft.nodes) > 1:
         return NOTHING
@@ -153,12 +156,13 @@ def _cost(
     homes: Mapping[str, str],
     target: Target,
 ) -> StepCost:
-    """A work's energy and time with its values where they lie, and its weight load when it pays one every time."""
+    """Computes a draft's energy and time with its values where they lie.
+
+    Its weight load is included when it pays one in every inference.
+    """
     scratch = homes.get(draft.scratch_buffer, "")
     memories = known
-    if (
-        scratch
-    ):  # of what it looks at only: a copy of the whole for each segment would grow with the square
+    if scratch:  # of what it reads only: a copy of all for each segment would grow with the square
         seen = (name for node in draft.nodes for name in (*node.inputs, *node.outputs))
         memories = {name: known[name] for name in seen if name in known}
         memories |= dict.fromkeys(draft.scratch, scratch)
@@ -171,7 +175,7 @@ def _cost(
 
 
 def _roots(drafts: Sequence[StepDraft], graph: Graph) -> dict[str, str]:
-    """For every value that steps exchange, the value whose bytes it has."""
+    """Finds, for every value that steps exchange, the value whose bytes it has."""
     roots = {name: name for name in graph.inputs}
     for draft in drafts:
         source = draft.view_of(graph)
@@ -182,7 +186,7 @@ def _roots(drafts: Sequence[StepDraft], graph: Graph) -> dict[str, str]:
 
 
 def _sizes(drafts: Sequence[StepDraft], graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
-    """The bytes of every value that has bytes of its own and a size that is known.
+    """Computes the bytes of every value that has bytes of its own and a known size.
 
     Scratch memory too.
     """
@@ -199,7 +203,10 @@ def _sizes(drafts: Sequence[StepDraft], graph: Graph, roots: Mapping[str, str]) 
 
 
 def _scratch_bytes(draft: StepDraft, graph: Graph) -> int:
-    """What a host segment needs beside its inputs and outputs, its inner values sharing memory as their lives allow."""
+    """Computes what a host segment needs in addition to its inputs and outputs.
+
+    Its inner values share memory as their lives allow.
+    """
     if not draft.scratch:
         return 0
     first = {name: i for i, node in enumerate(draft.nodes) for name in node.outputs}
@@ -235,7 +242,7 @@ def _lives(
     homes: Mapping[str, str],
     times: Schedule,
 ) -> dict[str, Live]:
-    """From when to when each value needs its bytes, its views included."""
+    """Computes from when to when each value needs its bytes, its views included."""
     first = dict.fromkeys(graph.inputs, -1)
     start = dict.fromkeys(graph.inputs, 0.0)
     last = dict.fromkeys(graph.inputs, -1)

@@ -1,4 +1,4 @@
-"""Gives every value its bytes: which memory, which address, so that nothing is overwritten while it is needed."""
+"""Allocates memory and address of every value, so that nothing is overwritten while needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALIGNMENT = 64  # bytes: one access of the widest port among the shipped chips
 
 @dataclass(frozen=True)
 class Live:
-    """A value with the time it is needed: from the start of the step that makes it to the end of the last that reads it.
+    """A value and when it is needed: from the start of its maker to the end of its last reader.
 
     `first_step` and `last_step` are those two steps; `home` is the nearest memory it may lie in.
     """
@@ -38,17 +38,17 @@ class Place:
 
 
 def aligned(size_bytes: int) -> int:
-    """Bytes rounded up to whole accesses."""
+    """Rounds bytes up to whole accesses."""
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT
 
 
 def place_weights(
     sizes: Sequence[tuple[str, int, str]], target: Target
 ) -> tuple[dict[str, Place], dict[str, int]]:
-    """Constants (name, bytes, wanted memory) one after the other from the front of their memory, or of the next one outward that has room.
+    """Places constants (name, bytes, wanted memory) in order, from the front of their memory.
 
-    Gives the places and the bytes they take of each memory. Raises CapacityError when the outermost
-    memory is full.
+    One without room goes to the next memory outward that has some. Gives the places and the bytes
+    they take of each memory. Raises CapacityError when the outermost memory is full.
     """
     order = list(target.memories)
     used = dict.fromkeys(order, 0)
@@ -69,12 +69,10 @@ def place_weights(
 def allocate(
     values: Sequence[Live], weight_bytes: Mapping[str, int], target: Target
 ) -> dict[str, Place]:
-    """A place for each value, behind the weights.
+    """Places each value behind the weights.
 
-    Large values first, each into the tightest gap that is free while it lives.
-
-    What does not fit its memory goes to the next one outward. Raises CapacityError when the
-    outermost is full too.
+    Large values come first, each in the tightest gap that is free while it lives. What does not fit
+    its memory goes to the next one outward. Raises CapacityError when the outermost is full too.
     """
     places: dict[str, Place] = {}
     overflow: list[Live] = []
@@ -94,13 +92,13 @@ def allocate(
 
 
 def packed_bytes(values: Sequence[Live]) -> int:
-    """The bytes that values need together when they share memory as their lives allow."""
+    """Computes the bytes that values need together when they share memory as their lives allow."""
     addresses = _pack(values, 0, None)
     return max((addresses[value.name] + value.size_bytes for value in values), default=0)
 
 
 def _pack(values: Sequence[Live], floor: int, capacity: int | None) -> dict[str, int]:
-    """Addresses between `floor` and `capacity`; a value without room is left out."""
+    """Finds addresses between `floor` and `capacity`; a value without room is left out."""
     ordered = sorted(values, key=lambda value: (-value.size_bytes, value.first_step, value.name))
     count = len(ordered)
     first, last = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -129,7 +127,7 @@ def _gap(
     size_bytes: int,
     floor: int,
 ) -> int:
-    """The start of the tightest gap between occupied ranges that holds the size.
+    """Finds the start of the tightest gap between occupied ranges that holds the size.
 
     Else the end of the last range.
     """
@@ -145,7 +143,7 @@ def _gap(
 
 
 def _peak(values: Sequence[Live]) -> int:
-    """The most bytes alive at one step."""
+    """Computes the most bytes alive at one step."""
     changes: dict[int, int] = {}
     for value in values:
         changes[value.first_step] = changes.get(value.first_step, 0) + aligned(value.size_bytes)
@@ -165,6 +163,8 @@ def _too_small(
     capacity = target.memories[memory].capacity_bytes.value
     beside = f", of which weights take {weight_bytes:,}" if weight_bytes else ""
     return CapacityError(
-        f"the {what} need {needed:,} bytes of memory {memory!r} of {target.name}; it holds {capacity:,}{beside}",
-        hint="take a chip with more memory, prune the model (--prune), or bind a smaller input (--bind)",
+        f"the {what} need {needed:,} bytes of memory {memory!r} of {target.name}; "
+        f"it holds {capacity:,}{beside}",
+        hint="take a chip with more memory, prune the model (--prune), "
+        "or bind a smaller input (--bind)",
     )

@@ -1,4 +1,4 @@
-"""What a step carries of a node: everything its arithmetic needs beside the values, told in plain numbers.
+"""Collects what a step needs of a node besides its values: plain numbers for its arithmetic.
 
 Arguments that ONNX passes as constant tensors (the bounds of a Slice, the amounts of a Pad) become
 attributes here, with ONNX's defaults and negative axes resolved, so that whoever runs a plan needs
@@ -30,14 +30,17 @@ NATIVE = frozenset(
 
 @dataclass(frozen=True)
 class Form:
-    """A node as a step that the simulator's kernels run: the inputs it reads (constants among them) and its attributes."""
+    """A node as a step of the simulator's kernels: the inputs it reads, and its attributes.
+
+    Constants are among the inputs.
+    """
 
     inputs: tuple[str, ...]
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 def form_of(node: Node, graph: Graph) -> Form | None:
-    """How a node becomes a step of its own, or None when only ONNX Runtime knows its meaning."""
+    """Forms a step of its own from a node; None when only ONNX Runtime knows its meaning."""
     names = [name for name in (*node.inputs, *node.outputs) if name]
     kinds = [graph.types[name] for name in names]
     if not all(kind.is_static and kind.dtype in NATIVE for kind in kinds):
@@ -60,7 +63,7 @@ def _integer(node: Node, graph: Graph) -> Form:
 
 
 def _plain(node: Node) -> dict[str, Attribute]:
-    """The attributes as they are; an infinite bound is no bound."""
+    """Copies the attributes; an infinite bound is no bound."""
     return {
         name: value
         for name, value in node.attrs.items()
@@ -83,7 +86,7 @@ def _max_pool(node: Node, graph: Graph) -> Form | None:
 
 
 def _window(node: Node) -> dict[str, Attribute]:
-    """The geometry of a pool, with ONNX's defaults."""
+    """Reads the geometry of a pool, with ONNX's defaults."""
     kernel = node.ints("kernel_shape", ())
     rank = len(kernel)
     padded = node.text("auto_pad", "NOTSET") == "NOTSET"
@@ -141,7 +144,7 @@ def _slice(node: Node, graph: Graph) -> Form | None:
 
 
 def _constants(node: Node, graph: Graph) -> list[tuple[int, ...] | None] | None:
-    """The integer tensors after the first input.
+    """Reads the integer tensors after the first input.
 
     None for one left out, None in all when one is computed.
     """

@@ -1,4 +1,4 @@
-"""Tells what became of every node of the ONNX file: placed, fused into another, folded or removed."""
+"""Reports the fate of every node of the ONNX file: placed, fused into another, folded, removed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from compiler.ir.graph import Graph, Node
 from compiler.ir.ops import macs
 from compiler.plan.schema import Alternative, Part, Placement
 
-# Inserted beside the node that they belong to: they never stand for it while another does.
+# Inserted next to the node that they belong to: they never stand for it while another does.
 FORMAT_CHANGES = ("Requantize", "QuantizeLinear", "DequantizeLinear", "Cast")
 
 
 def placements(drafts: Sequence[StepDraft], graph: Graph) -> tuple[Placement, ...]:
-    """A row for each entry of the graph's ledger, in its order."""
+    """Makes a row for each entry of the graph's ledger, in its order."""
     step_of = {node.name: index for index, draft in enumerate(drafts) for node in draft.nodes}
     own: dict[str, list[Node]] = {}
     fused: dict[str, list[Node]] = {}
@@ -78,12 +78,15 @@ def _row(
 
 
 def _finite(value: float | None) -> float | None:
-    """A number, or None for one that says "beyond measure"."""
+    """Returns a number, or None for an infinite one (beyond measure)."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _parts(nodes: Sequence[Node], step_of: Mapping[str, int], graph: Graph) -> tuple[Part, ...]:
-    """The engines that share a node, by MACs (by operations where it has none, format changes counted only when alone)."""
+    """Computes the shares of the engines in a node, by MACs.
+
+    By operations where it has none; format changes count only when alone.
+    """
     weights = [macs(node, graph) for node in nodes]
     if not any(weights):
         weights = [int(node.op not in FORMAT_CHANGES) for node in nodes]

@@ -1,4 +1,4 @@
-"""Tells for each layer that pruning made smaller what it was and what it is: matrices, tiles, energy."""
+"""Compares each layer that pruning made smaller, before and after: matrices, tiles, energy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compiler.target.chip import Target
 def pruned_layers(
     before: Graph, after: Graph, placed: Graph, target: Target
 ) -> tuple[PrunedLayer, ...]:
-    """The layers whose matrices changed, in order.
+    """Lists the layers whose matrices changed, in order.
 
     `before` and `after` are the graph without and with pruning, both with convolutions lowered and
     not yet quantized; where their nodes run is taken from `placed`. A layer is known by the ONNX
@@ -45,7 +45,7 @@ def _origin(node: Node) -> str:
 
 
 def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> PrunedSize:
-    """A layer as its placement says: engine, format, weights resident or not."""
+    """Measures a layer as its placement has it: engine, format, weights resident or not."""
     mapping = _mapped(node, graph, placement.mapping, target)
     shape = product_shape(node, graph)
     assert shape is not None
@@ -70,7 +70,7 @@ def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> Pru
 
 
 def _mapped(node: Node, graph: Graph, chosen: NodeMapping, target: Target) -> NodeMapping:
-    """A layer of another size mapped as `chosen` is."""
+    """Maps a layer of another size as `chosen` is mapped."""
     slices, outputs = 1, 1
     if isinstance(chosen, AnalogMapping):
         slices, outputs = chosen.weight_slices, chosen.unroll.outputs

@@ -1,4 +1,4 @@
-"""Decides when each step runs: every engine does one step at a time, engines overlap where the data allow."""
+"""Schedules steps: every engine does one step at a time, engines overlap where data allow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """A step to be timed: its engine, how long it takes, and the earlier tasks (by position) it waits for."""
+    """A step to be timed: its engine, its time, and earlier tasks (by position) it waits for."""
 
     engine: str
     latency_ns: float
@@ -29,7 +29,7 @@ class Schedule:
 
 
 def schedule(tasks: Sequence[Task]) -> Schedule:
-    """List scheduling in the order given: a task starts when its data are there and its engine is free.
+    """Schedules tasks in the order given: each starts when its data are there and its engine free.
 
     An engine takes its tasks in the order given, so running them one by one in that order is a
     legal run too.

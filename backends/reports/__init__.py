@@ -1,1 +1,1 @@
-"""What is made of a plan for readers: tables, texts, comparisons."""
+"""Makes readable forms of a plan: tables, texts, comparisons."""

@@ -1,4 +1,4 @@
-"""Two plans side by side, and conditions on the change from one to the other."""
+"""Compares two plans metric by metric, and checks conditions on the change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backends.reports.figures import aligned, digits
 from compiler.errors import UsageError, nearest, one_line
 from compiler.plan.schema import Plan
 
-# The metrics, each with the unit it is told in.
+# The metrics, each with the unit it is printed in.
 METRICS = {"energy": "uJ", "latency": "us", "peak_bytes": "bytes", "macs": "", "divergence": ""}
 CONDITION = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?)\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*(%?)\s*")
 
@@ -25,7 +25,7 @@ class Row:
 
     @property
     def change(self) -> float:
-        """What was added."""
+        """The difference, after less before."""
         return self.after - self.before
 
     @property
@@ -53,7 +53,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Condition:
-    """`energy>+3%`: a metric, a comparison, and a change (signed, perhaps in percent) or a value (unsigned)."""
+    """A metric, a comparison, and a change (signed, perhaps in percent) or a value.
+
+    Such as `energy>+3%`.
+    """
 
     text: str
     metric: str
@@ -63,26 +66,26 @@ class Condition:
     in_percent: bool
 
     def measured(self, rows: Sequence[Row]) -> float:
-        """What the condition looks at."""
+        """Finds the number that the condition compares."""
         row = next(row for row in rows if row.metric == self.metric)
         if self.in_percent:
             return row.percent
         return row.change if self.is_change else row.after
 
     def is_met(self, rows: Sequence[Row]) -> bool:
-        """Whether it is so."""
+        """Whether the plans meet it."""
         found = self.measured(rows)
         return found > self.number if self.above else found < self.number
 
     def told(self, rows: Sequence[Row]) -> str:
-        """The condition with what was found."""
+        """The condition in words, with what was found."""
         row = next(row for row in rows if row.metric == self.metric)
         found = f"{row.before:.6g} -> {row.after:.6g}{row.unit}, {row.percent:+.3g} %"
         return f"{self.metric} is {found}, which is what --fail-if {self.text!r} forbids"
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition from its text; UsageError (U004) for what is none."""
+    """Parses a condition; UsageError (U004) for what is none."""
     shown = one_line(text)
     found = CONDITION.fullmatch(text)
     if found is None:
@@ -106,7 +109,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def comparison(before: Plan, after: Plan) -> list[Row]:
-    """The metrics of two plans."""
+    """Compares the metrics of two plans."""
     pairs = zip(_metrics(before), _metrics(after), strict=True)
     return [Row(name, one, other) for (name, one), (_, other) in pairs]
 
@@ -122,7 +125,7 @@ def _metrics(plan: Plan) -> list[tuple[str, float]]:
 
 
 def comparison_text(rows: Sequence[Row], before: Plan, after: Plan) -> str:
-    """The comparison as text."""
+    """Prints the comparison as text."""
     names = [one_line(f"{plan.model.name} on {plan.target.name}") for plan in (before, after)]
     cells = [["metric", "A", "B", "change", "in %"]]
     for row in rows:
@@ -138,7 +141,7 @@ def comparison_text(rows: Sequence[Row], before: Plan, after: Plan) -> str:
 
 
 def _moved(before: Plan, after: Plan) -> list[str]:
-    """The steps that changed engine, by name."""
+    """Lists the steps that changed engine, by name."""
     engines = {step.name: step.engine for step in before.steps}
     moved = [
         f"  {one_line(step.name)}: {engines[step.name]} -> {step.engine}, "

@@ -1,4 +1,4 @@
-"""The report for programs: JSON with stable keys ("joulec.report/1"), and CSV with a line for each step."""
+"""Writes the report for programs: JSON with stable keys ("joulec.report/1"), CSV by step."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ SCHEMA = "joulec.report/1"
 
 
 def report_table(plan: Plan) -> dict[str, Any]:
-    """The report as a table of plain values.
+    """Builds the report as a table of plain values.
 
-    Keys are added, never changed; energies are {value, low, high} in pJ.
-
-    `nodes` counts the ONNX file's nodes by fate, `layers` the steps with MACs by engine. `steps`
-    has a row for each step, whose energies add up to `energy_pj.total`. `bound.ratio` and
-    `bound.ratio_with_load` are the plan's energy over the bound. `critical_path` lists by index the
-    steps that make the latency, the time between them, and each engine's share of the latency.
+    Keys are added, never changed; energies are {value, low, high} in pJ. `nodes` counts the ONNX
+    file's nodes by fate, `layers` the steps with MACs by engine. `steps` has a row for each step,
+    whose energies add up to `energy_pj.total`. `bound.ratio` and `bound.ratio_with_load` are the
+    plan's energy over the bound. `critical_path` lists by index the steps that make the latency,
+    the time between them, and each engine's share of the latency.
     """
     bound, path = facts.bound_of(plan), critical_path(plan)
     dumped = plan.model_dump(by_alias=True)
     same = (
         "model", "target", "engines", "inputs", "outputs", "latency_ns", "serial_latency_ns",
-        "memories", "spills", "macs", "tops_per_watt", "partition", "pruning", "not_modelled", "notes",
-        "resident", "one_time_load",
+        "memories", "spills", "macs", "tops_per_watt", "partition", "pruning", "not_modelled",
+        "notes", "resident", "one_time_load",
     )  # fmt: skip
     return {
         "schema": SCHEMA,
@@ -66,7 +65,7 @@ def report_table(plan: Plan) -> dict[str, Any]:
 
 
 def step_row(step: Step) -> dict[str, Any]:
-    """One step of the report."""
+    """Builds the report's row for one step."""
     matrix = facts.matrix_of(step)
     return {
         "index": step.index,
@@ -99,19 +98,20 @@ def step_row(step: Step) -> dict[str, Any]:
 
 
 def json_text(plan: Plan) -> str:
-    """The report as JSON, keys sorted, nothing in it that changes from run to run."""
+    """Writes the report as JSON, keys sorted, nothing in it that changes from run to run."""
     return json.dumps(report_table(plan), sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 COLUMNS = (
     "index", "name", "op", "engine", "groups", "rows", "columns", "positions", "mapping", "weights",
     "macs", "energy_pj", "energy_low_pj", "energy_high_pj", *(f"{part}_pj" for part in PARTS),
-    "latency_ns", "start_ns", "end_ns", "utilization", "divergence", "reason", "source", "not_modelled",
+    "latency_ns", "start_ns", "end_ns", "utilization", "divergence", "reason", "source",
+    "not_modelled",
 )  # fmt: skip
 
 
 def csv_text(plan: Plan) -> str:
-    """One line for each step under the names in COLUMNS; empty where a step has no such number."""
+    """Writes a line for each step under the names in COLUMNS; empty where it has no such number."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -132,7 +132,10 @@ def csv_text(plan: Plan) -> str:
 
 
 def _cell(value: object) -> object:
-    """A value for a spreadsheet or a terminal: a stranger's name cannot become a formula, a row or a colour."""
+    """Makes a value safe for a spreadsheet or a terminal.
+
+    A stranger's name cannot become a formula, a row or a colour.
+    """
     if isinstance(value, str):
         shown = one_line(value, limit=1 << 20)
         return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

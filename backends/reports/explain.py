@@ -1,4 +1,4 @@
-"""Where one node of the model went, why, and what the other ways would have cost."""
+"""Explains where one node of the model went, why, and what its alternatives would have cost."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ SCHEMA = "joulec.explanation/1"
 
 
 def explain(plan: Plan, name: str) -> dict[str, Any]:
-    """What became of a node of the ONNX file, or of a step, by name.
+    """Finds what became of a node of the ONNX file, or of a step, by name.
 
-    UsageError (U006) with the nearest name when there is none.
-
-    `steps` do its work; `chosen` is what the whole node takes, `alternatives` the ways it did not
-    take, each with its margin over the chosen one (energy, latency, divergence) or the reason why
-    it is none.
+    `steps` compute it; `chosen` is what the whole node takes, `alternatives` the candidates it did
+    not take, each with its margin over the chosen one (energy, latency, divergence) or the reason
+    why it cannot be. UsageError (U006) with the nearest name when there is no such node or step.
     """
     row = next((row for row in plan.placements if row.node == name), None)
     if row is not None:
@@ -59,13 +57,13 @@ def explain(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def _own_row(plan: Plan, step: Step) -> Placement | None:
-    """The placement of the node that a step mainly stands for."""
+    """Finds the placement of the node that a step mainly stands for."""
     main = step.nodes[0] if step.nodes else ""
     return next((r for r in plan.placements if r.node == main and r.fate == "placed"), None)
 
 
 def _chosen(row: Placement | None, steps: list[Step]) -> dict[str, Any]:
-    """What the steps take together.
+    """Adds up what the steps take together.
 
     A host segment stands for several nodes, so its cost is not one node's.
     """
@@ -110,7 +108,7 @@ def _step_table(step: Step) -> dict[str, Any]:
 
 
 def explanation_text(table: dict[str, Any]) -> str:
-    """The explanation as text."""
+    """Prints the explanation as text."""
     name = one_line(table["name"])
     lines = [f"{name} ({one_line(table['model'])} on {one_line(table['target'])}): {_fate(table)}"]
     lines.append(f"why      {one_line(table['reason'])}")
@@ -160,7 +158,8 @@ def _step_lines(step: dict[str, Any]) -> list[str]:
     lines = [
         f"{words[0]:<8} {'; '.join(words[1:])}",
         f"energy   {interval}" + (f" = {parts}" if parts else ""),
-        f"time     {time(step['latency_ns'])}, from {time(step['start_ns'])} on; divergence {digits(step['divergence'])}",
+        f"time     {time(step['latency_ns'])}, from {time(step['start_ns'])} on; "
+        f"divergence {digits(step['divergence'])}",
     ]
     if step["not_modelled"]:
         lines.append(f"missing  {one_line(step['not_modelled'])}")
@@ -168,7 +167,7 @@ def _step_lines(step: dict[str, Any]) -> list[str]:
 
 
 def _alternative_lines(others: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
-    """The other ways, with what each would take and how much more that is."""
+    """Prints the alternatives, with what each would take and how much more that is."""
     rows = [["other ways", "energy", "more", "time", "more", "divergence", "how"]]
     for other in others:
         how, reason = one_line(other["mapping"]), one_line(other["reason"])

@@ -1,4 +1,4 @@
-"""What a report says, worked out of a plan once: every face of the report prints these."""
+"""Derives from a plan, once, the facts that every form of the report prints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Matrix:
 
 
 def matrix_of(step: Step) -> Matrix | None:
-    """The matrices of a product's step; None for any other step."""
+    """Finds the matrices of a product's step; None for any other step."""
     if step.utilization is None:
         return None
     shapes = {constant.name: constant.shape for constant in step.constants}
@@ -52,7 +52,10 @@ def matrix_of(step: Step) -> Matrix | None:
 
 
 def mapping_of(step: Step) -> str:
-    """The matrix of a step and how it lies on the engine's arrays, such as '20x20: 4 tiles of 16x16, 39 % used'."""
+    """Describes a step's matrix and how it lies on the engine's arrays.
+
+    Such as '20x20: 4 tiles of 16x16, 39 % used'.
+    """
     matrix = matrix_of(step)
     if matrix is None or ":" in step.mapping:
         return one_line(step.mapping)
@@ -60,7 +63,7 @@ def mapping_of(step: Step) -> str:
 
 
 def weights_of(step: Step) -> str:
-    """Whether a product's weights stay in the engine or are loaded for each inference.
+    """Finds whether a product's weights are resident or loaded in each inference.
 
     Empty for any other step.
     """
@@ -70,40 +73,44 @@ def weights_of(step: Step) -> str:
 
 
 def engines(plan: Plan) -> list[str]:
-    """The engines in the order of reports: analog, digital, host, whatever their order in the plan."""
+    """Lists the engines as reports do: analog, digital, host, whatever their order in the plan."""
     kinds = ("analog", "digital", "host")
     return sorted(plan.engines, key=lambda name: (kinds.index(plan.engines[name]), name))
 
 
 def layers_by_engine(plan: Plan) -> dict[str, int]:
-    """The steps that multiply and accumulate, by engine."""
+    """Counts the steps that multiply and accumulate, by engine."""
     found = Counter(step.engine for step in plan.steps if step.macs)
     return {name: found[name] for name in engines(plan)}
 
 
 def fates(plan: Plan) -> dict[str, int]:
-    """The nodes of the ONNX file by what became of them."""
+    """Counts the nodes of the ONNX file by what became of them."""
     found = Counter[str](row.fate for row in plan.placements)
     return {fate: found[fate] for fate in FATES}
 
 
 def verdict(plan: Plan) -> str:
-    """The report in one line."""
+    """Sums up the report in one line."""
     layers = layers_by_engine(plan)
     everything = sum(layers.values())
     words = [
-        f"{name} {layers[name]}/{everything} layers ({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
+        f"{name} {layers[name]}/{everything} layers "
+        f"({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
         for name in engines(plan)
         if layers[name] or plan.engines[name] == "analog"
     ]
     placed = ", ".join(words) if everything else "no multiply-accumulates"
     spent = energy_interval(plan.energy_pj.total)
     name = one_line(f"{plan.model.name} on {plan.target.name}")
-    return f"{name}: {placed}; {spent} and {time(plan.latency_ns)} an inference; divergence {divergence_used(plan)}"
+    return (
+        f"{name}: {placed}; {spent} and {time(plan.latency_ns)} an inference; "
+        f"divergence {divergence_used(plan)}"
+    )
 
 
 def divergence_used(plan: Plan) -> str:
-    """The divergence and its budget, with what it measures."""
+    """Prints the divergence and its budget, with its measure."""
     summary = partition_of(plan)
     limit, kind = summary.get("max_divergence"), summary.get("divergence_kind")
     budget = f"of {limit:.3g} allowed" if isinstance(limit, int | float) else "(no limit)"
@@ -111,7 +118,7 @@ def divergence_used(plan: Plan) -> str:
 
 
 def divergence_measured(plan: Plan) -> str:
-    """What the whole plan was measured to do to the outputs, and on which samples.
+    """Prints the whole plan's measured divergence of the outputs, and on which samples.
 
     Empty where nothing was measured.
     """
@@ -128,16 +135,13 @@ def divergence_measured(plan: Plan) -> str:
 
 
 def partition_of(plan: Plan) -> Mapping[str, JsonValue]:
-    """What the partition pass reports, an empty table where it says nothing."""
+    """Finds what the partition pass reports; an empty table where it reports nothing."""
     return plan.partition if isinstance(plan.partition, dict) else {}
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The energy no plan can go below, and how many times that the plan takes.
-
-    Without and with loading weights.
-    """
+    """The least energy of any plan and the plan's ratio to it, with and without loading weights."""
 
     energy_pj: float
     ratio: float | None
@@ -147,7 +151,7 @@ class Bound:
 
 
 def bound_of(plan: Plan) -> Bound | None:
-    """The plan against the lower bound; None where there is none."""
+    """Compares the plan with the lower bound; None where there is none."""
     table = plan.bound if isinstance(plan.bound, dict) else {}
     numbers = [table.get(key) for key in ("energy_pj", "energy_with_load_pj", "latency_ns")]
     energy_pj, with_load_pj, latency_ns = (
@@ -175,7 +179,7 @@ class LatencyShares:
 
 
 def latency_shares(plan: Plan, path: CriticalPath, most: int) -> LatencyShares:
-    """What each engine and the `most` longest steps of the critical path take of the latency."""
+    """Computes the latency shares of engines and of the `most` longest critical steps."""
     whole = plan.latency_ns or 1.0
     spent = dict.fromkeys(engines(plan), 0.0)
     for step in path.steps:
@@ -188,7 +192,10 @@ def latency_shares(plan: Plan, path: CriticalPath, most: int) -> LatencyShares:
 
 
 def most_energy(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
-    """The steps to show, in order, and the rest: the `most` that take the most energy, or all (None)."""
+    """Divides the steps into those to show, in order, and the rest.
+
+    Shown are the `most` that take the most energy, or all (None).
+    """
     if most is None or len(plan.steps) <= most:
         return list(plan.steps), []
     ranked = sorted(plan.steps, key=lambda step: (-step.energy_pj.total.value, step.index))
@@ -200,7 +207,10 @@ def most_energy(plan: Plan, most: int | None) -> tuple[list[Step], list[Step]]:
 
 
 def short_source(step: Step) -> str:
-    """The user's own lines that a step came from, as FILE:LINE without folders, the first of several."""
+    """Finds the user's line that a step came from, as FILE:LINE without folders.
+
+    The first of several.
+    """
     first, *others = step.source.split("; ") if step.source else [""]
     name = one_line(first.replace("\\", "/").rpartition("/")[2], 60)
     return f"{name} + {len(others)} more" if others else name

@@ -1,4 +1,4 @@
-"""Numbers as people read them: a unit that suits the size, intervals, shares, and tables in aligned columns."""
+"""Prints numbers for people: units that suit the size, intervals, shares, aligned columns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Scale:
     per: float
 
     def show(self, amount: float) -> str:
-        """An amount without its unit."""
+        """Prints an amount without its unit."""
         return f"{amount / self.per:,.3f}"
 
     def interval(self, estimate: Estimate) -> str:
-        """An estimate as 'value [low, high]'."""
+        """Prints an estimate as 'value [low, high]'."""
         low, high = self.show(estimate.low), self.show(estimate.high)
         return f"{self.show(estimate.value)} [{low}, {high}]"
 
@@ -34,33 +34,33 @@ TIME_SCALES = (Scale("ns", 1.0), Scale("us", 1e3), Scale("ms", 1e6), Scale("s", 
 
 
 def energy_scale(largest_pj: float) -> Scale:
-    """The unit for energies up to this one."""
+    """Chooses the unit for energies up to this one."""
     return _scale(ENERGY_SCALES, largest_pj)
 
 
 def time_scale(largest_ns: float) -> Scale:
-    """The unit for times up to this one."""
+    """Chooses the unit for times up to this one."""
     return _scale(TIME_SCALES, largest_ns)
 
 
 def _scale(scales: Sequence[Scale], largest: float) -> Scale:
-    """The largest unit of which there are at least a hundred, so that small steps do not vanish."""
+    """Chooses the largest unit of which there are a hundred, so that small steps stay visible."""
     fitting = [scale for scale in scales if largest >= 100 * scale.per]
     return fitting[-1] if fitting else scales[0]
 
 
 def energy(amount_pj: float) -> str:
-    """An energy in three digits with its unit."""
+    """Prints an energy in three digits with its unit."""
     return _short(ENERGY_SCALES, amount_pj)
 
 
 def time(amount_ns: float) -> str:
-    """A time in three digits with its unit."""
+    """Prints a time in three digits with its unit."""
     return _short(TIME_SCALES, amount_ns)
 
 
 def energy_interval(estimate: Estimate) -> str:
-    """An energy as 'value [low, high] unit', in three digits."""
+    """Prints an energy as 'value [low, high] unit', in three digits."""
     scale = next((s for s in reversed(ENERGY_SCALES) if estimate.value >= s.per), ENERGY_SCALES[0])
     value, low, high = (
         digits(amount / scale.per) for amount in (estimate.value, estimate.low, estimate.high)
@@ -74,7 +74,7 @@ def _short(scales: Sequence[Scale], amount: float) -> str:
 
 
 def digits(number: float) -> str:
-    """A number in three significant digits, without an exponent where that can be read."""
+    """Prints a number in three significant digits, without an exponent where that is readable."""
     if number == 0:
         return "0"
     if 99.95 <= abs(number) < 1e9:
@@ -83,17 +83,20 @@ def digits(number: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part of a whole in percent."""
+    """Prints a part of a whole in percent."""
     return f"{100 * part / whole:.1f} %" if whole else "0.0 %"
 
 
 def count(number: int, noun: str) -> str:
-    """'1 step', '2 steps'."""
+    """Prints a number with its noun: '1 step', '2 steps'."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def clipped(text: str, limit: int) -> str:
-    """A stranger's text on one line, cut in its middle where it is too long: names differ most at their ends."""
+    """Prints a stranger's text on one line, shortened in its middle where it is too long.
+
+    Names differ most at their ends.
+    """
     shown = one_line(text)
     if len(shown) <= limit:
         return shown
@@ -102,7 +105,7 @@ def clipped(text: str, limit: int) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines in columns; the columns in `right` are flush right. Nothing trails."""
+    """Aligns rows of cells in columns; those in `right` are flush right. Nothing trails."""
     if not rows:
         return []
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -1,4 +1,4 @@
-"""The report as Markdown, for a README, a pull request or a wiki."""
+"""Prints the report as Markdown, for a README, a pull request or a wiki."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from compiler.plan.schema import Plan
 
 
 def markdown(plan: Plan, everything: bool = False) -> str:
-    """The report; of a long model the steps that take the most energy, unless `everything` is asked for."""
+    """Prints the report.
+
+    Of a long model it shows the steps that take the most energy, unless `everything` is asked for.
+    """
     lines = [
         f"# {safe(plan.model.name)} on {safe(plan.target.name)}",
         "",
         safe(facts.verdict(plan)),
         "",
-        f"Nodes: {accounting(plan)}. Model `{plan.model.sha256[:12]}`, target `{plan.target.sha256[:12]}`, plan `{plan.hash[:12]}` (sha256).",
+        f"Nodes: {accounting(plan)}. Model `{plan.model.sha256[:12]}`, "
+        f"target `{plan.target.sha256[:12]}`, plan `{plan.hash[:12]}` (sha256).",
         "",
         "## Steps",
         "",
@@ -39,7 +43,7 @@ def markdown(plan: Plan, everything: bool = False) -> str:
 
 
 def safe(text: str) -> str:
-    """A stranger's text where Markdown and HTML have no say."""
+    """Escapes a stranger's text so that Markdown and HTML do not interpret it."""
     shown = one_line(text, limit=1200).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in shown)
 

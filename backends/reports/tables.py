@@ -1,6 +1,6 @@
-"""The tables of a report as rows of words.
+"""Builds the tables of a report as rows of words.
 
-Each face lines them up, or escapes them, in its own way.
+Each form of the report aligns or escapes them itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compiler.units import ZERO, Estimate
 
 @dataclass(frozen=True)
 class Table:
-    """A head, rows of as many words, and a last row that sums; `right` are the columns of numbers.
+    """A head, rows of as many words, and a last row of sums; `right` are the columns of numbers.
 
     The words are a stranger's where a name stands: a face must escape them.
     """
@@ -29,17 +29,17 @@ class Table:
 
 
 def steps_table(plan: Plan, most: int | None) -> Table:
-    """The steps that take the most energy (all of them with None), in order.
+    """Lists the steps that take the most energy (all of them with None), in order.
 
-    Then what the others add up to.
+    A last row adds up the others.
     """
     shown, rest = facts.most_energy(plan, most)
     joule = energy_scale(plan.energy_pj.total.value)
     second = time_scale(plan.serial_latency_ns)
     traced = any(step.source for step in shown)
     head = ("#", "step", "operation", "engine", "matrix and arrays", "weights", "MACs",
-            f"energy {joule.unit}", f"time {second.unit}", "divergence", *(["source"] if traced else []),
-            "why here")  # fmt: skip
+            f"energy {joule.unit}", f"time {second.unit}", "divergence",
+            *(["source"] if traced else []), "why here")  # fmt: skip
     rows = [
         (str(step.index), step.name, step.op, step.engine, facts.mapping_of(step),
          facts.weights_of(step), f"{step.macs:,}", joule.show(step.energy_pj.total.value),
@@ -62,13 +62,13 @@ def steps_table(plan: Plan, most: int | None) -> Table:
 
 
 def parts_table(plan: Plan) -> Table:
-    """Energy by part, with interval and share."""
+    """Lists the energy by part, with interval and share."""
     named = [(part.replace("_", " "), plan.energy_pj.parts.get(part, ZERO)) for part in PARTS]
     return _shares("energy by part", named, plan)
 
 
 def engines_table(plan: Plan) -> Table:
-    """Energy by engine, with interval and share."""
+    """Lists the energy by engine, with interval and share."""
     named = [(name, plan.energy_pj.by_engine[name]) for name in facts.engines(plan)]
     return _shares("by engine", named, plan)
 
@@ -82,7 +82,7 @@ def _shares(label: str, named: list[tuple[str, Estimate]], plan: Plan) -> Table:
 
 
 def pruning_table(plan: Plan) -> Table:
-    """The layers that pruning made smaller: what they were and are, and the energy of both."""
+    """Lists the layers that pruning made smaller: what they were and are, and both energies."""
     pairs = [(layer.before, layer.after) for layer in plan.pruning]
     scale = energy_scale(sum(before.energy_pj for before, _ in pairs) / len(pairs))
     rows = [
@@ -101,7 +101,7 @@ def pruning_table(plan: Plan) -> Table:
 
 
 def size_words(size: PrunedSize) -> str:
-    """A layer's matrices and how they lie on the arrays."""
+    """Describes a layer's matrices and how they lie on the arrays."""
     several = f"{size.groups} x " if size.groups > 1 else ""
     matrix = f"{several}{size.rows}x{size.columns}"
     if not size.mapping or ":" in size.mapping:

@@ -1,4 +1,4 @@
-"""The report as text for a terminal: ASCII, columns that add up, every number with its unit."""
+"""Prints the report for a terminal: ASCII, columns that add up, every number with its unit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ LONGEST_STEPS = 3
 
 
 def text(plan: Plan, everything: bool = False) -> str:
-    """The report; of a long model the steps that take the most energy, unless `everything` is asked for."""
+    """Prints the report.
+
+    Of a long model it shows the steps that take the most energy, unless `everything` is asked for.
+    """
     blocks = (
         _head(plan),
         _steps(plan, None if everything else MOST_STEPS),
@@ -56,7 +59,7 @@ def _head(plan: Plan) -> Iterator[str]:
 
 
 def accounting(plan: Plan) -> str:
-    """What became of the nodes of the file, as a sum."""
+    """Prints what became of the nodes of the file, as a sum."""
     fates = facts.fates(plan)
     words = " + ".join(f"{number:,} {fate}" for fate, number in fates.items())
     return f"{sum(fates.values()):,} of the model = {words}; {count(len(plan.steps), 'step')}"
@@ -65,14 +68,15 @@ def accounting(plan: Plan) -> str:
 def _steps(plan: Plan, most: int | None) -> Iterator[str]:
     table = steps_table(plan, most)
     rows = [
-        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:-1], one_line(row[-1], REASON_WIDTH))
+        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:-1],
+         one_line(row[-1], REASON_WIDTH))
         for row in table.rows
     ]  # fmt: skip
     yield from aligned([table.head, *rows, table.total], table.right)
 
 
 def _energy(plan: Plan) -> Iterator[str]:
-    """Energy by part and, beside it, by engine."""
+    """Prints energy by part and, to its right, by engine."""
     parts, engines = (_indented(table) for table in (parts_table(plan), engines_table(plan)))
     nothing = ("", "", "")
     sides = zip_longest(parts[1:-1], engines[1:-1], fillvalue=nothing)
@@ -87,29 +91,31 @@ def _pruning(plan: Plan) -> Iterator[str]:
 
 
 def _indented(table: Table) -> list[tuple[str, ...]]:
-    """Head, rows and total, all but the head set in; the names are a stranger's."""
+    """Indents rows and total under the head; the names are a stranger's."""
     rows = [(f"  {clipped(row[0], NAME_WIDTH)}", *row[1:]) for row in (*table.rows, table.total)]
     return [table.head, *rows]
 
 
 def _figures(plan: Plan) -> Iterator[str]:
-    """One line for each further figure."""
+    """Prints one line for each further figure."""
     for label, words in figures(plan):
         yield _line(label, words)
 
 
 def figures(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Labels and words of everything that is no table."""
+    """Lists labels and words of everything that is no table."""
     whole = plan.energy_pj.total.value
     if plan.assumed_energy_pj is not None:
         assumed = plan.assumed_energy_pj
         yield (
             "assumptions",
-            f"{share(assumed, whole)} of the energy ({energy(assumed)}) rests on assumptions, numbers of the chip file without a source",
+            f"{share(assumed, whole)} of the energy ({energy(assumed)}) rests on assumptions, "
+            "numbers of the chip file without a source",
         )
     yield (
         "latency",
-        f"{time(plan.latency_ns)} with engines overlapping; {time(plan.serial_latency_ns)} one step after the other",
+        f"{time(plan.latency_ns)} with engines overlapping; "
+        f"{time(plan.serial_latency_ns)} one step after the other",
     )
     yield "critical path", path_words(plan)
     for name, memory in sorted(plan.memories.items()):
@@ -140,7 +146,8 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
             )
             yield (
                 "TOPS/W",
-                f"{scope}: {value} [{low}, {high}]; {one_line(efficiency.scope)}; {one_line(efficiency.at)}",
+                f"{scope}: {value} [{low}, {high}]; "
+                f"{one_line(efficiency.scope)}; {one_line(efficiency.at)}",
             )
     yield "MACs", macs(plan)
     bound = facts.bound_of(plan)
@@ -157,7 +164,7 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def path_words(plan: Plan) -> str:
-    """The steps that make the latency: how many, on which engines, and the longest of them."""
+    """Describes the steps that make the latency: how many, on which engines, and the longest."""
     path = critical_path(plan)
     shares = facts.latency_shares(plan, path, LONGEST_STEPS)
     words = [f"{len(path.steps):,} of {count(len(plan.steps), 'step')}"]
@@ -169,19 +176,20 @@ def path_words(plan: Plan) -> str:
 
 
 def spills(plan: Plan) -> str:
-    """The values that lie farther out than they should."""
+    """Describes the values that lie farther out than they fit alone."""
     if not plan.spills:
         return "none"
     size = sum(spill.size_bytes for spill in plan.spills)
     first = plan.spills[0]
     return (
-        f"{count(len(plan.spills), 'value')} of {size:,} bytes in all lie farther out than they fit alone, "
-        f"such as {clipped(first.buffer, NAME_WIDTH)} in {first.got} for {first.wanted}"
+        f"{count(len(plan.spills), 'value')} of {size:,} bytes in all "
+        f"lie farther out than they fit alone, such as {clipped(first.buffer, NAME_WIDTH)} "
+        f"in {first.got} for {first.wanted}"
     )
 
 
 def weights(plan: Plan) -> str:
-    """What stays in the engines, what is loaded each time, and what the one load costs."""
+    """Describes what stays in the engines, what is loaded in each inference, and the first load."""
     kept = [
         f"{name} keeps {use.used:,} of {use.total:,} {use.unit}"
         for name in facts.engines(plan)
@@ -192,13 +200,14 @@ def weights(plan: Plan) -> str:
     kept.append(f"{count(len(reloaded), 'layer')} loaded in each inference ({energy(load.value)})")
     once = plan.one_time_load
     kept.append(
-        f"what is kept is loaded once before the first: {energy_interval(once.energy_pj)}, {time(once.latency_ns)}"
+        f"what is kept is loaded once before the first: "
+        f"{energy_interval(once.energy_pj)}, {time(once.latency_ns)}"
     )
     return "; ".join(kept)
 
 
 def macs(plan: Plan) -> str:
-    """Multiply-accumulates before and after pruning, and by engine."""
+    """Prints multiply-accumulates before and after pruning, and by engine."""
     engines = ", ".join(f"{name} {plan.macs.by_engine[name]:,}" for name in facts.engines(plan))
     if plan.macs.before is None:
         return f"{plan.macs.after:,} ({engines})"
@@ -207,22 +216,26 @@ def macs(plan: Plan) -> str:
 
 
 def bound_words(bound: facts.Bound) -> str:
-    """The lower bound on energy and the plan's ratio to it."""
+    """Prints the lower bound on energy and the plan's ratio to it."""
 
     def ratio(number: float | None) -> str:
         return f"{digits(number)} times that" if number is not None else "no ratio to 0"
 
     return (
         f"no plan can take less than {energy(bound.energy_pj)} without loading weights (this one: "
-        f"{ratio(bound.ratio)}), {energy(bound.with_load_pj)} with (this one: {ratio(bound.ratio_with_load)})"
+        f"{ratio(bound.ratio)}), {energy(bound.with_load_pj)} with "
+        f"(this one: {ratio(bound.ratio_with_load)})"
     )
 
 
 def partition(plan: Plan) -> str:
-    """What was minimized and how near to the optimum."""
+    """Prints what was minimized and how near to the optimum."""
     summary = facts.partition_of(plan)
     gap, objective = summary.get("gap"), summary.get("objective")
     if not isinstance(gap, int | float):
         return "no partition was recorded"
     proven = "the proven optimum" if gap <= 0 else f"within {100 * gap:.2g} % of the proven bound"
-    return f"least {one_line(str(objective))} under the divergence allowed: {proven} (gap {100 * gap:.2g} %)"
+    return (
+        f"least {one_line(str(objective))} under the divergence allowed: "
+        f"{proven} (gap {100 * gap:.2g} %)"
+    )

@@ -1,1 +1,1 @@
-"""The arithmetic of each kind of step, on samples."""
+"""Computes each kind of step, on samples."""

@@ -1,4 +1,4 @@
-"""The arithmetic of an engine that computes in float32, on numpy.
+"""Computes an engine's float32 arithmetic, on numpy.
 
 Shapes as in backends.simulator.kernels.
 """
@@ -17,7 +17,7 @@ from compiler.ir.graph import Array, Node
 
 
 def product(node: Node, values: Sequence[Array]) -> Floats:
-    """A product of floats [N,C,*sizes] or [N,..,R] by weights [1,G,R,K], with its bias where it has one."""
+    """Multiplies floats [N,C,*sizes] or [N,..,R] by weights [1,G,R,K] and adds a bias if any."""
     window = numerics.Window.of(node)
     sums = np.asarray(numerics.matrix_product(_floats(values[0]), _floats(values[1][0]), window))
     if len(values) > 2:
@@ -27,7 +27,7 @@ def product(node: Node, values: Sequence[Array]) -> Floats:
 
 
 def elementwise(node: Node, operands: Sequence[Array]) -> Floats:
-    """An operation of ELEMENTWISE on values of float32 that broadcast against each other.
+    """Computes an operation of ELEMENTWISE on values of float32 that broadcast.
 
     ValueError for another type.
     """
@@ -37,9 +37,9 @@ def elementwise(node: Node, operands: Sequence[Array]) -> Floats:
 
 
 def average_pool(node: Node, data: Array) -> Floats:
-    """The mean of each window of [N,C,*sizes], as `numerics.average_pool` counts.
+    """Averages each window of [N,C,*sizes], counted as `numerics.average_pool` does.
 
-    Without a kernel that of all.
+    Without a kernel the window is all of them.
     """
     return np.asarray(numerics.average_pool(_floats(data), node), np.float32)
 
@@ -79,7 +79,9 @@ ELEMENTWISE: dict[str, Callable[[Node, Sequence[Any]], Any]] = {
     "Sqrt": _one(lambda node, x: np.sqrt(x)),
     "Exp": _one(lambda node, x: np.exp(x)),
     "Relu": _one(lambda node, x: np.maximum(x, np.float32(0))),
-    "LeakyRelu": _one(lambda node, x: np.where(x < 0, np.float32(node.number("alpha", 0.01)) * x, x)),
+    "LeakyRelu": _one(
+        lambda node, x: np.where(x < 0, np.float32(node.number("alpha", 0.01)) * x, x)
+    ),
     "Clip": _one(_clip),
     "Sigmoid": _one(lambda node, x: 1 / (1 + np.exp(-x))),
     "Tanh": _one(lambda node, x: np.tanh(x)),

@@ -1,8 +1,8 @@
-"""The arithmetic of each kind of step on numpy, over many samples at once.
+"""Computes each kind of step on numpy, over many samples at once.
 
-Every value has a leading sample axis, [S, *shape]; a constant has a sample axis of 1. What an
-engine computes stands in compiler.engines.numerics; here the samples are merged into the axes that
-it works on.
+Every value has a leading sample axis, [S, *shape]; a constant has a sample axis of 1. The engines'
+arithmetic stands in compiler.engines.numerics; here the samples are merged into the axes that it
+works on.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from compiler.ir.ops import VIEWS
 
 @dataclass(frozen=True)
 class Call:
-    """A step ready to run: its operation and attributes as a node, the types of its values, the noise of its converters."""
+    """A step ready to run: operation and attributes as a node, types of values, converter noise."""
 
     node: Node
     types: Mapping[str, TensorType]
     random: np.random.Generator | None = None
 
     def quant(self, name: str) -> Quant:
-        """The quantization of a value that must have one, else ValueError."""
+        """Finds the quantization of a value that must have one, else raises ValueError."""
         quant = self.types[name].quant
         if quant is None:
             raise ValueError(f"{name} must be quantized")
@@ -49,11 +49,10 @@ Kernel = Callable[[Call, Sequence[Array]], list[Array]]
 
 
 def run_kernel(call: Call, values: Sequence[Array]) -> list[Array]:
-    """The outputs of a step, [S, *shape], from its inputs in their order.
+    """Computes the outputs of a step, [S, *shape], from its inputs in their order.
 
-    PackageError (P002) for an operation that no engine has.
-
-    Raises ValueError where types or shapes are not what the operation takes.
+    Raises PackageError (P002) for an operation that no engine has, ValueError where types or shapes
+    are not what the operation takes.
     """
     kernel = KERNELS.get(call.node.op)
     if kernel is None:
@@ -66,7 +65,7 @@ def _samples(values: Sequence[Array]) -> int:
 
 
 def _merged(data: Array) -> Array:
-    """[S,N,...] -> [S*N,...]."""
+    """Merges samples into the first axis: [S,N,...] -> [S*N,...]."""
     return data.reshape(data.shape[0] * data.shape[1], *data.shape[2:])
 
 
@@ -76,7 +75,7 @@ def _view(call: Call, values: Sequence[Array]) -> list[Array]:
 
 
 def _product(call: Call, values: Sequence[Array]) -> list[Array]:
-    """An integer product: the exact sums, the bias, and the way to the output's integers (or reals)."""
+    """Computes an integer product: exact sums, bias, and the output's integers (or reals)."""
     node, out = call.node, call.out.quant
     if call.types[node.inputs[0]].quant is None:
         return _float_product(call, values)
@@ -142,7 +141,7 @@ def _requantize(call: Call, values: Sequence[Array]) -> list[Array]:
 
 
 def _aligned(call: Call, values: Sequence[Array]) -> list[Array]:
-    """Operands with axes of 1 put in behind the sample axis, so that they broadcast as ONNX broadcasts them."""
+    """Inserts axes of 1 behind the sample axis, so that operands broadcast as in ONNX."""
     rank = len(call.out.sizes)
     return [
         value.reshape(value.shape[0], *(1,) * (rank - (value.ndim - 1)), *value.shape[1:])
@@ -151,7 +150,7 @@ def _aligned(call: Call, values: Sequence[Array]) -> list[Array]:
 
 
 def _centered(call: Call, values: Sequence[Array]) -> list[npt.NDArray[np.int32]]:
-    """Aligned operands less their zero points."""
+    """Subtracts their zero points from aligned operands."""
     return [
         numerics.centered(_integers(value), _behind_samples(call.quant(name)))
         for name, value in zip(call.node.inputs, _aligned(call, values), strict=True)
@@ -189,7 +188,7 @@ def _multiply(call: Call, values: Sequence[Array]) -> list[Array]:
 
 
 def _whole(data: Array, samples: int) -> Array:
-    """One entry per sample, also where every operand was a constant."""
+    """Broadcasts a result to one entry per sample, also where every operand was a constant."""
     return np.broadcast_to(data, (samples, *data.shape[1:]))
 
 
@@ -210,7 +209,7 @@ def _table(call: Call, values: Sequence[Array]) -> list[Array]:
 
 
 def _max_pool(call: Call, values: Sequence[Array]) -> list[Array]:
-    """The largest of each window; what lies outside never wins."""
+    """Finds the largest of each window; what lies outside never wins."""
     window = numerics.Window.of(call.node)
     data = _merged(values[0])
     rank = len(window.kernel)

@@ -1,4 +1,7 @@
-"""Between arrays as users hand them in, samples stacked on the model's batch axis, and values with a sample axis in front."""
+"""Converts users' arrays, stacked on the batch axis, to values with a leading sample axis.
+
+And back.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,10 @@ from compiler.plan.schema import Port
 def split_inputs(
     ports: Sequence[Port], arrays: Mapping[str, Any]
 ) -> tuple[int, dict[str, Array | list[Any]]]:
-    """The number of samples, and each input as [S, *shape] ([1, *shape] where it is the same for all).
+    """Counts samples, and gives each input as [S, *shape] ([1, *shape] if the same for all).
 
     An input that is no tensor (a sequence, an optional, a map) is a list of one: all samples read
-    the same.
-
-    Raises UsageError (U005) naming the input, what was found and what is wanted.
+    the same. Raises UsageError (U005) naming the input, what was found and what is wanted.
     """
     known = [port.name for port in ports]
     if not isinstance(arrays, Mapping):
@@ -49,7 +50,7 @@ def split_inputs(
 
 
 def join_outputs(port: Port, value: Array | list[Any]) -> Any:
-    """A value with a sample axis as the user gets it: samples stacked on the batch axis, one sample as the model gives it.
+    """Stacks the samples of a value on the batch axis; one sample is as the model gives it.
 
     Without a batch axis several samples are stacked on a new first axis. A value that is no tensor
     stays a list of samples.
@@ -88,7 +89,10 @@ def _array(port: Port, given: Any) -> Array:
 
 
 def _typed(port: Port, array: Array) -> Array:
-    """The array in the input's element type, where nothing is lost (a float64 may become the float32 that is asked for)."""
+    """Converts the array to the input's element type, where nothing is lost.
+
+    A float64 may become the float32 that is asked for.
+    """
     if port.dtype == "string":
         return array if array.dtype == object else array.astype(object)
     try:

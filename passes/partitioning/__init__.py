@@ -1,1 +1,1 @@
-"""The partition problem and its solver; no pass among it."""
+"""Holds the partition problem and its solver; no pass is here."""

@@ -1,4 +1,4 @@
-"""What the chosen candidates take together, and why they may not be taken together."""
+"""Adds up what the chosen candidates take together, and explains why they may not be."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COVERED = -1
 
 
 class Assignment:
-    """The candidates that were chosen: of every node the number of its own, or COVERED.
+    """The chosen candidates: of every node the number of its own, or COVERED.
 
-    What all of them take is added up once, so that looking at one node's change takes the time of
+    What all of them take is added up once, so that evaluating one node's change takes the time of
     that node, not of the whole graph.
     """
 
@@ -27,14 +27,18 @@ class Assignment:
         self.picks = [owned[self.owner_of[node]] for node in range(len(problem.candidates))]
 
     def totals(self) -> tuple[float, float, float]:
-        """Energy (pJ), serial latency (ns) and divergence: of the nodes, and of the changes of form between them."""
+        """Energy (pJ), serial latency (ns) and divergence of nodes and of the changes between them.
+
+        Changes are those of a value's form.
+        """
         energy, latency = self._costs(self.picks, self.owners, self.problem.boundaries)
         return energy, latency, self._divergence
 
     def switch(self, index: int, instead: Candidate) -> tuple[float, float]:
-        """What the totals of energy (pJ) and latency (ns) change by when one node takes another candidate and all others stay.
+        """Computes how energy (pJ) and latency (ns) change when one node takes another candidate.
 
-        With a candidate that covers several nodes, these leave the candidates they had.
+        All others stay. With a candidate that covers several nodes, these leave the candidates they
+        had.
         """
         before, after = self._sides(index, instead)
         energy = instead.cost.energy_pj.value
@@ -48,7 +52,10 @@ class Assignment:
         return energy + (new[0] - old[0]), latency + (new[1] - old[1])
 
     def why_infeasible(self, index: int | None = None, instead: Candidate | None = None) -> str:
-        """Why this (with one node taking another candidate, if given) is not allowed, or an empty string."""
+        """Explains why this assignment is not allowed, or gives an empty string.
+
+        With one node taking another candidate, if given.
+        """
         spent = self._divergence
         if index is not None and instead is not None:
             before, after = self._sides(index, instead)
@@ -68,7 +75,7 @@ class Assignment:
         return self.why_no_room(index, instead)
 
     def why_no_room(self, index: int | None = None, instead: Candidate | None = None) -> str:
-        """Why the engines cannot hold the weights of these candidates, or an empty string."""
+        """Explains why the engines cannot hold these candidates' weights, or gives ""."""
         leaving: set[int] = set()
         if index is not None and instead is not None:
             leaving = {self.owner_of[node] for node in (index, *instead.covers)}
@@ -90,13 +97,13 @@ class Assignment:
     def _sides(
         self, index: int, instead: Candidate
     ) -> tuple[dict[int, Candidate], dict[int, Candidate]]:
-        """The candidates around the nodes that change, as they are; and those nodes' as they would be."""
+        """Collects the candidates around the nodes that change, and those nodes' new candidates."""
         after = dict.fromkeys((index, *instead.covers), instead)
         ends = {node for boundary in self._boundaries_around(after) for node in boundary.ends}
         return {node: self.picks[node] for node in sorted(ends)}, after
 
     def _boundaries_around(self, nodes: Iterable[int]) -> list[FormatBoundary]:
-        """The values that these nodes make or read, each once."""
+        """Lists the values that these nodes make or read, each once."""
         found = [boundary for node in nodes for boundary in self.problem.boundaries_of[node]]
         return list({id(boundary): boundary for boundary in found}.values())
 
@@ -106,7 +113,7 @@ class Assignment:
         owners: Iterable[int],
         boundaries: Iterable[FormatBoundary],
     ) -> tuple[float, float]:
-        """Energy (pJ) and latency (ns) of candidates, and of the changes of form at boundaries."""
+        """Adds up energy (pJ) and latency (ns) of candidates, and of the changes at boundaries."""
         energy = latency = 0.0
         for node in owners:
             energy += picks[node].cost.energy_pj.value
@@ -128,7 +135,10 @@ class Assignment:
 
     @cached_property
     def _taken(self) -> dict[Resource, tuple[int, list[tuple[int, int]]]]:
-        """For each resource: what the residents take, and the others' needs and nodes, the neediest first."""
+        """For each resource: what residents take, and the others' needs and nodes.
+
+        The largest need comes first.
+        """
         found = {}
         for resource in self.problem.capacities:
             uses = [(self.picks[node].uses.get(resource, 0), node) for node in self.owners]
@@ -141,9 +151,9 @@ class Assignment:
 def rounding(
     boundary: FormatBoundary, picks: Mapping[int, Candidate] | Sequence[Candidate]
 ) -> float:
-    """The divergence of a value's change to integers that no node counts as its own.
+    """Finds the divergence of a value's change to integers that no node counts as its own.
 
-    0 where it does not change, or nobody works on that.
+    0 where it does not change, or no node computes on the integers.
     """
     made_as_integers = boundary.maker is not None and picks[boundary.maker].takes_integers
     if made_as_integers or not any(picks[node].takes_integers for node in boundary.rounded_for):
@@ -154,7 +164,7 @@ def rounding(
 def forms_needed(
     boundary: FormatBoundary, picks: Mapping[int, Candidate] | Sequence[Candidate]
 ) -> tuple[bool, bool]:
-    """Whether a value must be turned into integers, and whether into floats."""
+    """Finds whether a value must be turned into integers, and whether into floats."""
     made_as_integers = boundary.maker is not None and picks[boundary.maker].takes_integers
     readers = [picks[reader].takes_integers for reader in boundary.readers]
     if made_as_integers:

@@ -1,4 +1,4 @@
-"""Finds the ways each node could run, with their costs, and what couples the nodes."""
+"""Builds every node's candidates, with their costs, and what couples the nodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_problem(
     max_divergence: float,
     place: Place = (),
 ) -> Problem:
-    """The candidates of every node and what couples them.
+    """Builds the candidates of every node and what couples them.
 
     Raises CapacityError when the weights fit no memory, UsageError when `place` names an engine
     that the chip has not.
@@ -44,7 +44,8 @@ def build_problem(
         if engine not in target.chip.engines:
             names = ", ".join(target.chip.engines)
             raise UsageError(
-                f"--place {one_line(pattern)}={one_line(engine)}: {target.name} has no such engine; it has {names}",
+                f"--place {one_line(pattern)}={one_line(engine)}: "
+                f"{target.name} has no such engine; it has {names}",
                 hint=nearest(engine, list(target.chip.engines)),
             )
     homes = _weight_homes(graph, target)
@@ -65,7 +66,7 @@ def build_problem(
 
 
 def _capacities(target: Target) -> dict[Resource, int]:
-    """The room for weights of each engine that has any."""
+    """Finds the room for weights of each engine that has any."""
     columns = {
         Resource(name, "columns"): unit.total_columns
         for name, unit in target.analog_engines.items()
@@ -78,7 +79,10 @@ def _capacities(target: Target) -> dict[Resource, int]:
 
 
 def _weight_homes(graph: Graph, target: Target) -> list[str]:
-    """The memory that keeps each node's weights, laid down in node order (int8 for products, as stored for the rest)."""
+    """Finds the memory that stores each node's weights, in node order.
+
+    int8 for products, as stored for the rest.
+    """
     sizes_bytes = []
     for node in graph:
         shape = product_shape(node, graph)
@@ -111,9 +115,9 @@ def _node_candidates(
 def _as_placed(
     node: Node, found: list[Candidate], refused: list[tuple[str, str]], place: Place
 ) -> tuple[list[Candidate], list[tuple[str, str]]]:
-    """The candidates on the engine that the user wants a node on.
+    """Selects the candidates on the engine that the user wants a node on.
 
-    All where nobody said, or where that engine has none.
+    All where the user wants none, or where that engine has none.
     """
     names = (node.name, *node.origin)
     wanted = next(
@@ -133,7 +137,10 @@ def _as_placed(
 
 
 def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Host) -> str:
-    """Why a node's numbers cannot be given an integer format (calibration did not reach it), or an empty string."""
+    """Explains why a node's numbers cannot have an integer format, or gives an empty string.
+
+    Calibration did not reach them.
+    """
     if isinstance(engine, Host) or graph.calibration is None:
         return ""
     values = (
@@ -172,7 +179,10 @@ def _analog_candidates(
     weights: Weights,
     home: str,
 ) -> list[Candidate]:
-    """A product in each format that was measured for the engine, each unroll, resident and reloaded."""
+    """Builds a product's candidates: each format measured for the engine, each unroll.
+
+    Resident and reloaded.
+    """
     known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
     elements = graph.types[node.inputs[0]].elements
     requantize = requantize_cost(elements, requantizing_engine(target), target)
@@ -195,7 +205,10 @@ def _analog_candidates(
 
 
 def _is_better(one: Candidate, other: Candidate) -> bool:
-    """Whether a way of the same format beats another in energy, time and room, so that the other need not be looked at."""
+    """Whether a candidate beats another of the same format in energy, time and room.
+
+    Then the other need not be considered.
+    """
     if (one.mapping.format, one.resident) != (other.mapping.format, other.resident):
         return False
     mine, its = _demands(one), _demands(other)
@@ -203,7 +216,7 @@ def _is_better(one: Candidate, other: Candidate) -> bool:
 
 
 def _demands(one: Candidate) -> tuple[float, float, int, int]:
-    """Energy (pJ), time (ns), room, and copies of the weights in the arrays."""
+    """Lists energy (pJ), time (ns), room, and copies of the weights in the arrays."""
     assert isinstance(one.mapping, AnalogMapping)
     room = sum(one.uses.values())
     return one.cost.energy_pj.value, one.cost.latency_ns, room, one.mapping.copies
@@ -218,7 +231,7 @@ def _digital_candidates(
     weights: Weights,
     home: str,
 ) -> list[Candidate]:
-    """A node on a digital engine; a product resident and reloaded."""
+    """Builds a node's candidates on a digital engine; a product resident and reloaded."""
     divergence = _divergence(node, graph, INT8)
     mapping = map_digital(node, graph, name, engine, resident=True)
     cost = node_cost(node, graph, mapping, target)
@@ -237,7 +250,7 @@ def _digital_candidates(
 
 
 def _modes(weights: Weights, fits: bool) -> list[bool]:
-    """The weight modes to consider: resident only where it fits.
+    """Lists the weight modes to consider: resident only where it fits.
 
     Where it must be and cannot, the layer reloads.
     """
@@ -247,7 +260,7 @@ def _modes(weights: Weights, fits: bool) -> list[bool]:
 
 
 def _boundaries(graph: Graph, target: Target) -> list[FormatBoundary]:
-    """The float values that some engine may want as integers.
+    """Finds the float values that some engine may want as integers.
 
     Quantized and non-float values have one form only.
     """

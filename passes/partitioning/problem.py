@@ -1,4 +1,4 @@
-"""The partition problem: the candidates of every node, what couples the nodes, and the room there is."""
+"""Defines the partition problem: candidates of every node, what couples nodes, the room."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from compiler.ir.mapping import NodeMapping, Resource
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One way for a node to run, alone or together with other nodes.
+    """One candidate of a node, which runs it alone or together with other nodes.
 
     `cost` includes loading weights where they are not resident and fitting its inputs' format;
-    `loads` says whether there are weights to load at all. `covers` are the other nodes (indices)
-    that it does the work of.
+    `loads` is whether there are weights to load at all. `covers` are the other nodes (indices) that
+    it computes too.
     """
 
     mapping: NodeMapping
@@ -27,7 +27,7 @@ class Candidate:
 
     @property
     def engine(self) -> str:
-        """The engine that does the work."""
+        """The engine that computes it."""
         return self.mapping.engine
 
     @property
@@ -48,11 +48,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FormatBoundary:
-    """A value whose form may have to change: made by `maker` (None: a graph input), read by `readers` (node indices).
+    """A value whose form may have to change, between its maker and its readers.
 
-    `is_output` values must end as floats. `to_integers` and `to_floats` are the costs of the
-    change, paid once for each value; so is the `divergence` of a change to integers, where one of
-    the nodes in `rounded_for` works on them (what others do with them is in theirs).
+    `maker` (None: a graph input) and `readers` are node indices. `is_output` values must end as
+    floats. `to_integers` and `to_floats` are the costs of the change, paid once for each value; so
+    is the `divergence` of a change to integers, where one of the nodes in `rounded_for` computes on
+    them (what others do with them is in theirs).
     """
 
     value: str
@@ -87,7 +88,7 @@ class Problem:
 
     @cached_property
     def covering(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """For each node the candidates that cover it, as (the node they stand at, their place there)."""
+        """For each node the candidates that cover it, as (the node they stand at, place there)."""
         found: list[list[tuple[int, int]]] = [[] for _ in self.candidates]
         for index, options in enumerate(self.candidates):
             for place, candidate in enumerate(options):

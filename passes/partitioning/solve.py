@@ -1,4 +1,7 @@
-"""Solves the partition problem to a proven optimum: an integer program for HiGHS, its total recomputed from the candidates."""
+"""Solves the partition problem to a proven optimum: an integer program for HiGHS.
+
+Totals are recomputed from the candidates.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,16 @@ if TYPE_CHECKING:
     import highspy
 
 Values: TypeAlias = npt.NDArray[np.float64]
-MOST_NODES = 20_000  # of the branch-and-bound tree: a limit on work, so the answer does not depend on the machine's speed
+# Of the branch-and-bound tree: a limit on nodes, not on time, so that the answer does not depend
+# on the machine's speed.
+MOST_NODES = 20_000
 MANY_NODES = 1000  # beyond which the program is first tried without whole numbers
 MOST_WEIGHTINGS = 40  # solves for the energy-delay product
 
 
 @dataclass(frozen=True)
 class Solution:
-    """The chosen candidate of every node, with the totals they give and the bound that was proven on the objective."""
+    """The chosen candidate of every node, their totals, and the proven bound on the objective."""
 
     chosen: tuple[int, ...]
     energy_pj: float
@@ -36,7 +41,7 @@ class Solution:
     gap: float
 
     def summary(self, objective: Objective, max_divergence: float, kind: str) -> PartitionSummary:
-        """The solution as the graph carries it."""
+        """Converts the solution to the form that the graph carries."""
         return PartitionSummary(
             objective=objective,
             energy_pj=self.energy_pj,
@@ -49,18 +54,17 @@ class Solution:
 
 
 class NoAssignmentError(Exception):
-    """No choice of candidates keeps the budgets.
+    """No choice of candidates stays within the budgets.
 
     Where every node may run on the host there always is one.
     """
 
 
 def solve(problem: Problem, objective: Objective) -> Solution:
-    """The assignment with the least objective.
+    """Finds the assignment with the least objective.
 
-    For `edp` a supported point of energy and latency (weighted solves).
-
-    Raises NoAssignmentError where none keeps the budgets.
+    For `edp` a supported point of energy and latency (weighted solves). Raises NoAssignmentError
+    where none stays within the budgets.
     """
     if not problem.candidates:
         return Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -72,7 +76,7 @@ def solve(problem: Problem, objective: Objective) -> Solution:
 
 
 def _least_product(problem: Problem) -> Solution:
-    """Walks the lower hull of (energy, latency) between its two ends and keeps the least product.
+    """Walks the lower hull of (energy, latency) between its two ends to the least product.
 
     A product of two positive sums is quasi-concave, so over all assignments it is least at a point
     that some weighting finds.
@@ -103,7 +107,10 @@ def _least_product(problem: Problem) -> Solution:
 
 
 def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> Solution:
-    """The assignment with the least weighted sum, by HiGHS: one thread, fixed seed, gap 0, costs scaled to about one."""
+    """Finds the assignment with the least weighted sum, by HiGHS.
+
+    One thread, fixed seed, gap 0, costs scaled to about one.
+    """
     program = _Program(problem, energy_weight, latency_weight)
     found = _relaxed(program) if len(problem.candidates) > MANY_NODES else None
     values, lower = found or _searched(program)
@@ -116,11 +123,11 @@ def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> 
 
 
 def _relaxed(program: _Program) -> tuple[Values, float] | None:
-    """The solution without whole numbers, and its objective, where it happens to be whole: then it is the least of all.
+    """Solves without whole numbers; gives the solution and its objective where it is whole.
 
-    Where no budget is scarce the program is a minimum cut, whose solutions are whole. An
-    interior-point method and a crossover find one in time proportional to its size, where the
-    simplex method takes its square.
+    Then it is the least of all. Where no budget is scarce the program is a minimum cut, whose
+    solutions are whole. An interior-point method and a crossover find one in time proportional to
+    its size, where the simplex method takes its square.
     """
     import highspy
 
@@ -135,7 +142,7 @@ def _relaxed(program: _Program) -> tuple[Values, float] | None:
 
 
 def _searched(program: _Program) -> tuple[Values, float]:
-    """The least whole solution that branch and bound finds, and the bound it proves."""
+    """Finds the least whole solution by branch and bound, and the bound it proves."""
     import highspy
 
     solver = _run(
@@ -153,7 +160,10 @@ def _searched(program: _Program) -> tuple[Values, float]:
 
 
 def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
-    """HiGHS after its run on a program, the same for the same program: one thread, a fixed seed, and `options` beside them."""
+    """Runs HiGHS on a program, with the same result for the same program.
+
+    One thread, a fixed seed, and `options` in addition.
+    """
     import highspy
 
     solver = highspy.Highs()
@@ -174,7 +184,7 @@ def _run(lp: highspy.HighsLp, **options: str | float) -> highspy.Highs:
 
 
 class _Program:
-    """The integer program: x[node, candidate] in {0, 1}, and for each boundary whether its form changes.
+    """The integer program: x[node, candidate] in {0, 1}, and whether each boundary changes form.
 
     toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer
     candidates' x. The divergence of a change to integers has a column of its own, since not all
@@ -231,7 +241,10 @@ class _Program:
                     self._add_row(-inf, 0.0, columns, values)
 
     def _add_rounding(self, boundary: FormatBoundary) -> None:
-        """Its divergence's column >= I(reader) - I(maker), for the readers that do not count what the change to integers does."""
+        """Adds the column of a boundary's divergence, at least I(reader) - I(maker).
+
+        For the readers that do not count what the change to integers does.
+        """
         if not boundary.divergence:
             return
         maker = [] if boundary.maker is None else self._integer_columns(boundary.maker)
@@ -244,7 +257,10 @@ class _Program:
             self._add_row(-inf, 0.0, [*reader, *maker, change], values)
 
     def _add_row(self, low: float, high: float, columns: list[int], values: list[float]) -> None:
-        """A row whose columns may repeat (a node that reads its own kind twice): their values are added."""
+        """Adds a row whose columns may repeat; their values are added.
+
+        They do where a node reads its own kind twice.
+        """
         summed: dict[int, float] = {}
         for column, value in zip(columns, values, strict=True):
             summed[column] = summed.get(column, 0.0) + value
@@ -264,7 +280,7 @@ class _Program:
             self._add_room(resource, capacity, flat)
 
     def _add_room(self, resource: Resource, capacity: int, flat: list[Candidate]) -> None:
-        """What is resident and the neediest of the others, which work one after the other, fit together."""
+        """Adds rows: residents and the neediest of the others, which run in turn, fit together."""
         uses = [c.uses.get(resource, 0) for c in flat]
         self.excluded += [i for i, use in enumerate(uses) if use > capacity]
         resident = [i for i, c in enumerate(flat) if c.resident and uses[i]]
@@ -282,7 +298,7 @@ class _Program:
                 self._add_row(-inf, 0.0, [*working, neediest], [*needs, -1.0])
 
     def lp(self, *, whole: bool = True) -> highspy.HighsLp:
-        """The program as HiGHS takes it, with or without the demand that the choices are whole."""
+        """Builds the program in HiGHS's form, with or without the requirement of whole choices."""
         import highspy
 
         lp = highspy.HighsLp()
@@ -305,7 +321,7 @@ class _Program:
         return lp
 
     def choices(self, values: Values) -> tuple[int, ...]:
-        """The candidate of every node: the largest x of those that cover it, the first of equals.
+        """Finds the candidate of every node: the largest x of those that cover it, first of equals.
 
         COVERED where that stands at another node.
         """
