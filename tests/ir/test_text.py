@@ -315,7 +315,11 @@ tilings = st.builds(
     DigitalTiling,
     shape=shapes,
     input_reads=amounts,
-    **dict.fromkeys(("row_lanes", "column_lanes", "position_lanes", "blocks", "rounds", "row_steps", "weight_bytes_read", "weight_bytes", "working_bytes"), few),
+    **dict.fromkeys(
+        ("row_lanes", "column_lanes", "position_lanes", "blocks", "rounds", "row_steps",
+         "weight_bytes_read", "weight_bytes", "working_bytes"),
+        few,
+    ),
 )  # fmt: skip
 analog_mappings = st.builds(
     AnalogMapping,
@@ -324,7 +328,11 @@ analog_mappings = st.builds(
     input_reads=amounts,
     unroll=st.builds(Unroll, few, few, few),
     resident=st.booleans(),
-    **dict.fromkeys(("array_rows", "array_columns", "row_tiles", "column_tiles", "array_steps", "reserved_columns"), few),
+    **dict.fromkeys(
+        ("array_rows", "array_columns", "row_tiles", "column_tiles", "array_steps",
+         "reserved_columns"),
+        few,
+    ),
 )  # fmt: skip
 mappings = st.one_of(
     st.builds(HostMapping, engine=names),
@@ -449,11 +457,13 @@ def test_what_the_partition_decided_reads_back_whole(chip: str) -> None:
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        ("Placement(mapping=HostMapping(engine=\"digital\"))", "'h' runs on 'host' as its own line says"),
+        ("Placement(mapping=HostMapping(engine=\"digital\"))",
+         "'h' runs on 'host' as its own line says"),
         ("HostMapping(engine=\"host\")", "wanted the Placement of a node above"),
         ("Placement(mapping=Unknown())", "no record is called Unknown"),
         ("Placement(mapping=HostMapping())", "missing 1 required keyword-only argument: 'engine'"),
-        ("Placement(mapping=HostMapping(engine=\"host\", format=format(\"x/0\")))", "wanted float, int8"),
+        ("Placement(mapping=HostMapping(engine=\"host\", format=format(\"x/0\")))",
+         "wanted float, int8"),
     ],
 )  # fmt: skip
 def test_a_placement_that_is_none_is_refused(record: str, says: str) -> None:

@@ -202,7 +202,7 @@ def test_one_node_s_change_gives_the_cost_of_the_whole(seed: int) -> None:
 
 
 def test_a_candidate_may_do_the_work_of_several_nodes() -> None:
-    """Together they take 3 pJ and one change of form less; alone 0 pJ each, which the room forbids."""
+    """Together they take 3 pJ and one change of form less; alone 0 pJ each, without room."""
     both = Candidate(mapping=taking_columns(2, resident=True), cost=step(3, 3), covers=(1,))
     first = (*pair(columns=2), both)
     problem = problem_of(first, pair(columns=2), columns=3)
@@ -521,7 +521,9 @@ def test_nodes_run_where_the_user_places_them(network: Graph) -> None:
     assert "analog" not in {node.engine for node in placed}
     products = [node for node in placed if node.op == "Product"]
     assert {node.engine for node in products} == {"digital"}
-    refusals = {other.reason for other in products[0].placement.alternatives}  # type: ignore[union-attr]
+    placement = products[0].placement
+    assert placement is not None
+    refusals = {other.reason for other in placement.alternatives}
     assert "--place *=digital" in refusals
 
 

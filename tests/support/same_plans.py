@@ -1,9 +1,12 @@
-"""Compiles a fixed set of models for four chips and keeps the packages: what a change of structure must not change.
+"""Compiles a fixed set of models for four chips and compares the packages of two revisions.
+
+A change of structure must not change them.
 
     python -m tests.support.same_plans record FOLDER      compiles everything into FOLDER
-    python -m tests.support.same_plans compare OLD NEW    says which plans differ, and where
+    python -m tests.support.same_plans compare OLD NEW    prints which plans differ, and where
 
-Models that lie outside the project (JOULEC_MODELS, see tests/conftest.py) are left out where they are absent.
+Models that lie outside the project (JOULEC_MODELS, see tests/conftest.py) are left out where they
+are absent.
 """
 
 from __future__ import annotations
@@ -40,7 +43,10 @@ CASES: dict[str, tuple[Path, dict[str, Any]]] = {
 
 
 def record(folder: Path) -> None:
-    """Compiles every case for every chip into `folder`/CASE-CHIP; what is refused leaves its line in CASE-CHIP.refused."""
+    """Compiles every case for every chip into `folder`/CASE-CHIP.
+
+    What is refused leaves its line in CASE-CHIP.refused.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(name, chip, folder) for name in CASES for chip in TARGETS if CASES[name][0].exists()]
     with ProcessPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
@@ -62,7 +68,7 @@ def _compile(name: str, chip: str, folder: Path) -> str:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Where two JSON values differ, by path."""
+    """Lists where two JSON values differ, by path."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys([*old, *new]):
             if key not in old or key not in new:
@@ -77,7 +83,10 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def compare(old: Path, new: Path) -> bool:
-    """Whether two recordings are the same but for the plan's own hash and what made it; prints what differs."""
+    """Compares two recordings and prints what differs; True where they are the same.
+
+    The plan's own hash and what made it may differ.
+    """
     names = sorted({path.name for folder in (old, new) for path in folder.iterdir()})
     same = True
     for name in names:
