@@ -129,9 +129,11 @@ def _groups(graph: Graph, host: str) -> list[tuple[int, bool]]:
         if node.name not in inside
         for name in (*node.inputs, *node.outputs)
     }
-    apart = nodes_on_reference(alike, graph, (*graph.inputs, *graph.outputs, *ports))
+    on_reference = nodes_on_reference(alike, graph, (*graph.inputs, *graph.outputs, *ports))
     return [
-        (-2 if node.name in apart else -1, True) if node.name in inside else (position, False)
+        (-2 if node.name in on_reference else -1, True)
+        if node.name in inside
+        else (position, False)
         for position, node in enumerate(graph.nodes)
     ]
 
@@ -221,7 +223,7 @@ def _run_of_host_nodes(
     outputs = tuple(
         name for name in made if any(reader not in own for reader in reads.get(name, ()))
     )
-    kept = set(outputs)
+    read_outside = set(outputs)
     model, weights = _host_model(graph, nodes, inputs, outputs)
     first, last = nodes[0], nodes[-1]
     return StepDraft(
@@ -234,7 +236,7 @@ def _run_of_host_nodes(
         inside=inside,
         model=model,
         weights=weights,
-        scratch=tuple(name for name in made if name not in kept),
+        scratch=tuple(name for name in made if name not in read_outside),
     )
 
 

@@ -82,10 +82,10 @@ def with_checked_host(package: Package) -> Package:
         notes[step.payload] = (
             f"{step.name} runs on onnx's reference evaluator: {why}" if why else ""
         )
-    said = tuple(note for note in notes.values() if note)
-    if not said:
+    added = tuple(note for note in notes.values() if note)
+    if not added:
         return package
-    plan = package.plan.model_copy(update={"notes": (*package.plan.notes, *said)})
+    plan = package.plan.model_copy(update={"notes": (*package.plan.notes, *added)})
     return seal(plan, package.payloads)
 
 

@@ -161,10 +161,10 @@ def _too_small(
     memory: str, needed: int, weight_bytes: int, what: str, target: Target
 ) -> CapacityError:
     capacity = target.memories[memory].capacity_bytes.value
-    beside = f", of which weights take {weight_bytes:,}" if weight_bytes else ""
+    weights_part = f", of which weights take {weight_bytes:,}" if weight_bytes else ""
     return CapacityError(
         f"the {what} need {needed:,} bytes of memory {memory!r} of {target.name}; "
-        f"it holds {capacity:,}{beside}",
+        f"it holds {capacity:,}{weights_part}",
         hint="take a chip with more memory, prune the model (--prune), "
         "or bind a smaller input (--bind)",
     )

@@ -92,15 +92,15 @@ def _parts(nodes: Sequence[Node], step_of: Mapping[str, int], graph: Graph) -> t
         weights = [int(node.op not in FORMAT_CHANGES) for node in nodes]
     if not any(weights):
         weights = [1] * len(nodes)
-    work: dict[str, int] = {}
+    amounts: dict[str, int] = {}
     steps: dict[str, list[int]] = {}
     for node, weight in zip(nodes, weights, strict=True):
-        work[node.engine] = work.get(node.engine, 0) + weight
+        amounts[node.engine] = amounts.get(node.engine, 0) + weight
         steps.setdefault(node.engine, []).append(step_of[node.name])
     whole = sum(weights)
     return tuple(
         Part(engine=engine, share=amount / whole, steps=tuple(sorted(set(steps[engine]))))
-        for engine, amount in work.items()
+        for engine, amount in amounts.items()
     )
 
 

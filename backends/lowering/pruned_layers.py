@@ -22,10 +22,10 @@ def pruned_layers(
     node it came from.
     """
     older = {_origin(node): node for node in before if product_shape(node, before) is not None}
-    settled = {node.name: node.placement for node in placed}
+    placements = {node.name: node.placement for node in placed}
     layers = []
     for node in after:
-        old, placement = older.get(_origin(node)), settled.get(node.name)
+        old, placement = older.get(_origin(node)), placements.get(node.name)
         if old is None or placement is None or product_shape(node, after) is None:
             continue
         if product_shape(node, after) != product_shape(old, before):

@@ -190,20 +190,20 @@ def spills(plan: Plan) -> str:
 
 def weights(plan: Plan) -> str:
     """Describes what stays in the engines, what is loaded in each inference, and the first load."""
-    kept = [
+    words = [
         f"{name} keeps {use.used:,} of {use.total:,} {use.unit}"
         for name in facts.engines(plan)
         if (use := plan.resident.get(name)) is not None
     ]
     reloaded = [step for step in plan.steps if facts.weights_of(step) == "reload"]
     load = plan.energy_pj.parts.get("weight_load", ZERO)
-    kept.append(f"{count(len(reloaded), 'layer')} loaded in each inference ({energy(load.value)})")
+    words.append(f"{count(len(reloaded), 'layer')} loaded in each inference ({energy(load.value)})")
     once = plan.one_time_load
-    kept.append(
+    words.append(
         f"what is kept is loaded once before the first: "
         f"{energy_interval(once.energy_pj)}, {time(once.latency_ns)}"
     )
-    return "; ".join(kept)
+    return "; ".join(words)
 
 
 def macs(plan: Plan) -> str:

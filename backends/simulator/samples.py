@@ -44,8 +44,8 @@ def split_inputs(
             values[port.name] = [given]
     counts = {name: len(value) for name, value in values.items() if len(value) != 1}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name!r} {count}" for name, count in counts.items())
-        raise _refuse(f"the inputs hold different numbers of samples: {told}")
+        found = ", ".join(f"{name!r} {count}" for name, count in counts.items())
+        raise _refuse(f"the inputs hold different numbers of samples: {found}")
     return next(iter(counts.values()), 1), values
 
 

@@ -49,15 +49,15 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
     candidates = [candidates_of(node, graph, target, free) for node in graph]
     values = Values(graph, target)
     _change_formats_at_ports(candidates, values, graph, target)
-    work = sum(min(candidate.energy_pj for candidate in found) for found in candidates)
+    compute_pj = sum(min(candidate.energy_pj for candidate in found) for found in candidates)
     latency_ns = _longest_chain(graph, candidates)
     static = target.chip.static_mw.value * latency_ns
-    energy = work + values.activations_pj + values.ports_pj + static
+    energy = compute_pj + values.activations_pj + values.ports_pj + static
     return {
         "energy_pj": energy,
         "energy_with_load_pj": energy + least_load_pj(candidates, target),
         "latency_ns": latency_ns,
-        "work_pj": work,
+        "work_pj": compute_pj,
         "activations_pj": values.activations_pj,
         "ports_pj": values.ports_pj,
         "static_pj": static,
@@ -77,7 +77,7 @@ def _change_formats_at_ports(
             energy_pj, latency_ns = _change(name, graph, target, to_float=False)
             at = readers[name]
             candidates[at] = [
-                _beside_host(w, target, energy_pj, latency_ns, 0.0) for w in candidates[at]
+                _with_more_off_host(w, target, energy_pj, latency_ns, 0.0) for w in candidates[at]
             ]
     for root, shown in values.outputs_of().items():
         floats = [name for name in shown if _is_float(name, graph)]
@@ -85,7 +85,7 @@ def _change_formats_at_ports(
             energy_pj, leave_ns = _change(floats[0], graph, target, to_float=True)
             at = makers[root]
             candidates[at] = [
-                _beside_host(w, target, energy_pj, 0.0, leave_ns) for w in candidates[at]
+                _with_more_off_host(w, target, energy_pj, 0.0, leave_ns) for w in candidates[at]
             ]
 
 
@@ -101,7 +101,7 @@ def _change(name: str, graph: Graph, target: Target, *, to_float: bool) -> tuple
     return cost.parts["host"].value, cost.latency_ns
 
 
-def _beside_host(
+def _with_more_off_host(
     candidate: BoundCandidate, target: Target, energy_pj: float, latency_ns: float, leave_ns: float
 ) -> BoundCandidate:
     """Adds energy and times to a candidate, unless it is the host's own."""

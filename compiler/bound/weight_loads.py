@@ -17,18 +17,18 @@ def least_load_pj(candidates: Sequence[Sequence[BoundCandidate]], target: Target
     homes = list(target.memories)[1:] or list(target.memories)
     dearest = max(homes, key=lambda home: target.memories[home].read_pj_per_byte.value)
     layers = [found for found in candidates if any(candidate.load_pj for candidate in found)]
-    kept = [min(candidate.energy_pj for candidate in found) for found in layers]
+    resident = [min(candidate.energy_pj for candidate in found) for found in layers]
     base = [_least_with_load(found, dearest) for found in layers]
     bits = [
         min(candidate.weight_bits for candidate in found if candidate.load_pj) for found in layers
     ]
-    saved = _most_saved(base, kept, bits, _kept_bits(target))
+    saved = _most_saved(base, resident, bits, _resident_bits(target))
     for home in homes:
         if home != dearest:
             near = [_least_with_load(found, home) for found in layers]
             room = 8.0 * target.memories[home].capacity_bytes.value
             saved += _most_saved(base, near, bits, room)
-    return max(0.0, sum(base) - sum(kept) - saved)
+    return max(0.0, sum(base) - sum(resident) - saved)
 
 
 def _least_with_load(found: Sequence[BoundCandidate], home: str) -> float:
@@ -55,13 +55,13 @@ def _most_saved(
     return saved
 
 
-def _kept_bits(target: Target) -> float:
+def _resident_bits(target: Target) -> float:
     """Counts the bits of weights that the engines can hold between inferences."""
-    kept = 0.0
+    resident = 0.0
     for unit in target.chip.engines.values():
         if isinstance(unit, Analog):
             cells = unit.arrays.value * unit.rows.value * unit.columns.value
-            kept += cells * unit.cell_storage_bits.value
+            resident += cells * unit.cell_storage_bits.value
         elif isinstance(unit, Digital):
-            kept += 8.0 * unit.weight_memory_bytes
-    return kept
+            resident += 8.0 * unit.weight_memory_bytes
+    return resident

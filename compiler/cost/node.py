@@ -241,9 +241,17 @@ def _host_cost(
     sizes = [graph.types[n].elements for n in names if n and graph.types[n].is_static]
     elements = max(sizes, default=0)
     functions = elements if node.op in host.FUNCTIONS else 0
-    work = macs(node, graph)
+    multiply_accumulates = macs(node, graph)
     return host.work_cost(
-        work, elements, functions, bytes_in, bytes_out, home_in, home_out, unit, target
+        multiply_accumulates,
+        elements,
+        functions,
+        bytes_in,
+        bytes_out,
+        home_in,
+        home_out,
+        unit,
+        target,
     )
 
 

@@ -94,19 +94,22 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
     """Computes {"TOPS", "TOPS/W"} of the published figure's engine at its bits and scope."""
     unit = target.chip.engines[published.engine]
     if isinstance(unit, Analog):
-        work = _analog(published, unit, target)
+        activation = _analog(published, unit, target)
     else:
         assert isinstance(unit, Digital)
         assert unit.array is not None
-        work = _digital(published, unit.array, target)
-    energy = work.array_pj
+        activation = _digital(published, unit.array, target)
+    energy = activation.array_pj
     if published.scope != "array":
-        energy += work.rest_pj
+        energy += activation.rest_pj
         if unit.active_mw is not None:
-            energy += _product(unit.active_mw.estimate, work.time_ns)
+            energy += _product(unit.active_mw.estimate, activation.time_ns)
     if published.scope == "chip":
-        energy += _product(target.chip.static_mw.estimate, work.time_ns)
-    return {"TOPS": tops(work.macs, work.time_ns), "TOPS/W": tops_per_watt(work.macs, energy)}
+        energy += _product(target.chip.static_mw.estimate, activation.time_ns)
+    return {
+        "TOPS": tops(activation.macs, activation.time_ns),
+        "TOPS/W": tops_per_watt(activation.macs, energy),
+    }
 
 
 def digits_of(weight_bits: float, levels: int) -> int:

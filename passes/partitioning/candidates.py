@@ -132,8 +132,8 @@ def _as_placed(
         return found, refused
     reason = f"--place {wanted[0]}={wanted[1]}"
     others = [name for name in dict.fromkeys(one.engine for one in found) if name != wanted[1]]
-    kept = [one for one in found if one.engine == wanted[1]]
-    return kept, [*refused, *((name, reason) for name in others)]
+    placed = [one for one in found if one.engine == wanted[1]]
+    return placed, [*refused, *((name, reason) for name in others)]
 
 
 def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Host) -> str:
@@ -211,11 +211,11 @@ def _is_better(one: Candidate, other: Candidate) -> bool:
     """
     if (one.mapping.format, one.resident) != (other.mapping.format, other.resident):
         return False
-    mine, its = _demands(one), _demands(other)
+    mine, its = _requirements(one), _requirements(other)
     return mine < its and all(a <= b for a, b in zip(mine[:3], its[:3], strict=True))
 
 
-def _demands(one: Candidate) -> tuple[float, float, int, int]:
+def _requirements(one: Candidate) -> tuple[float, float, int, int]:
     """Lists energy (pJ), time (ns), room, and copies of the weights in the arrays."""
     assert isinstance(one.mapping, AnalogMapping)
     room = sum(one.uses.values())
