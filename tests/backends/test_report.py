@@ -1,6 +1,4 @@
-"""The report adds up, in all of its forms, and what it is made of: explanations, comparisons,
-accuracy.
-"""
+"""The report adds up in all its forms, and so do explanations, comparisons and accuracy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A graph as text: what it looks like, that it reads back to the same graph, and what is said of
-a text that is wrong.
-"""
+"""A graph as text: how it looks, that it reads back the same, and errors of wrong texts."""
 
 from __future__ import annotations
 

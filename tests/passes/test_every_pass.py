@@ -1,5 +1,4 @@
-"""What must hold of every pass, on every model at hand: the numbers stay, a second run changes
-nothing, the old graph is untouched.
+"""Every pass, on every model: numbers stay, a second run changes nothing, the old graph stays.
 
 The reference for numbers is ONNX Runtime. A new pass is covered when the pipeline lists it.
 """

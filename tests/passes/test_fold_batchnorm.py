@@ -1,5 +1,6 @@
-"""Folds a scale and shift per channel (BatchNormalization, or Mul and Add by constants) into the
-matrix product before it.
+"""Folds a scale and shift per channel into the matrix product before it.
+
+The scale and shift are a BatchNormalization, or Mul and Add by constants.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Gives weights that alone are quantized back their floats, where the activations they meet are
-floats.
-"""
+"""Restores the floats of weights that alone are quantized, where their activations are floats."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Lets a matrix product or an addition clip its own result: a bias, ReLU or Clip that follows
-becomes part of it.
-"""
+"""Fuses a bias, ReLU or Clip into the matrix product or addition before it, which clips itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Turns every convolution and matrix multiplication with constant weights into the one form that
-meets the arrays, `Product`.
+"""Lowers every convolution and matrix product with constant weights to `Product`.
+
+It is the one form that the arrays take.
 """
 
 from __future__ import annotations

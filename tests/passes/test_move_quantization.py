@@ -1,5 +1,6 @@
-"""Moves DequantizeLinear past what only moves values, and QuantizeLinear before it, so that both
-stand next to the arithmetic.
+"""Moves DequantizeLinear and QuantizeLinear past data movement, next to the arithmetic.
+
+DequantizeLinear moves behind it, QuantizeLinear before it.
 """
 
 from __future__ import annotations

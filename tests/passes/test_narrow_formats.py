@@ -1,6 +1,4 @@
-"""Brings integers of more than 8 bits to what the engines hold: activations by calibration,
-weights by rounding them.
-"""
+"""Narrows integers of more than 8 bits: activations by calibration, weights by rounding."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Turns clusters of DequantizeLinear, float operation, QuantizeLinear into integer operations on
-quantized types.
+"""Turns DequantizeLinear, float operation, QuantizeLinear into one integer operation.
+
+Its values have quantized types.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Lays the digits of analog products out as images of array tiles: split into tiles, padded with
-unused cells.
-"""
+"""Lays out the digits of analog products as images of array tiles, padded with unused cells."""
 
 from __future__ import annotations
 

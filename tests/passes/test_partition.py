@@ -1,6 +1,4 @@
-"""The partition: brute force is the reference for the optimum, the candidates are the
-reference for every total.
-"""
+"""The partition: brute force is the reference for the optimum, candidates for every total."""
 
 from __future__ import annotations
 

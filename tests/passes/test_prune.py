@@ -1,5 +1,6 @@
-"""Pruning: what hangs together, what removal costs, that the smaller graph is whole, and that
-the refit wins back accuracy.
+"""Pruning: groups of channels, the cost of removal, a sound smaller graph, accuracy regained.
+
+The refit regains the accuracy.
 """
 
 from __future__ import annotations

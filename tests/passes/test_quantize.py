@@ -1,5 +1,6 @@
-"""Writing formats into a placed graph: integers where engines compute them, conversions where
-engines meet, errors as stated.
+"""Writes formats into a placed graph: integers on engines, conversions where engines meet.
+
+Errors are as stated.
 """
 
 from __future__ import annotations

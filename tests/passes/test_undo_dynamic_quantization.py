@@ -1,6 +1,4 @@
-"""Gives layers that are quantized while they run their floats back, so that calibration can fix
-the ranges of their inputs.
-"""
+"""Restores the floats of layers that quantize at run time, so that calibration fixes ranges."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Says integers of fewer than 8 bits as 8-bit integers of a clipped value, so that all that
-follows knows one format.
+"""Rewrites integers of fewer than 8 bits as 8-bit integers of a clipped value.
+
+So all later passes know one format.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Computes a float16 or bfloat16 model in float32 between its inputs and outputs, so that one
-set of formats fits every model.
+"""Computes a float16 or bfloat16 model in float32 between its inputs and outputs.
+
+So one set of formats fits every model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Each pass on a graph small enough to read: the text before, the pass, the text after
-(tests/passes/test_<pass>.py).
+"""Compares each pass on a graph small enough to read: text before, the pass, text after.
 
-`after` also holds what is true of every pass: the result is sound, the old graph is as it was, a
-second run changes nothing, and ONNX Runtime computes the same from both.
+The tests are tests/passes/test_<pass>.py. `after` also checks what is true of every pass: the
+result is sound, the old graph is as it was, a second run changes nothing, and ONNX Runtime computes
+the same from both.
 """
 
 from __future__ import annotations

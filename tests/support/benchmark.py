@@ -1,7 +1,6 @@
-"""The benchmarks: CPU time as a ratio to a fixed piece of numpy work in the same run, median of
-several.
+"""Measures CPU time as a ratio to a fixed piece of numpy in the same run, median of several.
 
-Run by `make bench`. A ratio says more than seconds on a shared machine: both sides slow down
+Run by `make bench`. A ratio is more reliable than seconds on a shared machine: both sides slow down
 together.
 """
 

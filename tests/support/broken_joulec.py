@@ -1,5 +1,6 @@
-"""The command line with a function that fails: `python -m tests.support.broken_joulec MODULE
-FUNCTION ARGUMENTS...`.
+"""Runs the command line with a function that fails.
+
+python -m tests.support.broken_joulec MODULE FUNCTION ARGUMENTS...
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Which chips a test over all of them runs on: some always, the others in turn, every one where
-slow tests run.
-"""
+"""Chooses the chips of a test over all: some always, others in turn, all with slow tests."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Counts how many of ONNX's own backend tests the compiler passes: compiled with --precision
-float, packaged, simulated.
+"""Counts how many of ONNX's own backend tests the compiler passes.
 
-`make conformance` runs all of them. A test passes when every output has the wanted type, shape and
-values (by the rules of onnx.backend.test.runner); it is refused when the compiler says in one line
-which operation or value it cannot take; anything else fails, a process that dies, takes too long or
-too much memory too. On a chip whose engine computes in floats, the tests that our own kernels
-computed instead of ONNX Runtime are counted separately; `--constants` makes the models' inputs
-constants where there are several, so that weights are weights. With `--precision integer` the
-models are quantized, and compared with the references of tests/conformance_integers.py.
+Tests are compiled with --precision float, packaged and simulated. `make conformance` runs all of
+them. A test passes when every output has the wanted type, shape and values (by the rules of
+onnx.backend.test.runner); it is refused when the compiler names in one line the operation or value
+it cannot take; anything else fails, a process that dies, takes too long or too much memory too. On
+a chip whose engine computes in floats, the tests that our own kernels computed instead of ONNX
+Runtime are counted separately; `--constants` makes the models' inputs constants where there are
+several, so that weights are weights. With `--precision integer` the models are quantized, and
+compared with the references of tests/support/conformance_integers.py.
 """
 
 from __future__ import annotations

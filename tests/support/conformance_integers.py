@@ -1,5 +1,6 @@
-"""One of ONNX's own tests compiled for integers, as a user would: calibrated on its own input,
-checked, run on it, and compared with its references.
+"""Compiles one of ONNX's own tests for integers, as a user would, and compares it.
+
+It is calibrated on its own input, checked, run on it, and compared with its references.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The first segment of ResNet-18 as it was measured on DIANA: 8.12e5 cycles
-(KULeuven-MICAS/stream, main_validation_diana_test.py).
+"""Compiles the first segment of ResNet-18 that was measured on DIANA: 8.12e5 cycles.
 
-The layers are those of the public workload
-(stream/inputs/validation/diana/workload/resnet18_few_layers_with_residual.py): a 7x7 convolution of
-stride 2 on the digital array, a 2x2 max-pool, four 3x3 and one 1x1 convolution of 64 channels on
-the analog array, two additions. The weights are made up; only sizes matter here. Prints cycles by
-step, for docs/diana.md:
+The figure is from KULeuven-MICAS/stream, main_validation_diana_test.py. The layers are those of the
+public workload (stream/inputs/validation/diana/workload/resnet18_few_layers_with_residual.py): a
+7x7 convolution of stride 2 on the digital array, a 2x2 max-pool, four 3x3 and one 1x1 convolution
+of 64 channels on the analog array, two additions. The weights are made up; only sizes matter here.
+Prints cycles by step, for docs/diana.md:
 
     .venv/bin/python -m tests.support.diana_segment
 """

@@ -1,9 +1,8 @@
-"""The MLPerf Tiny networks on DIANA under four policies, by ODiMO's cost model and by the full
-one; for docs/diana.md.
+"""Compares MLPerf Tiny networks on DIANA under four policies and two cost models.
 
-`diana_odimo` charges what ODiMO's published model charges, `diana` all that joulec models. The
-partition finds the assignment of least energy in both. Needs the models (JOULEC_MODELS, see
-tests/conftest.py).
+The models are ODiMO's and the full one; the table is for docs/diana.md. `diana_odimo` charges what
+ODiMO's published model charges, `diana` all that joulec models. The partition finds the assignment
+of least energy in both. Needs the models (JOULEC_MODELS, see tests/conftest.py).
 
     .venv/bin/python -m tests.support.diana_table
 """

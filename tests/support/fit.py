@@ -1,7 +1,7 @@
-"""Remakes the fitted constants, their page docs/formulas/constants.md, and the scatter plot
-docs/validation.svg.
+"""Remakes the fitted constants, their page and the scatter plot.
 
-Run by `make fit`. The silicon is ../shared/silicon/shown.csv, or what JOULEC_SILICON names.
+The page is docs/formulas/constants.md, the plot docs/validation.svg. Run by `make fit`. The silicon
+is ../shared/silicon/shown.csv, or what JOULEC_SILICON names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Mutates valid models, packages, data and chip files, and requires an answer in words: no
-traceback, no crash, no hang, no litter.
+"""Mutates valid models, packages, data and chip files, and requires an answer in words.
 
-`python -m tests.support.fuzz COUNT [SEED]` tries so many cases in a process that may die;
-`--seconds S` stops earlier. A case goes by seed and number; `--case NUMBER SEED` tries one alone.
+No traceback, no crash, no hang, no litter. `python -m tests.support.fuzz COUNT [SEED]` tries so
+many cases in a process that may die; `--seconds S` stops earlier. A case goes by seed and number;
+`--case NUMBER SEED` tries one alone.
 """
 
 from __future__ import annotations

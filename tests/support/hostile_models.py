@@ -1,5 +1,6 @@
-"""Models nobody would make by accident: each recipe gives the file's bytes, or writes what lies
-beside it too.
+"""Makes models nobody would make by accident.
+
+Each recipe gives the file's bytes, or writes the files next to it too.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Writes two packages in turn to a folder for as long as it is let: test_killed.py and
-test_stopped.py stop it. `kill_writer.py FOLDER A B`.
+"""Writes two packages in turn to a folder until it is stopped: `kill_writer.py FOLDER A B`.
+
+test_killed.py and test_stopped.py stop it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Ways to change a model a little: its bytes, the fields of its message, or its graph, where the
-change is one that a person could have made.
+"""Changes a model a little: its bytes, the fields of its message, or its graph.
+
+A change of the graph is one that a person could have made.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""ONNX's own backend tests: a model each, with inputs and the outputs that are wanted, and how
-hard they are.
-"""
+"""Loads ONNX's own backend tests: models, inputs, wanted outputs, and how hard they are."""
 
 from __future__ import annotations
 

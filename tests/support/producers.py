@@ -1,10 +1,10 @@
-"""Models as their producers write them: by the producer's own tool where the tests have it (ONNX
-Runtime's quantizer), else as the same nodes in the same order, with the same types and
-attributes, from `Writer`.
+"""Makes models as their producers write them.
 
-Each function gives one small trained-like network. Sources: onnxruntime.quantization itself;
-exports by Brevitas 0.13, torch 2.13, torchao 0.18, NNCF 3.4, TensorRT Model Optimizer 0.47, Quark
-0.13 and AIMET 2.42 that these were compared with; tf2onnx's published models for the rest.
+By the producer's own tool where the tests have it (ONNX Runtime's quantizer), else as the same
+nodes in the same order, with the same types and attributes, from `Writer`. Each function gives one
+small trained-like network. Sources: onnxruntime.quantization itself; exports by Brevitas 0.13,
+torch 2.13, torchao 0.18, NNCF 3.4, TensorRT Model Optimizer 0.47, Quark 0.13 and AIMET 2.42 that
+these were compared with; tf2onnx's published models for the rest.
 """
 
 from __future__ import annotations

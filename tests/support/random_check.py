@@ -1,12 +1,12 @@
-"""Compiles random models for every chip and holds what comes out to ONNX Runtime without
-optimizations.
+"""Compiles random models for every chip and compares the results with ONNX Runtime's.
 
-`python -m tests.support.random_check 0:2000` tries these seeds on all shipped chips; `--targets
-one-each` on one chip a seed; `--generator FILE.py` takes the models from another file's
-`build(seed) -> (model, inputs)`. For each model: with --precision float the outputs are ONNX
-Runtime's (to 1e-6 of the largest; they are bit-equal but where a newer operator's kernel sums in
-another order); in integers every exact pass keeps the numbers, the package is sound, its plan not
-below its bound, and its outputs are bit for bit those of the placed graph in ONNX Runtime.
+ONNX Runtime runs without optimizations. `python -m tests.support.random_check 0:2000` tries these
+seeds on all shipped chips; `--targets one-each` on one chip a seed; `--generator FILE.py` takes the
+models from another file's `build(seed) -> (model, inputs)`. For each model: with --precision float
+the outputs are ONNX Runtime's (to 1e-6 of the largest; they are bit-equal but where a newer
+operator's kernel sums in another order); in integers every exact pass preserves the numbers, the
+package is sound, its plan not below its bound, and its outputs are bit for bit those of the placed
+graph in ONNX Runtime.
 """
 
 from __future__ import annotations

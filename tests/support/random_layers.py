@@ -1,5 +1,6 @@
-"""The layers that random networks are drawn from. Each adds itself to a sketch, on a value that
-it can take; where there is none, nothing.
+"""Draws the layers of random networks.
+
+Each adds itself to a sketch, on a value that it can take; where there is none, nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Random sound ONNX models from a seed, with inputs: networks of the usual kinds, and tensors
-pushed around. The same seed gives the same bytes.
+"""Makes random sound ONNX models from a seed, with inputs.
+
+They are networks of the usual kinds, and tensors pushed around. The same seed gives the same bytes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A random ONNX model being drawn: values with bounds on what is in them, and the nodes and
-constants so far.
-"""
+"""Draws a random ONNX model: values with bounds on their numbers, nodes and constants so far."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Renews the outputs in README.md: every console block is run, and what it prints is pasted
-below its command.
+"""Renews the outputs in README.md: runs every console block, pastes what it prints below.
 
 Run by `make readme`. Commands run in the repository's folder, one after the other, and must
 succeed.

@@ -1,6 +1,4 @@
-"""Calibration inputs: their name is a hash, made-up ones repeat, and a bad file is reported in one
-line.
-"""
+"""Calibration inputs: their name is a hash, made-up ones repeat, bad files give one-line errors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Following values to the outputs: cut into pieces or in one, it is what ONNX Runtime says of
-the whole network.
-"""
+"""Suffix evaluation, whole or in pieces, gives what ONNX Runtime computes of the whole network."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Fitting a layer to a number format: never worse than rounding, and as good as trying
-everything where that can be tried.
+"""Fits a layer to a number format: never worse than rounding, as good as exhaustive search.
+
+The search runs where the layer is small enough.
 """
 
 from __future__ import annotations
