@@ -45,7 +45,7 @@ def map_node(
 
 
 def map_off_arrays(engine: str, target: Target) -> DigitalMapping | HostMapping:
-    """Maps work that lies on no array onto a digital engine's vector unit, or the host."""
+    """Maps a node that lies on no array onto a digital engine's vector unit, or the host."""
     unit = target.chip.engines[engine]
     if not isinstance(unit, Digital):
         return HostMapping(engine=engine)

@@ -35,8 +35,9 @@ def test_a_value_takes_the_tightest_gap() -> None:
 
 
 def test_values_of_overlapping_steps_never_share() -> None:
-    """Step 1 and step 2 run at once on two engines: in order a ends before b begins, in time it
-    does not.
+    """Step 1 and step 2 run at once on two engines.
+
+    In order a ends before b begins, in time it does not.
     """
     first = Live("a", 64, 0, 1, 0.0, 50.0, "l1")
     second = Live("b", 64, 2, 3, 20.0, 90.0, "l1")
@@ -45,8 +46,9 @@ def test_values_of_overlapping_steps_never_share() -> None:
 
 
 def test_a_run_in_order_is_safe_too() -> None:
-    """A later step may end earlier on another engine; whoever runs steps one by one must not
-    lose its value.
+    """A later step may end earlier on another engine.
+
+    Whoever runs steps one by one must not lose its value.
     """
     first = Live("late in order", 64, 5, 6, 0.0, 10.0, "l1")
     second = Live("late in time", 64, 1, 2, 10.0, 20.0, "l1")

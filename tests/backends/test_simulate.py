@@ -46,8 +46,9 @@ def samples_of(graph: Graph, count: int, seed: int = 1) -> dict[str, Array]:
 
 
 def assert_same(graph: Graph, target: Target = DIANA, count: int = 3) -> None:
-    """The package gives the same bits as ONNX Runtime on the graph, for every value that steps
-    exchange.
+    """Checks that the package gives the same bits as ONNX Runtime on the graph.
+
+    For every value that steps exchange.
     """
     package = package_of(graph, target)
     check_package(package)
@@ -89,8 +90,9 @@ def windows(draw: st.DrawFn, rank: int, sizes: tuple[int, ...]) -> dict[str, tup
 
 @st.composite
 def convolutions(draw: st.DrawFn, analog: bool) -> Graph:
-    """A convolution of one, two or three axes: groups, depthwise, strides, pads, dilations,
-    bounds, formats.
+    """Draws a convolution of one, two or three axes.
+
+    Groups, depthwise, strides, pads, dilations, bounds and formats vary.
     """
     build = Build(draw(st.integers(0, 1 << 30)))
     rank = draw(st.integers(1, 3))

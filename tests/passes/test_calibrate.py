@@ -121,9 +121,7 @@ def test_the_same_outputs_do_not_diverge() -> None:
 
 
 def test_divergence_by_hand() -> None:
-    """KL([1/2, 1/2] || [1/4, 3/4]) = 1/2 ln 2 + 1/2 ln 2/3; the squared error is told in
-    variances.
-    """
+    """KL([1/2, 1/2] || [1/4, 3/4]) = 1/2 ln 2 + 1/2 ln 2/3; the squared error is in variances."""
     wanted, found = np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]])
     kl = 0.5 * np.log(2) + 0.5 * np.log(2 / 3)
     assert divergence(wanted, found, scores=True) == pytest.approx(kl)
@@ -167,8 +165,9 @@ def test_the_kind_of_divergence() -> None:
 
 
 def test_divergences_are_what_one_layer_alone_does() -> None:
-    """A layer that nothing depends on has none; a table (Sigmoid) is measured in its output's
-    format.
+    """A layer that nothing depends on has no divergence.
+
+    A table (Sigmoid) is measured in its output's format.
     """
     found = calibrate("""\
 graph net(x: float32[1, 8]) -> (y)
@@ -196,8 +195,9 @@ def test_calibration_is_repeatable() -> None:
 
 
 def test_a_node_that_cannot_run_on_the_samples_is_left_out() -> None:
-    """The indices lie behind the table's two rows: what depends on it has neither range nor
-    divergence.
+    """The indices lie behind the table's two rows.
+
+    What depends on it has neither range nor divergence.
     """
     found = calibrate("""\
 graph net(i: int64[2], x: float32[2, 2]) -> (y, z)
@@ -289,8 +289,9 @@ r: float32[1, 20, 5] = const random(2, -1, 1)
 
 
 def test_a_format_with_which_the_rest_cannot_run_diverges_beyond_measure() -> None:
-    """In eight bits the largest value comes out a little larger, and as an index it lies behind
-    the table's ten rows.
+    """In eight bits the largest value comes out a little larger.
+
+    As an index it then lies behind the table's ten rows.
     """
     graph = from_text("""\
 graph net(x: float32[16]) -> (y)
@@ -321,8 +322,9 @@ f: float32[1, 16] = Tanh(e)
 
 
 def test_few_runs_leave_part_of_the_nodes_to_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six nodes and an input, each followed through half of them on average: 21 runs. Of 12,
-    every second gets one.
+    """Six nodes and an input, each evaluated through half of them on average, take 21 runs.
+
+    With 12 runs, every second gets one.
     """
     exact = calibrate(CHAIN)
     assert exact.estimated == 0
@@ -353,8 +355,9 @@ def test_a_plan_says_which_part_is_estimated(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def resnet() -> tuple[Graph, CalibrationInputs, Calibration]:
-    """digits_resnet, ready for calibration, with 16 real images and what calibration finds on
-    them.
+    """Prepares digits_resnet for calibration.
+
+    With 16 real images and what calibration finds on them.
     """
     graph = run_passes(
         import_onnx(MODELS / "digits_resnet.onnx").graph,
@@ -408,9 +411,7 @@ def test_more_digits_diverge_less(resnet: tuple[Graph, CalibrationInputs, Calibr
 
 
 def test_few_samples_with_none_left_to_try_the_plan_on(tmp_path: Path) -> None:
-    """However small the divergence that is stated, it was measured on the samples whose ranges
-    were taken.
-    """
+    """However small the stated divergence, it was measured on the samples of the ranges."""
     model = export_onnx(from_text(CHAIN))
     random = np.random.default_rng(0)
 
@@ -440,11 +441,10 @@ y: float32[1, 8] = MatMul(alike, w)
 
 
 def test_a_concat_in_whose_format_a_part_is_lost_is_charged_for_it(tmp_path: Path) -> None:
-    """A batch norm behind a Concat brings parts of unlike size to one; in int8 over both, all of
-    the small part is a step or two.
+    """A batch norm behind a Concat brings parts of unlike size to one.
 
-    Neither the Concat in int8 nor what reads its result in int8 (were the Concat left to the host)
-    may look free.
+    In int8 over both, all of the small part is a step or two. Neither the Concat in int8 nor what
+    reads its result in int8 (were the Concat left to the host) may look free.
     """
     graph = from_text(JOINED)
     factors = np.repeat(np.array([[0.001, 1.0]], np.float32), 16, axis=1)

@@ -122,10 +122,10 @@ def compare_outputs(before: Graph, after: Graph, feed: Mapping[str, Array]) -> N
 
 
 def compare_node_by_node(before: Graph, after: Graph, feed: Mapping[str, Array]) -> None:
-    """Every node of the new graph, on the values the old one has: floats within 1e-4 of the
-    largest, integers within one step.
+    """Compares every node of the new graph, on the values the old one has.
 
-    (From end to end a step more in an early sum may be any difference in the scores.)
+    Floats within 1e-4 of the largest, integers within one step. (From end to end a step more in an
+    early sum may be any difference in the scores.)
     """
     made = [name for node in before for name in node.outputs if name]
     values = dict(feed) | Interpreter(before, outputs=made).run(feed)
@@ -159,8 +159,9 @@ def same(wanted: Any, found: Any) -> bool:
 
 
 def error(wanted: Array, found: Array) -> float:
-    """The largest difference relative to the largest value; 0 for integers that are within one
-    step.
+    """Finds the largest difference relative to the largest value.
+
+    0 for integers that are within one step.
     """
     if isinstance(wanted, list) or np.asarray(wanted).dtype.kind not in "fiu":
         return 0.0 if same(wanted, found) else np.inf
@@ -210,8 +211,9 @@ def test_placing_passes_on_large_models(
 
 
 def placing(file: str, target: str, request: pytest.FixtureRequest) -> None:
-    """calibrate and partition leave every node as it was but for its placement; quantize and
-    pad_to_tiles are done when done once.
+    """calibrate and partition leave every node as it was but for its placement.
+
+    quantize and pad_to_tiles are done when done once.
     """
     chip = load_target(target)
     graph = run_passes(load(file, request), clean_passes(), chip)

@@ -10,8 +10,9 @@ from tests.support.before_and_after import after, stays
 
 
 def test_conv_and_batchnorm() -> None:
-    """The scales are 2 / sqrt(4) = 1 and 4 / sqrt(1) = 4; the biases 1 * (0.5 - 0.5) + 1 and 4 *
-    (0 - 1) - 1.
+    """The scales are 2 / sqrt(4) = 1 and 4 / sqrt(1) = 4.
+
+    The biases are 1 * (0.5 - 0.5) + 1 and 4 * (0 - 1) - 1.
     """
     before = """\
 graph g(x: float32[1, 1, 2, 2]) -> (y)

@@ -38,8 +38,9 @@ ledger (DQ_0 folded, MatMul_1)
 
 
 def test_small_constants_are_numbers_whoever_reads_them() -> None:
-    """A padding value that the quantizer quantized (it ended in a KeyError when the Pad ran on
-    an engine).
+    """The quantizer quantized a padding value.
+
+    It ended in a KeyError when the Pad ran on an engine.
     """
     before = """\
 graph g(x: float32[2]) -> (y)

@@ -173,8 +173,10 @@ y: float32[1, 1, 4] = Product(x, y.weights) kernel=[2] strides=[1] pads=[1, 1] d
 
 
 def test_a_stride_becomes_zeros_between_the_values() -> None:
-    """[a, b, c] -> [[a], [b], [c]] -> [[a, 0], [b, 0], [c, 0]] -> [a, 0, b, 0, c, 0] -> [a, 0,
-    b, 0, c].
+    """The values get an axis, zeros and the old shape back.
+
+    [a, b, c] -> [[a], [b], [c]] -> [[a, 0], [b, 0], [c, 0]] -> [a, 0, b, 0, c, 0] -> [a, 0, b, 0,
+    c].
     """
     before = """\
 graph g(x: float32[1, 1, 3]) -> (y)

@@ -88,8 +88,9 @@ y: float32[2, 2] = Transpose(d)
 
 
 def test_a_long_chain_of_moves_is_walked_once() -> None:
-    """3,000 Transposes between a DequantizeLinear and a QuantizeLinear: the integers take the
-    way alone.
+    """3,000 Transposes stand between a DequantizeLinear and a QuantizeLinear.
+
+    Only integers pass them afterwards.
     """
     steps = [f"v{i + 1}: float32[2, 2] = Transpose(v{i})" for i in range(3000)]
     text = "\n".join([

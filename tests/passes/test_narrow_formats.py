@@ -30,8 +30,9 @@ ledger (Neg_0, Q_1, DQ_2, Relu_3)
 
 
 def test_weights_of_nine_bits_are_rounded_to_eight_a_column() -> None:
-    """255 - 1 is no int8. The columns are (-0.5, 0.5) and (127, 0), each in 127 steps of its
-    largest.
+    """255 - 1 is no int8.
+
+    The columns are (-0.5, 0.5) and (127, 0), each in 127 steps of its largest.
     """
     before = """\
 graph g(x: int8[1, 2]) -> (y)

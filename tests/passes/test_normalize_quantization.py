@@ -42,8 +42,9 @@ ledger (Q_0, DQ_1, DQ_2, Gemm_3, Relu_4, Q_5, DQ_6)
 
 
 def test_per_channel_uint8_weights_an_int32_bias_and_clip() -> None:
-    """uint8 weights around 128 are int8 weights around 0; rows of the matrix are the flattened
-    patch.
+    """uint8 weights around 128 are int8 weights around 0.
+
+    Rows of the matrix are the flattened patch.
     """
     before = """\
 graph g(x: float32[1, 1, 3, 3]) -> (y)

@@ -33,8 +33,9 @@ y: int8[1, 2]{scale=1.0} = AnalogProduct(x, y.tiles, gain, weight, multiplier, b
 
 
 def test_the_image_of_a_tile() -> None:
-    """[digits, groups, rows, columns] on arrays of 2 x 3 cells: 3 rows take two tiles, 2 columns
-    x 2 digits take two.
+    """[digits, groups, rows, columns] lie on arrays of 2 x 3 cells.
+
+    3 rows take two tiles, 2 columns x 2 digits take two.
     """
     digits = np.array([[[[1, 2], [3, 4], [5, 6]]], [[[-1, -2], [-3, -4], [-5, -6]]]], np.int8)
     image = tile_image(digits, 2, 3)

@@ -51,8 +51,9 @@ def step(energy_pj: float, latency_ns: float) -> StepCost:
 
 
 def random_problem(seed: int) -> Problem:
-    """Up to 5 nodes with up to 4 candidates each, tight capacities and budgets; the last
-    candidate of each (the host) is always allowed.
+    """Draws up to 5 nodes with up to 4 candidates each, tight capacities and budgets.
+
+    The last candidate of each (the host) is always allowed.
     """
     random = np.random.default_rng(seed)
 
@@ -200,7 +201,10 @@ def test_one_node_s_change_gives_the_cost_of_the_whole(seed: int) -> None:
 
 
 def test_a_candidate_may_do_the_work_of_several_nodes() -> None:
-    """Together they take 3 pJ and one change of form less; alone 0 pJ each, without room."""
+    """Together they take 3 pJ and one change of form less.
+
+    Alone they take 0 pJ each, which the room forbids.
+    """
     both = Candidate(mapping=taking_columns(2, resident=True), cost=step(3, 3), covers=(1,))
     first = (*pair(columns=2), both)
     problem = problem_of(first, pair(columns=2), columns=3)
@@ -280,8 +284,9 @@ def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
 
 
 def test_a_change_of_form_is_paid_once_for_each_value() -> None:
-    """A graph input that two analog nodes read is turned into integers once: 3 pJ, not 6; an
-    output of one becomes floats: 1 pJ.
+    """Two analog nodes read a graph input, which is turned into integers once: 3 pJ, not 6.
+
+    An output of one becomes floats: 1 pJ.
     """
     read_twice = FormatBoundary("x", None, (0, 1), False, step(3, 3), step(99, 99))
     output = FormatBoundary("y", 1, (), True, step(99, 99), step(1, 1))
@@ -294,8 +299,9 @@ def test_a_change_of_form_is_paid_once_for_each_value() -> None:
 
 
 def test_a_change_to_integers_diverges_once_for_those_who_do_not_count_it() -> None:
-    """Of the two readers of a graph input, the first counts what int8 does to it, the second
-    does not.
+    """A graph input has two readers.
+
+    The first counts what int8 does to it, the second does not.
     """
     change = FormatBoundary("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
     problem = problem_of(pair(divergence=0.0), pair(divergence=0.0))
@@ -354,8 +360,10 @@ def test_every_node_has_a_place_a_reason_and_the_ways_not_taken(network: Graph) 
 def test_a_way_that_is_better_by_itself_says_why_it_was_not_taken(
     network: Graph, objective: Objective
 ) -> None:
-    """Under a tight budget: taking it breaks the budget or the room, or (as the plan is the
-    optimum) makes the whole cost more.
+    """The budget is tight.
+
+    Taking the candidate breaks the budget or the room, or (as the plan is the optimum) makes the
+    whole cost more.
     """
     placed = Partition(objective, max_divergence=1e-4)(network, DIANA)
     reasons = [
@@ -455,8 +463,9 @@ def test_weights_that_must_stay_and_find_no_room_are_refused(network: Graph) -> 
 
 
 def test_what_calibration_could_not_measure_stays_on_the_host() -> None:
-    """Calibration fails on a Gather whose indices come to lie out of range; what follows it has
-    no range.
+    """Calibration fails on a Gather whose indices come to lie out of range.
+
+    The nodes behind it have no range.
     """
     graph = from_text("""\
 graph net(i: int64[2]) -> (y)

@@ -289,8 +289,9 @@ y: float32[1, 4] = MatMul(a, w2)
 def removal_error(
     weights: npt.NDArray[np.float64], moments: npt.NDArray[np.float64], rows: list[int]
 ) -> float:
-    """The least tr((W - V) H (W - V)^T) over all V whose `rows` are zero, by solving for V: the
-    reference.
+    """Finds the least tr((W - V) H (W - V)^T) over all V whose `rows` are zero: the reference.
+
+    By solving for V.
     """
     left = [row for row in range(len(moments)) if row not in rows]
     root = np.linalg.cholesky(moments).T

@@ -32,8 +32,9 @@ MODELS = Path(__file__).parents[2] / "models"
 
 
 def quantized(text: str, engines: dict[str, str], slices: int = 1) -> Graph:
-    """The graph with every node placed by hand (on the digital engine unless told), then
-    quantized on 16 made-up samples.
+    """Places every node by hand, then quantizes on 16 made-up samples.
+
+    Nodes are on the digital engine unless given otherwise.
     """
     graph = from_text(text)
     inputs = synthetic_inputs(graph, 16)
@@ -70,8 +71,9 @@ def divergence_of(before: Graph, after: Graph, count: int = 16) -> float:
 
 
 def test_one_layer_on_the_digital_engine() -> None:
-    """Floats become integers on the host, the product runs on integers, the result becomes
-    floats on the host.
+    """Floats become integers on the host, and the product runs on integers.
+
+    The result becomes floats on the host.
     """
     text = """\
 graph g(x: float32[1, 2]) -> (y)
@@ -239,8 +241,9 @@ def test_native_weights_are_fitted_anew_to_the_analog_array() -> None:
 
 
 def test_native_sums_that_end_in_floats_get_a_format() -> None:
-    """An int8 MatMul whose result the model wants in floats: the engine gives integers, the host
-    turns them into floats.
+    """The model wants the result of an int8 MatMul in floats.
+
+    The engine gives integers, the host turns them into floats.
     """
     text = """\
 graph g(x: int8[1, 8]{scale=0.5, zero=1}) -> (y)
@@ -263,8 +266,9 @@ Digits: TypeAlias = tuple[Graph, CalibrationInputs, dict[str, Array]]
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    """digits_resnet cleaned, 64 calibration images, and 64 test images with the float network's
-    answers.
+    """Prepares digits_resnet cleaned, 64 calibration images and 64 test images.
+
+    The test images have the float network's answers.
     """
     graph = run_passes(import_onnx(MODELS / "digits_resnet.onnx").graph, clean_passes(), DIANA)
     test = load_inputs(MODELS / "digits_test.npz", graph, 64).arrays
@@ -277,8 +281,9 @@ def digits() -> Digits:
 def test_a_compiled_network_agrees_with_the_float_one_within_what_is_stated(
     case: str, name: str, digits: Digits
 ) -> None:
-    """On images it was not calibrated with. Layer by layer errors are corrected, so the sum of
-    the divergences is a fair bound.
+    """The images are not those it was calibrated with.
+
+    Layer by layer errors are corrected, so the sum of the divergences is a fair bound.
     """
     graph, inputs, test = digits
     target = load_target(name)

@@ -21,10 +21,10 @@ TILE16 = load_target("tile16")
 
 
 def after(current: Pass, text: str, *, runs: bool = True, lossy: bool = False) -> str:
-    """The text of the graph after a pass; `runs` is False where ONNX Runtime has no kernel or a
-    size is free.
+    """Prints the graph after a pass, and checks what is true of every pass.
 
-    The numbers of a `lossy` pass are within 5 % of the largest.
+    `runs` is False where ONNX Runtime has no kernel or a size is free. The numbers of a `lossy`
+    pass are within 5 % of the largest.
     """
     before = from_text(text)
     verify(before)

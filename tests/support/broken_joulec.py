@@ -17,8 +17,9 @@ def fail(*_: object, **__: object) -> None:
 
 
 def broken(module: str, function: str) -> tuple[object, str, object]:
-    """Where a function is found, its last name, and what fails in its place; FUNCTION may be
-    CLASS.METHOD.
+    """Finds where a function is, its last name, and what fails in its place.
+
+    FUNCTION may be CLASS.METHOD.
     """
     place: object = importlib.import_module(module)
     *names, last = function.split(".")

@@ -18,8 +18,9 @@ OTHERS = tuple(name for name in built_in() if name not in ALWAYS)
 
 
 def on_chips(cases: Sequence[str], others: int = 1) -> list[Any]:
-    """Every case on every chip, as (case, chip): usually on ALWAYS and on `others` of the rest,
-    which take turns; else marked slow.
+    """Lists every case on every chip, as (case, chip).
+
+    Usually on ALWAYS and on `others` of the rest, which take turns; else marked slow.
     """
     found = []
     for position, case in enumerate(cases):

@@ -76,8 +76,9 @@ class Setting:
 def compile_and_run(
     model: onnx.ModelProto, inputs: Mapping[str, Any], target: str
 ) -> tuple[list[Any], joulec.Compiled]:
-    """The outputs of a model: compiled to a package in a folder, and run from there. Free sizes
-    are those of the inputs.
+    """Compiles a model to a package in a folder, runs it from there and returns the outputs.
+
+    Free sizes are those of the inputs.
     """
     options = joulec.Options(precision="float", bind=_sizes(model, inputs))
     with tempfile.TemporaryDirectory() as folder:
@@ -100,8 +101,9 @@ def _sizes(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, int]:
 def with_constants(
     model: onnx.ModelProto, inputs: Mapping[str, Any]
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The model with all inputs but the first made constants, as far as they are tensors of
-    numbers, and what is left to hand in.
+    """Makes all inputs of a model but the first constants, as far as they are tensors of numbers.
+
+    Returns the model and the inputs that are left.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
@@ -155,8 +157,9 @@ def try_case(case: Case, setting: Setting = Setting()) -> Result:
 
 
 def own_work(package: joulec.Compiled) -> dict[str, int]:
-    """The operations of a plan that our kernels compute, with their MACs; what only looks at
-    data in another shape is none.
+    """Counts the operations of a plan that our kernels compute, with their MACs.
+
+    A view of data in another shape is none.
     """
     own: dict[str, int] = {}
     for step in package.plan.steps:
@@ -166,8 +169,9 @@ def own_work(package: joulec.Compiled) -> dict[str, int]:
 
 
 def ulps(wanted: Any, found: Any) -> int:
-    """The largest distance between float32 numbers, in units of the last place of the wanted;
-    numbers near zero are not counted.
+    """Finds the largest distance between float32 numbers, in units in the last place of the wanted.
+
+    Numbers near zero are not counted.
     """
     if isinstance(wanted, list):
         return max((ulps(w, f) for w, f in zip(wanted, found, strict=True)), default=0)

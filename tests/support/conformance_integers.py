@@ -31,14 +31,15 @@ FLOATS = ("float16", "float32", "float64")
 def fault(
     model: onnx.ModelProto, inputs: Mapping[str, Any], target: str, bind: Mapping[str, int]
 ) -> str:
-    """What does not hold of a model compiled for integers and run on the test's inputs, or an
-    empty string; raises what compiling raises.
+    """Compiles a model for integers, runs the test's inputs, and explains what does not hold.
 
-    Exact passes keep the numbers, the package is sound, its outputs are bit for bit those of the
-    placed graph in ONNX Runtime; calibrated on the very inputs, its floats are within the
+    An empty string where all holds; raises what compiling raises.
+
+    Exact passes preserve the numbers, the package is sound, its outputs are bit for bit those of
+    the placed graph in ONNX Runtime; calibrated on the very inputs, its floats are within the
     divergence allowed of the float model's, its integers within a step. (Samples that no file of
-    data may hold, of NaN or of types that numpy lacks, are made up, and then nothing tells how near
-    a result must be.)
+    data may hold, of NaN or of types that numpy lacks, are made up, and then nothing bounds how
+    near a result must be.)
     """
     with tempfile.TemporaryDirectory() as folder:
         data = (

@@ -70,10 +70,10 @@ def segment() -> onnx.ModelProto:
 
 
 def in_lines(target: Target) -> Target:
-    """The chip as its run was scheduled: layers pass lines to one another, so no value ever
-    needs more of L1 than a few lines.
+    """Gives the chip an L1 with room for whole values.
 
-    joulec runs layer by layer; an L1 with room for whole values stands in for that.
+    In the measured run layers pass lines to one another, so no value ever needs more of L1 than a
+    few lines. joulec runs layer by layer; the larger L1 makes up for that.
     """
     memories = target.memories
     l1 = memories["l1"]
@@ -83,8 +83,9 @@ def in_lines(target: Target) -> Target:
 
 
 def plan_of(target: Target) -> Plan:
-    """The segment compiled with the layers where the chip had them, ternary weights loaded for
-    each layer.
+    """Compiles the segment with the layers where the chip had them.
+
+    Ternary weights are loaded for each layer.
     """
     options = joulec.Options(
         place=AS_ON_THE_CHIP,
@@ -97,31 +98,32 @@ def plan_of(target: Target) -> Plan:
 
 
 def chip_steps(plan: Plan, target: Target) -> list[Step]:
-    """The steps on the engines; the host's changes of format at both ends are no part of the
-    measured run.
+    """Selects the steps on the engines.
+
+    The host's changes of format at both ends are no part of the measured run.
     """
     return [step for step in plan.steps if step.engine != target.host[0]]
 
 
 def serial_cycles(plan: Plan, target: Target, *, formats: bool = True) -> float:
-    """The cycles of the steps one after the other, with or without changes of format between
-    engines.
-    """
+    """Adds up the cycles of the steps, with or without changes of format between engines."""
     steps = [step for step in chip_steps(plan, target) if formats or step.op != "Requantize"]
     return sum(step.latency_ns for step in steps) / target.cycle_ns
 
 
 def with_match_cycles(plan: Plan, target: Target) -> float:
-    """The serial sum with the first layer, three quarters of it, by the other public model of
-    the digital array.
+    """Adds up the cycles with the first layer by the other public model of the digital array.
+
+    The first layer is three quarters of the sum.
     """
     ours = next(step.latency_ns for step in plan.steps if step.name == "conv1") / target.cycle_ns
     return serial_cycles(plan, target) - ours + CONV1_BY_MATCH
 
 
 def overlapped_cycles(plan: Plan, target: Target) -> float:
-    """From the start of the first step to the end of the last, engines overlapping where the
-    data allow.
+    """Measures from the start of the first step to the end of the last.
+
+    Engines overlap where the data allow.
     """
     steps = chip_steps(plan, target)
     start, end = min(step.start_ns for step in steps), max(step.end_ns for step in steps)

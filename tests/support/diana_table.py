@@ -23,8 +23,9 @@ ALL_DIGITAL = (("*", "digital"),)
 
 @dataclass(frozen=True)
 class Policy:
-    """What may run where, and what becomes of analog weights: options of `joulec compile`, and
-    what the chip loads.
+    """What may run where, and what becomes of analog weights.
+
+    These are options of `joulec compile`, and what the chip loads.
     """
 
     name: str
@@ -33,8 +34,9 @@ class Policy:
 
     @property
     def on_full_chip(self) -> Policy | None:
-        """The policy where room counts: what fits stays resident; None where there is no such
-        chip.
+        """Builds the policy where room counts: what fits stays resident.
+
+        None where there is no such chip.
         """
         if self.loads_all_rows:
             return None
@@ -62,9 +64,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Row:
-    """A plan in the table's terms: cycles one step after the other, energy, layers on the analog
-    array.
-    """
+    """A plan in the table's terms: serial cycles, energy, layers on the analog array."""
 
     cycles: float
     energy_uj: float

@@ -224,8 +224,9 @@ class Lab:
         ]
 
     def _network(self, chance: random.Random) -> list[tuple[object, ...]]:
-        """A random network whose graph is changed; in floats, what comes out is held to ONNX
-        Runtime.
+        """Tries a random network whose graph is changed.
+
+        In floats, the results are compared with ONNX Runtime's.
         """
         model, _ = build(chance.randrange(1000), 8)
         Path("m.onnx").write_bytes(graph_mutated(model.SerializeToString(), chance))

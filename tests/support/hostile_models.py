@@ -24,8 +24,9 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 def model(body: str = GEMM, opset: int = 17, **weights: Any) -> onnx.ModelProto:
-    """A model from ONNX's own text form; `weights` become its initializers, Gemm has those of
-    its own.
+    """Makes a model from ONNX's own text form.
+
+    `weights` become its initializers; Gemm has those of its own.
     """
     made: onnx.ModelProto = parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> {body}')
     del made.graph.value_info[:]
@@ -146,8 +147,9 @@ def filled(number: float) -> Recipe:
 
 
 def doublings(count: int) -> bytes:
-    """A constant doubled again and again: each Concat is small to write and twice as large to
-    compute.
+    """Doubles a constant again and again.
+
+    Each Concat is small to write and twice as large to compute.
     """
     nodes = [helper.make_node("Concat", [f"t{i}"] * 2, [f"t{i + 1}"], axis=0) for i in range(count)]
     nodes.append(helper.make_node("Add", ["x", f"t{count}"], ["y"]))
@@ -190,8 +192,9 @@ def branches(depth: int) -> bytes:
 
 
 def functions(depth: int, calls: int, last: str) -> bytes:
-    """Functions that each call the next several times; the last calls `last`, an operation or
-    one of them.
+    """Makes functions that each call the next several times.
+
+    The last calls `last`, an operation or one of them.
     """
     made = []
     for level in range(depth):
@@ -222,8 +225,9 @@ Entries = dict[str, str]
 
 
 def outside(entries: Entries, prepare: Callable[[Path], Any] = lambda folder: None) -> Recipe:
-    """Gemm whose weight w lies in another file, as the entries say; a sound w.bin lies next to
-    it.
+    """Makes a Gemm whose weight w lies in another file, as the entries have it.
+
+    A sound w.bin lies next to it.
     """
 
     def recipe(folder: Path) -> bytes:

@@ -39,9 +39,7 @@ def bytes_mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 def message_mutated(data: bytes, chance: random.Random) -> bytes:
-    """One to three fields of a model, at any depth, removed, repeated or set to what they should
-    not be.
-    """
+    """Removes, repeats or sets to wrong values one to three fields of a model, at any depth."""
     model = onnx.ModelProto.FromString(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
         places = list(_fields(model))

@@ -80,8 +80,9 @@ def _index(kind: str) -> dict[str, Any]:
 
 
 def _light(path: Path) -> Case:
-    """One of the nine graphs of well-known networks, with the output that onnx ships for inputs
-    made by a rule.
+    """Loads one of the nine graphs of well-known networks.
+
+    With the output that onnx ships for inputs made by a rule.
     """
     model = onnx.load(path)
     weights = {tensor.name for tensor in model.graph.initializer}

@@ -31,8 +31,9 @@ IMAGES = np.load(MODELS / "digits_calibration.npz")["image"]
 
 
 def onnxruntime_static(folder: Path, net: str, **options: Any) -> onnx.ModelProto:
-    """quantize_static on one of our models: options as of onnxruntime.quantization, types by
-    name.
+    """Runs quantize_static on one of our models.
+
+    Options as of onnxruntime.quantization, types by name.
     """
     from onnxruntime import quantization as ort
 
@@ -81,8 +82,9 @@ def _quietly() -> Iterator[None]:
 
 
 class Writer:
-    """Nodes in the order they are written, weights as initializers; one input `x`, one output
-    `y`.
+    """Nodes in the order they are written, weights as initializers.
+
+    One input `x`, one output `y`.
     """
 
     def __init__(self, opset: int = 17, seed: int = 0, dtype: str = "float32") -> None:
@@ -134,8 +136,9 @@ class Writer:
     def integer_weights(
         self, data: Data, axis: int | None = 0, bits: int = 8, dtype: str = "int8"
     ) -> str:
-        """Weights stored as integers, with one scale or one along an axis, behind a
-        DequantizeLinear.
+        """Stores weights as integers behind a DequantizeLinear.
+
+        With one scale or one along an axis.
         """
         integers, scale = symmetric(data, axis, bits)
         names = [
@@ -150,9 +153,7 @@ class Writer:
         clip: tuple[int, int] | None = None,
         dtype: str = "int8",
     ) -> str:
-        """Float weights that a QuantizeLinear and a DequantizeLinear round when the model is
-        loaded.
-        """
+        """Stores float weights that Q and DQ round when the model is loaded."""
         bits = int(dtype.removeprefix("int")) if clip is None else clip[1].bit_length() + 1
         _, scale = symmetric(data, axis, bits)
         attrs = _axis(axis)
@@ -183,8 +184,9 @@ def _axis(axis: int | None) -> dict[str, Any]:
 
 
 def symmetric(data: Data, axis: int | None, bits: int = 8) -> tuple[Data, Data]:
-    """Integers and scales of weights rounded symmetrically; one scale for all where the axis is
-    None.
+    """Rounds weights symmetrically to integers and scales.
+
+    One scale for all where the axis is None.
     """
     others = None if axis is None else tuple(a for a in range(data.ndim) if a != axis)
     scale = np.abs(data).max(axis=others) / (2 ** (bits - 1) - 1)
@@ -198,8 +200,9 @@ IMAGE, SCORES = (1, 3, 8, 8), (1, 10)
 
 
 def tensorrt_modelopt() -> onnx.ModelProto:
-    """TensorRT Model Optimizer: int8 around 0 at the inputs of products only, float weights
-    behind Q and DQ, a residual Add in floats.
+    """TensorRT Model Optimizer: int8 around 0 at the inputs of products only.
+
+    Float weights behind Q and DQ, a residual Add in floats.
     """
     w = Writer()
     x = w.quantized("x", 0.02)
@@ -232,8 +235,9 @@ def tensorrt_modelopt() -> onnx.ModelProto:
 
 
 def aimet(weights: str = "int8") -> onnx.ModelProto:
-    """AIMET: Q and DQ at every activation, weights float behind Q and DQ, a Transpose between DQ
-    and MatMul, the bias an Add.
+    """AIMET: Q and DQ at every activation, weights float behind Q and DQ.
+
+    A Transpose between DQ and MatMul, the bias an Add.
     """
     w = Writer(opset=21)
     x = w.quantized("x", 0.02, -3)
@@ -258,8 +262,9 @@ def aimet(weights: str = "int8") -> onnx.ModelProto:
 
 
 def nncf() -> onnx.ModelProto:
-    """NNCF on ONNX: uint8 activations in [0, top], the Relu kept, int8 weights per channel,
-    biases float, no quantized output.
+    """NNCF on ONNX: uint8 activations in [0, top], the Relu still there, int8 weights per channel.
+
+    Biases float, no quantized output.
     """
     w = Writer(13)
     x = w.quantized("x", 0.02, 128, "uint8")
@@ -293,8 +298,9 @@ def nncf() -> onnx.ModelProto:
 
 
 def quark() -> onnx.ModelProto:
-    """AMD Quark for XINT8: every scale a power of two, int8 everywhere, the bias int8 too, the
-    weights already integers.
+    """AMD Quark for XINT8: every scale a power of two, int8 everywhere.
+
+    The bias is int8 too, the weights are integers already.
     """
     w = Writer(17)
     x = w.quantized("x", 2**-6)
@@ -321,8 +327,9 @@ def quark() -> onnx.ModelProto:
 
 
 def tf2onnx() -> onnx.ModelProto:
-    """tf2onnx of a quantization-aware Keras model: NHWC ports, Transposes between Q, DQ and
-    Conv, weights moved behind their DQ, Gemm by MatMul.
+    """tf2onnx of a quantization-aware Keras model: NHWC ports, Gemm by MatMul.
+
+    Transposes between Q, DQ and Conv, weights moved behind their DQ.
     """
     w = Writer(15)
     x = w.quantized("x", 0.02, -10)
@@ -347,8 +354,9 @@ def tf2onnx() -> onnx.ModelProto:
 
 
 def brevitas_qcdq() -> onnx.ModelProto:
-    """Brevitas QCDQ, 4 bits: Quantize, Clip, Dequantize on activations and on float weights,
-    batch norm between Conv and its Relu.
+    """Brevitas QCDQ, 4 bits: Quantize, Clip, Dequantize on activations and on float weights.
+
+    Batch norm between Conv and its Relu.
     """
     w = Writer(18)
     x = w.quantized("x", 0.02)
@@ -384,8 +392,9 @@ QONNX = "qonnx.custom_op.general"
 
 
 def brevitas_qonnx() -> onnx.ModelProto:
-    """Brevitas QONNX, 4 bits: Quant on activations, weights and (in 16 bits) biases; the bit
-    widths are tensors.
+    """Brevitas QONNX, 4 bits: Quant on activations, weights and (in 16 bits) biases.
+
+    The bit widths are tensors.
     """
     w = Writer(13)
     w.domains[QONNX] = 2
@@ -456,8 +465,9 @@ def qkeras_qonnx() -> onnx.ModelProto:
 
 
 def torch_fake_quantize() -> onnx.ModelProto:
-    """torch.onnx.export of a fake-quantized model: 7 bits in uint8 by a Clip to 127, an Identity
-    chain, weights in Constant nodes.
+    """torch.onnx.export of a fake-quantized model: 7 bits in uint8 by a Clip to 127.
+
+    An Identity chain, weights in Constant nodes.
     """
     w = Writer(13)
     x = w.quantized("x", 0.04, 64, "uint8", (0, 127))
@@ -485,8 +495,9 @@ def torch_fake_quantize() -> onnx.ModelProto:
 
 
 def shared_and_unsorted() -> onnx.ModelProto:
-    """A weight's DQ shared by two layers, a value quantized once for both, and nodes in no
-    execution order.
+    """A weight's DQ shared by two layers, and nodes in no execution order.
+
+    A value is quantized once for both.
     """
     w = Writer(17)
     x = w.quantized("x", 0.02)
@@ -500,8 +511,9 @@ def shared_and_unsorted() -> onnx.ModelProto:
 
 
 def blocked_weights(op: str = "MatMulNBits", dtype: str = "float32") -> onnx.ModelProto:
-    """4-bit weights with a scale for each block of 32 rows: com.microsoft's MatMulNBits, or
-    DequantizeLinear with a block_size (opset 21).
+    """4-bit weights with a scale for each block of 32 rows.
+
+    com.microsoft's MatMulNBits, or DequantizeLinear with a block_size (opset 21).
     """
     w = Writer(21, dtype=dtype)
     value = "x"
@@ -538,8 +550,9 @@ def blocked_weights(op: str = "MatMulNBits", dtype: str = "float32") -> onnx.Mod
 
 
 def dynamic_by_contrib() -> onnx.ModelProto:
-    """What ONNX Runtime's optimizer makes of dynamic quantization: DynamicQuantizeMatMul and
-    MatMulIntegerToFloat.
+    """Dynamic quantization after ONNX Runtime's optimizer.
+
+    DynamicQuantizeMatMul and MatMulIntegerToFloat.
     """
     w = Writer(17)
     value = "x"
@@ -582,8 +595,9 @@ def half(dtype: str) -> onnx.ModelProto:
 
 
 def torchscript_named(opset: int) -> onnx.ModelProto:
-    """The TorchScript exporter: names as scopes, Constant nodes, an unneeded Identity, a Flatten
-    by Shape, Gather, Concat and Reshape.
+    """The TorchScript exporter: names as scopes, Constant nodes, an unneeded Identity.
+
+    A Flatten by Shape, Gather, Concat and Reshape.
     """
     w = Writer(opset)
     a = w.node(

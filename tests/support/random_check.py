@@ -94,12 +94,11 @@ def compile_held(
     wrong: list[str],
     every_pass: bool = True,
 ) -> tuple[Package, list[Any]]:
-    """A model's package and its outputs, compiled in integers; what does not hold on the way is
-    added to `wrong`.
+    """Compiles a model in integers and returns its package and outputs; adds faults to `wrong`.
 
-    Every exact pass keeps the numbers (with `every_pass` False only those that place), the package
-    is sound, its plan not below its bound, its outputs are bit for bit those of the placed graph.
-    Raises what compiling and running raise.
+    Every exact pass preserves the numbers (with `every_pass` False only those that place), the
+    package is sound, its plan not below its bound, its outputs are bit for bit those of the placed
+    graph. Raises what compiling and running raise.
     """
     placed: list[Graph] = []
 

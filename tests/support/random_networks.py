@@ -71,8 +71,9 @@ def build(seed: int, most_layers: int = 24) -> tuple[onnx.ModelProto, dict[str, 
 
 
 def _finished(s: Sketch, name: str) -> onnx.ModelProto:
-    """The model; its outputs are what nothing reads, or now and then one of them alone, which
-    leaves dead nodes.
+    """Finishes the model; its outputs are the values that nothing reads.
+
+    Now and then it is one of them alone, which leaves dead nodes.
     """
     read = {value for node in s.nodes for value in node.input}
     made = {value for node in s.nodes for value in node.output}

@@ -114,8 +114,9 @@ strides=[2, 1]
 
 
 def test_the_moments_give_the_weights_back() -> None:
-    """Without noise the refit finds the weights that made the targets, even where the inputs do
-    not determine them.
+    """Without noise the refit finds the weights that made the targets.
+
+    Even where the inputs do not determine them.
     """
     graph = dense(6, 4)
     _, data = layer(graph)
@@ -126,8 +127,9 @@ def test_the_moments_give_the_weights_back() -> None:
 
 
 def test_few_patches_are_not_learned_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ternary weights of 64 rows from 16 patches: on 2,000 others more damping leaves less
-    error, however little it was on the 16.
+    """Ternary weights of 64 rows are fitted from 16 patches.
+
+    On 2,000 others more damping leaves less error, however little it was on the 16.
     """
     graph = dense(64, 16)
     original, (_, unseen) = real_weights(graph.nodes[0], graph), layer(graph, 2000, seed=9)
@@ -192,8 +194,9 @@ def test_the_sweep_walks_the_factor_of_the_inverse() -> None:
 
 
 def test_of_many_rows_that_few_patches_see_only_the_power_is_known() -> None:
-    """One patch fewer than rows, beyond the rows where it matters; their weights are rounded one
-    by one.
+    """There is one patch fewer than rows, beyond the rows where it matters.
+
+    Their weights are rounded one by one.
     """
     random = np.random.default_rng(0)
     patches = random.standard_normal((1, 1100, 1100)).astype(np.float32)
@@ -232,8 +235,9 @@ def test_the_scale_of_many_weights_is_as_good_as_the_best_that_was_tried() -> No
 
 
 def test_kept_patches_are_spread_over_all_places() -> None:
-    """One in each of equal parts, and not on the same columns of an image 32 wide again and
-    again.
+    """One patch is sampled in each of equal parts.
+
+    They are not on the same columns of an image 32 wide again and again.
     """
     kept = spread(32 * 32 * 128, 4096)
     part = 32 * 32 * 128 // 4096
@@ -350,8 +354,9 @@ def test_the_input_format_covers_the_data_or_clips_little() -> None:
 
 @pytest.mark.parametrize("name", ["tile16", "diana"])
 def test_a_converter_has_one_gain_inside_an_array_tile(name: str) -> None:
-    """20 x 20 on 16 x 16: for each row tile and digit, columns 0-15 of the physical columns
-    share one, 16-31 the next.
+    """20 x 20 on 16 x 16: columns of one tile share a gain for each row tile and digit.
+
+    Of the physical columns 0-15 share one, 16-31 the next.
     """
     graph = dense(20, 20)
     values, data = layer(graph)
@@ -385,8 +390,9 @@ def test_the_cells_hold_the_levels_they_have(name: str) -> None:
 
 
 def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, Doubles]:
-    """What the float layer gives and what the array would, by ONNX Runtime on the AnalogProduct
-    that is built.
+    """Computes what the float layer gives and what the array would give.
+
+    By ONNX Runtime on the AnalogProduct that is built.
     """
     values, data = layer(graph)
     wanted = run(graph, values)
@@ -428,8 +434,9 @@ def test_cells_of_fifteen_levels_are_close_with_one_digit() -> None:
 def test_inputs_in_slices_and_cells_of_two_s_complement_are_close(
     levels: int, digits: int, bits_per_step: int
 ) -> None:
-    """Eight bits of weights in each; converters of 8 bits lose nothing of one-bit slices on 16
-    rows.
+    """Eight bits of weights are in each.
+
+    Converters of 8 bits lose nothing of one-bit slices on 16 rows.
     """
     engine = with_numbers(cell_levels=levels, max_digits=8, input_bits_per_step=bits_per_step)
     assert relative_error(*analog_outputs(dense(40, 8), digits, engine)) < 0.001
@@ -462,8 +469,9 @@ def test_a_large_layer_is_fitted_in_blocks_of_columns(monkeypatch: pytest.Monkey
 
 
 def test_weights_that_lie_on_a_grid_keep_it() -> None:
-    """Of 4 bits, with a scale a column that a batch norm may have stretched; float weights lie
-    on none.
+    """The grid is of 4 bits, with a scale a column that a batch norm may have stretched.
+
+    Float weights lie on none.
     """
     random = np.random.default_rng(0)
     integers = random.integers(-7, 8, (2, 9, 5))
