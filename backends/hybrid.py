@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import JsonValue
-
 from backends.lowering import accounts
 from backends.lowering.assumptions import assumed_energy_pj
 from backends.lowering.form_steps import StepDraft, form_steps
+from backends.lowering.latency import latencies
 from backends.lowering.layout import Layout, mapping_of, schedule_and_allocate
 from backends.lowering.memory import ALIGNMENT
 from backends.lowering.placements import placements
 from compiler.cost.node import unmodelled
+from compiler.errors import Diagnostic
 from compiler.ir.graph import Graph, Node, Quant, TensorType
-from compiler.ir.mapping import AnalogMapping
+from compiler.ir.mapping import AnalogMapping, HostMapping
 from compiler.ir.ops import macs
 from compiler.plan.package import Package, host_model_name, host_weights_name, seal, weights_name
 from compiler.plan.schema import (
@@ -23,8 +23,11 @@ from compiler.plan.schema import (
     Buffer,
     BuiltFrom,
     Constant,
+    LowerBound,
+    MeasuredDivergence,
     MemoryUse,
     Named,
+    PartitionResult,
     Plan,
     Port,
     PrunedLayer,
@@ -34,6 +37,7 @@ from compiler.plan.schema import (
 )
 from compiler.storage.payload import Payload
 from compiler.target.chip import Target
+from compiler.units import Estimate
 
 
 def lower(
@@ -43,9 +47,10 @@ def lower(
     model_name: str,
     model_sha256: str,
     pipeline: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    partition: JsonValue = None,
-    bound: JsonValue = None,
+    diagnostics: Sequence[Diagnostic] = (),
+    partition: PartitionResult | None = None,
+    measured: MeasuredDivergence | None = None,
+    bound: LowerBound | None = None,
     macs_before: int | None = None,
     pruning: Sequence[PrunedLayer] = (),
     built_from: BuiltFrom | None = None,
@@ -58,6 +63,7 @@ def lower(
     """
     drafts = form_steps(graph, target)
     layout = schedule_and_allocate(drafts, graph, target)
+    times = latencies(drafts, graph, layout, target)
     weights, offsets = _weights(drafts, graph)
     payloads: dict[str, Payload] = {}
     for draft in drafts:
@@ -68,7 +74,8 @@ def lower(
     if weights.size_bytes:
         payloads[weights_name(weights)] = weights
     steps = tuple(
-        _step(index, draft, graph, target, layout, offsets) for index, draft in enumerate(drafts)
+        _step(index, draft, graph, target, layout, times.steps[index], offsets)
+        for index, draft in enumerate(drafts)
     )
     energy = accounts.plan_energy(steps, list(target.chip.engines))
     memories = _memories(layout, target)
@@ -81,14 +88,14 @@ def lower(
         inputs=tuple(_port(name, graph) for name in graph.inputs),
         outputs=tuple(_port(name, graph) for name in graph.outputs),
         pipeline=tuple(pipeline),
-        notes=tuple(notes),
+        diagnostics=tuple(diagnostics),
         steps=steps,
         buffers=_buffers(drafts, graph, layout),
         placements=placements(drafts, graph),
         energy_pj=energy,
         one_time_load=accounts.one_time_load(drafts, layout.loads),
-        latency_ns=layout.times.latency_ns,
-        serial_latency_ns=sum(cost.latency_ns for cost in layout.costs),
+        latency_ns=times.plan,
+        serial_latency_ns=times.serial,
         memories=memories,
         peak_bytes={name: use.peak_bytes for name, use in memories.items()},
         spills=_spills(layout),
@@ -98,6 +105,7 @@ def lower(
         tops_per_watt=accounts.efficiency(steps, energy, target),
         bound=bound,
         partition=partition,
+        measured=measured,
         divergence_total=sum(step.divergence for step in steps),
         files={},
         not_modelled=_not_modelled(steps, target),
@@ -125,14 +133,13 @@ def _step(
     graph: Graph,
     target: Target,
     layout: Layout,
+    latency_ns: Estimate,
     offsets: Mapping[str, int],
 ) -> Step:
     main, cost = draft.main, layout.costs[index]
-    chosen = main.placement if main else None
-    alone = main is not None and len(draft.nodes) == 1
+    mapping = mapping_of(main) if main is not None else HostMapping(engine=draft.engine)
     utilization = accounts.use_of(draft)
-    resident = chosen.mapping.resident if chosen and utilization else False
-    pays_load = utilization is not None and not resident
+    pays_load = utilization is not None and not mapping.resident
     return Step(
         index=index,
         name=draft.name,
@@ -151,9 +158,8 @@ def _step(
         macs=sum(macs(node, graph) for node in draft.nodes),
         operations=tuple(node.op for node in draft.nodes),
         nodes=tuple(dict.fromkeys(name for node in draft.nodes for name in node.origin)),
-        mapping=chosen.mapping.describe() if chosen and alone else "",
-        digits=max(1, chosen.mapping.format.weight_slices) if chosen and utilization else 0,
-        resident=resident,
+        latency_ns=latency_ns,
+        mapping=mapping,
         weight_home=layout.constant_places[main.inputs[1]].memory if main and utilization else "",
         utilization=utilization,
         divergence=sum(node.placement.divergence for node in draft.nodes if node.placement),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 # Every diagnostic code the compiler can print, with what it means; the documentation prints this
 # table.
 CODES: dict[str, str] = {
@@ -43,6 +45,26 @@ CODES: dict[str, str] = {
     "W009": "warning: inputs of a package hold NaN",
     "X001": "an internal error: a bug of the compiler",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostic:
+    """What a compilation has to say beside its result: a warning with its code, or a note without.
+
+    `node` names the node concerned and `hint` says what would mend it; both may be empty.
+    """
+
+    message: str
+    code: str = ""
+    node: str = ""
+    hint: str = ""
+
+    def line(self) -> str:
+        """Writes the diagnostic as the one line that a user reads."""
+        label = f"warning[{self.code}]: " if self.code else ""
+        where = f"node {one_line(self.node)!r}: " if self.node else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return one_line(f"{label}{where}{self.message}{hint}", limit=1200)
 
 
 class CompileError(Exception):

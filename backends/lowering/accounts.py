@@ -134,7 +134,9 @@ def _array_efficiency(steps: Sequence[Step], target: Target) -> Efficiency | Non
     )
     used = {step.engine for step in mine} or set(list(engines)[:1])
     formats = [
-        _analog_format(unit, max((step.digits for step in mine if step.engine == name), default=1))
+        _analog_format(
+            unit, max((step.weight_slices for step in mine if step.engine == name), default=1)
+        )
         for name, unit in engines.items()
         if name in used
     ]
@@ -175,7 +177,7 @@ def _formats(steps: Sequence[Step], target: Target) -> str:
             continue
         unit = target.chip.engines[name]
         if isinstance(unit, Analog):
-            digits = max(step.digits for step in steps if step.engine == name)
+            digits = max(step.weight_slices for step in steps if step.engine == name)
             form = _analog_format(unit, digits)
         else:
             form = "8-bit integers" if isinstance(unit, Digital) else "as the model has them"

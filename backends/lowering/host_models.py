@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import onnx
 
-from compiler.errors import PackageError, UnsupportedError, one_line
+from compiler.errors import Diagnostic, PackageError, UnsupportedError, one_line
 from compiler.execute.external_constants import referred, take_as_inputs
 from compiler.execute.interpreter import Model
 from compiler.frontend.load import LARGEST_MESSAGE
@@ -82,10 +82,10 @@ def with_checked_host(package: Package) -> Package:
         notes[step.payload] = (
             f"{step.name} runs on onnx's reference evaluator: {why}" if why else ""
         )
-    added = tuple(note for note in notes.values() if note)
-    if not added:
+    found = tuple(Diagnostic(message=note) for note in notes.values() if note)
+    if not found:
         return package
-    plan = package.plan.model_copy(update={"notes": (*package.plan.notes, *added)})
+    plan = package.plan.model_copy(update={"diagnostics": (*package.plan.diagnostics, *found)})
     return seal(plan, package.payloads)
 
 

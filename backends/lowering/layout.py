@@ -60,7 +60,7 @@ def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Tar
     homes = asked
     while True:
         costs = _costs(drafts, loads, graph, roots, homes, constant_places, target)
-        times = schedule(_tasks(drafts, costs))
+        times = schedule(tasks_of(drafts, costs))
         lives = _lives(drafts, graph, sizes, roots, homes, times)
         places = allocate(list(lives.values()), weight_bytes, target)
         found = {name: place.memory for name, place in places.items()}
@@ -222,7 +222,7 @@ def _scratch_bytes(draft: StepDraft, graph: Graph) -> int:
     )
 
 
-def _tasks(drafts: Sequence[StepDraft], costs: Sequence[StepCost]) -> list[Task]:
+def tasks_of(drafts: Sequence[StepDraft], costs: Sequence[StepCost]) -> list[Task]:
     maker = {name: i for i, draft in enumerate(drafts) for name in draft.outputs if name}
     return [
         Task(

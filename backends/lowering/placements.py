@@ -52,7 +52,7 @@ def _row(
             fate=fate,
             parts=parts,
             reason=f"computed within {main.op} {main.name!r}",
-            mapping="",
+            mapping=None,
             divergence=0.0,
             alternatives=(),
         )
@@ -61,7 +61,7 @@ def _row(
         fate=fate,
         parts=parts,
         reason=chosen.reason,
-        mapping=chosen.mapping.describe(),
+        mapping=chosen.mapping,
         divergence=sum(node.placement.divergence for node in nodes if node.placement),
         alternatives=tuple(
             Alternative(
@@ -111,7 +111,7 @@ def _gone(name: str, fate: str) -> Placement:
         fate="folded" if folded else "removed",
         parts=(),
         reason="computed while compiling" if folded else "no output depends on it",
-        mapping="",
+        mapping=None,
         divergence=0.0,
         alternatives=(),
     )

@@ -53,17 +53,12 @@ def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> Pru
     if not mapping.resident:
         home = placement.weight_home or weight_home(0, shape.weights, target)
         cost = cost + weight_load_cost(mapping, home, target)
-    tiles, used_share = None, None
-    if isinstance(mapping, AnalogMapping):
-        tiles, used_share = mapping.tiles, mapping.utilization
     return PrunedSize(
         groups=shape.groups,
         rows=shape.rows,
         columns=shape.columns,
         macs=shape.macs,
-        mapping=mapping.describe(),
-        tiles=tiles,
-        used_share=used_share,
+        mapping=mapping,
         energy_pj=cost.energy_pj.value,
         latency_ns=cost.latency_ns,
     )

@@ -117,7 +117,7 @@ def comparison(before: Plan, after: Plan) -> list[Row]:
 def _metrics(plan: Plan) -> list[tuple[str, float]]:
     return [
         ("energy", plan.energy_pj.total.value / 1e6),
-        ("latency", plan.latency_ns / 1e3),
+        ("latency", plan.latency_ns.value / 1e3),
         ("peak_bytes", float(sum(plan.peak_bytes.values()))),
         ("macs", float(plan.macs.after)),
         ("divergence", plan.divergence_total),

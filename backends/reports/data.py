@@ -1,10 +1,11 @@
-"""Writes the report for programs: JSON with stable keys ("joulec.report/1"), CSV by step."""
+"""Writes the report for programs: JSON with stable keys ("joulec.report/2"), CSV by step."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from dataclasses import asdict
 from typing import Any
 
 from backends.reports import facts
@@ -14,7 +15,7 @@ from compiler.plan.schema import Plan, Step
 from compiler.plan.views import critical_path
 from compiler.units import ZERO, Estimate
 
-SCHEMA = "joulec.report/1"
+SCHEMA = "joulec.report/2"
 
 
 def report_table(plan: Plan) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def report_table(plan: Plan) -> dict[str, Any]:
     same = (
         "model", "target", "engines", "inputs", "outputs", "latency_ns", "serial_latency_ns",
         "memories", "spills", "macs", "tops_per_watt", "partition", "pruning", "not_modelled",
-        "notes", "resident", "one_time_load",
+        "diagnostics", "measured", "resident", "one_time_load",
     )  # fmt: skip
     return {
         "schema": SCHEMA,
@@ -81,12 +82,12 @@ def step_row(step: Step) -> dict[str, Any]:
             "columns": matrix.columns,
             "positions": matrix.positions,
         },
-        "mapping": step.mapping,
-        "digits": step.digits,
+        "mapping": step.mapping_words,
+        "digits": step.weight_slices,
         "weights": facts.weights_of(step),
         "macs": step.macs,
         "energy_pj": step.energy_pj.model_dump(),
-        "latency_ns": step.latency_ns,
+        "latency_ns": asdict(step.latency_ns),
         "start_ns": step.start_ns,
         "end_ns": step.end_ns,
         "utilization": step.utilization.share if step.utilization else None,
@@ -105,7 +106,7 @@ def json_text(plan: Plan) -> str:
 COLUMNS = (
     "index", "name", "op", "engine", "groups", "rows", "columns", "positions", "mapping", "weights",
     "macs", "energy_pj", "energy_low_pj", "energy_high_pj", *(f"{part}_pj" for part in PARTS),
-    "latency_ns", "start_ns", "end_ns", "utilization", "divergence", "reason", "source",
+    "latency_ns", "latency_low_ns", "latency_high_ns", "start_ns", "end_ns", "utilization", "divergence", "reason", "source",
     "not_modelled",
 )  # fmt: skip
 
@@ -121,6 +122,9 @@ def csv_text(plan: Plan) -> str:
         matrix = row["matrix"] or {}
         numbers = {
             **matrix,
+            "latency_ns": step.latency_ns.value,
+            "latency_low_ns": step.latency_ns.low,
+            "latency_high_ns": step.latency_ns.high,
             "energy_pj": spent.value,
             "energy_low_pj": spent.low,
             "energy_high_pj": spent.high,

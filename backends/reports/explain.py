@@ -71,7 +71,7 @@ def _chosen(row: Placement | None, steps: list[Step]) -> dict[str, Any]:
     return {
         "engines": list(dict.fromkeys(step.engine for step in steps)),
         "energy_pj": sum(step.energy_pj.total.value for step in steps),
-        "latency_ns": sum(step.latency_ns for step in steps),
+        "latency_ns": sum(step.latency_ns.value for step in steps),
         "divergence": row.divergence if row else sum(step.divergence for step in steps),
         "shared_with_other_nodes": shared,
     }
@@ -95,11 +95,11 @@ def _step_table(step: Step) -> dict[str, Any]:
         "engine": step.engine,
         "mapping": facts.mapping_of(step),
         "weights": facts.weights_of(step),
-        "digits": step.digits,
+        "digits": step.weight_slices,
         "macs": step.macs,
         "matrix": str(matrix) if matrix else "",
         "energy_pj": step.energy_pj.model_dump(),
-        "latency_ns": step.latency_ns,
+        "latency_ns": step.latency_ns.value,
         "start_ns": step.start_ns,
         "divergence": step.divergence,
         "operations": list(step.operations),

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
 from backends.reports.figures import digits, energy_interval, share, time
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
@@ -57,9 +55,9 @@ def mapping_of(step: Step) -> str:
     Such as '20x20: 4 tiles of 16x16, 39 % used'.
     """
     matrix = matrix_of(step)
-    if matrix is None or ":" in step.mapping:
-        return one_line(step.mapping)
-    return one_line(f"{matrix}: {step.mapping}" if step.mapping else str(matrix))
+    if matrix is None or ":" in step.mapping_words:
+        return one_line(step.mapping_words)
+    return one_line(f"{matrix}: {step.mapping_words}" if step.mapping_words else str(matrix))
 
 
 def weights_of(step: Step) -> str:
@@ -104,16 +102,17 @@ def verdict(plan: Plan) -> str:
     spent = energy_interval(plan.energy_pj.total)
     name = one_line(f"{plan.model.name} on {plan.target.name}")
     return (
-        f"{name}: {placed}; {spent} and {time(plan.latency_ns)} an inference; "
+        f"{name}: {placed}; {spent} and {time(plan.latency_ns.value)} an inference; "
         f"divergence {divergence_used(plan)}"
     )
 
 
 def divergence_used(plan: Plan) -> str:
     """Prints the divergence and its budget, with its measure."""
-    summary = partition_of(plan)
-    limit, kind = summary.get("max_divergence"), summary.get("divergence_kind")
-    budget = f"of {limit:.3g} allowed" if isinstance(limit, int | float) else "(no limit)"
+    found = plan.partition
+    limit = found.max_divergence if found is not None else None
+    kind = found.divergence_kind if found is not None else ""
+    budget = f"of {limit:.3g} allowed" if limit is not None else "(no limit)"
     return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
 
 
@@ -122,21 +121,16 @@ def divergence_measured(plan: Plan) -> str:
 
     Empty where nothing was measured.
     """
-    summary = partition_of(plan)
-    measured, samples = summary.get("measured_divergence"), summary.get("measured_samples")
-    if not isinstance(measured, float):
+    measured = plan.measured
+    if measured is None:
         return ""
     which = (
         "that were not calibrated on"
-        if summary.get("measured_held_out")
+        if measured.held_out
         else "of the calibration itself (the data file holds no others)"
     )
-    return f"divergence of the whole plan {digits(measured)}, on {samples} samples {which}"
-
-
-def partition_of(plan: Plan) -> Mapping[str, JsonValue]:
-    """Finds what the partition pass reports; an empty table where it reports nothing."""
-    return plan.partition if isinstance(plan.partition, dict) else {}
+    words = f"divergence of the whole plan {digits(measured.divergence)}"
+    return f"{words}, on {measured.samples} samples {which}"
 
 
 @dataclass(frozen=True)
@@ -152,21 +146,17 @@ class Bound:
 
 def bound_of(plan: Plan) -> Bound | None:
     """Compares the plan with the lower bound; None where there is none."""
-    table = plan.bound if isinstance(plan.bound, dict) else {}
-    numbers = [table.get(key) for key in ("energy_pj", "energy_with_load_pj", "latency_ns")]
-    energy_pj, with_load_pj, latency_ns = (
-        float(number) if isinstance(number, int | float) else -1.0 for number in numbers
-    )
-    if min(energy_pj, with_load_pj, latency_ns) < 0:
+    bound = plan.bound
+    if bound is None:
         return None
     whole = plan.energy_pj.total.value
     load = plan.energy_pj.parts.get("weight_load", ZERO).value
     return Bound(
-        energy_pj,
-        (whole - load) / energy_pj if energy_pj else None,
-        with_load_pj,
-        whole / with_load_pj if with_load_pj else None,
-        latency_ns,
+        bound.energy_pj,
+        (whole - load) / bound.energy_pj if bound.energy_pj else None,
+        bound.energy_with_load_pj,
+        whole / bound.energy_with_load_pj if bound.energy_with_load_pj else None,
+        bound.latency_ns,
     )
 
 
@@ -180,14 +170,16 @@ class LatencyShares:
 
 def latency_shares(plan: Plan, path: CriticalPath, most: int) -> LatencyShares:
     """Computes the latency shares of engines and of the `most` longest critical steps."""
-    whole = plan.latency_ns or 1.0
+    whole = plan.latency_ns.value or 1.0
     spent = dict.fromkeys(engines(plan), 0.0)
     for step in path.steps:
-        spent[step.engine] += step.latency_ns
-    ranked = sorted(path.steps, key=lambda step: -step.latency_ns)
+        spent[step.engine] += step.latency_ns.value
+    ranked = sorted(path.steps, key=lambda step: -step.latency_ns.value)
     return LatencyShares(
         {name: amount / whole for name, amount in spent.items()},
-        tuple((step, step.latency_ns / whole) for step in ranked[:most] if step.latency_ns),
+        tuple(
+            (step, step.latency_ns.value / whole) for step in ranked[:most] if step.latency_ns.value
+        ),
     )
 
 

@@ -61,7 +61,16 @@ def time(amount_ns: float) -> str:
 
 def energy_interval(estimate: Estimate) -> str:
     """Prints an energy as 'value [low, high] unit', in three digits."""
-    scale = next((s for s in reversed(ENERGY_SCALES) if estimate.value >= s.per), ENERGY_SCALES[0])
+    return _interval(ENERGY_SCALES, estimate)
+
+
+def time_interval(estimate: Estimate) -> str:
+    """Prints a time as 'value [low, high] unit', in three digits."""
+    return _interval(TIME_SCALES, estimate)
+
+
+def _interval(scales: Sequence[Scale], estimate: Estimate) -> str:
+    scale = next((s for s in reversed(scales) if estimate.value >= s.per), scales[0])
     value, low, high = (
         digits(amount / scale.per) for amount in (estimate.value, estimate.low, estimate.high)
     )

@@ -11,6 +11,7 @@ from backends.reports import facts
 from backends.reports.figures import count, digits, energy_scale, share, time_scale
 from compiler.cost.step import PARTS
 from compiler.errors import one_line
+from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan, PrunedSize
 from compiler.units import ZERO, Estimate
 
@@ -35,7 +36,7 @@ def steps_table(plan: Plan, most: int | None) -> Table:
     """
     shown, rest = facts.most_energy(plan, most)
     joule = energy_scale(plan.energy_pj.total.value)
-    second = time_scale(plan.serial_latency_ns)
+    second = time_scale(plan.serial_latency_ns.value)
     traced = any(step.source for step in shown)
     head = ("#", "step", "operation", "engine", "matrix and arrays", "weights", "MACs",
             f"energy {joule.unit}", f"time {second.unit}", "divergence",
@@ -43,7 +44,7 @@ def steps_table(plan: Plan, most: int | None) -> Table:
     rows = [
         (str(step.index), step.name, step.op, step.engine, facts.mapping_of(step),
          facts.weights_of(step), f"{step.macs:,}", joule.show(step.energy_pj.total.value),
-         second.show(step.latency_ns), digits(step.divergence),
+         second.show(step.latency_ns.value), digits(step.divergence),
          *([facts.short_source(step)] if traced else []), step.reason)
         for step in shown
     ]  # fmt: skip
@@ -52,11 +53,11 @@ def steps_table(plan: Plan, most: int | None) -> Table:
             ("", f"{count(len(rest), 'step')} more", "", "", "all steps: --all", "",
              f"{sum(step.macs for step in rest):,}",
              joule.show(sum(step.energy_pj.total.value for step in rest)),
-             second.show(sum(step.latency_ns for step in rest)),
+             second.show(sum(step.latency_ns.value for step in rest)),
              digits(sum(step.divergence for step in rest)), *([""] if traced else []), "")
         )  # fmt: skip
     total = ("", "sum", "", "", "", "", f"{plan.macs.after:,}",
-             joule.show(plan.energy_pj.total.value), second.show(plan.serial_latency_ns),
+             joule.show(plan.energy_pj.total.value), second.show(plan.serial_latency_ns.value),
              digits(plan.divergence_total), *([""] if traced else []), "")  # fmt: skip
     return Table(head, tuple(rows), total, (0, 6, 7, 8, 9))
 
@@ -92,7 +93,7 @@ def pruning_table(plan: Plan) -> Table:
         for layer in plan.pruning
     ]  # fmt: skip
     was_pj, is_pj = (sum(pair[side].energy_pj for pair in pairs) for side in (0, 1))
-    tiles = [sum(pair[side].tiles or 0 for pair in pairs) for side in (0, 1)]
+    tiles = [sum(_tiles(pair[side]) for pair in pairs) for side in (0, 1)]
     words = [count(number, "tile") if any(tiles) else "" for number in tiles]
     total = ("sum", "", words[0], scale.show(was_pj), words[1], scale.show(is_pj),
              share(was_pj - is_pj, was_pj))  # fmt: skip
@@ -104,6 +105,12 @@ def size_words(size: PrunedSize) -> str:
     """Describes a layer's matrices and how they lie on the arrays."""
     several = f"{size.groups} x " if size.groups > 1 else ""
     matrix = f"{several}{size.rows}x{size.columns}"
-    if not size.mapping or ":" in size.mapping:
-        return one_line(size.mapping or matrix)
-    return one_line(f"{matrix}: {size.mapping}")
+    words = size.mapping.describe()
+    if not words or ":" in words:
+        return one_line(words or matrix)
+    return one_line(f"{matrix}: {words}")
+
+
+def _tiles(size: PrunedSize) -> int:
+    """Counts the array tiles of a layer, none where it lies on no cells."""
+    return size.mapping.tiles if isinstance(size.mapping, AnalogMapping) else 0

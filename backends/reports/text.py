@@ -15,6 +15,7 @@ from backends.reports.figures import (
     energy_interval,
     share,
     time,
+    time_interval,
 )
 from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
 from compiler.errors import one_line
@@ -114,8 +115,8 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         )
     yield (
         "latency",
-        f"{time(plan.latency_ns)} with engines overlapping; "
-        f"{time(plan.serial_latency_ns)} one step after the other",
+        f"{time_interval(plan.latency_ns)} with engines overlapping; "
+        f"{time_interval(plan.serial_latency_ns)} one step after the other",
     )
     yield "critical path", path_words(plan)
     for name, memory in sorted(plan.memories.items()):
@@ -159,8 +160,8 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "measured", measured
     if plan.not_modelled:
         yield "not modelled", "; ".join(one_line(item) for item in plan.not_modelled)
-    for note in plan.notes:
-        yield "note", one_line(note, limit=1200)
+    for diagnostic in plan.diagnostics:
+        yield "note", diagnostic.line()
 
 
 def path_words(plan: Plan) -> str:
@@ -230,12 +231,11 @@ def bound_words(bound: facts.Bound) -> str:
 
 def partition(plan: Plan) -> str:
     """Prints what was minimized and how near to the optimum."""
-    summary = facts.partition_of(plan)
-    gap, objective = summary.get("gap"), summary.get("objective")
-    if not isinstance(gap, int | float):
+    if plan.partition is None:
         return "no partition was recorded"
+    gap, objective = plan.partition.gap, plan.partition.objective
     proven = "the proven optimum" if gap <= 0 else f"within {100 * gap:.2g} % of the proven bound"
     return (
-        f"least {one_line(str(objective))} under the divergence allowed: "
+        f"least {one_line(objective)} under the divergence allowed: "
         f"{proven} (gap {100 * gap:.2g} %)"
     )

@@ -35,11 +35,12 @@ from compiler.bound.values import Values
 from compiler.bound.weight_loads import least_load_pj
 from compiler.cost.node import conversion_cost
 from compiler.ir.graph import Graph
+from compiler.plan.schema import LowerBound
 from compiler.target.chip import Target
 
 
-def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
-    """Computes {energy_pj, energy_with_load_pj, latency_ns, and energy_pj by part}.
+def lower_bound(graph: Graph, target: Target) -> LowerBound:
+    """Bounds the energy (pJ) and the latency (ns) of any plan from below.
 
     They follow from the values of the chip's constants, not from their lower ends. `graph` is as
     the partition left it: placed, and before formats are written into it. For a node that is not
@@ -53,15 +54,15 @@ def lower_bound(graph: Graph, target: Target) -> dict[str, float]:
     latency_ns = _longest_chain(graph, candidates)
     static = target.chip.static_mw.value * latency_ns
     energy = compute_pj + values.activations_pj + values.ports_pj + static
-    return {
-        "energy_pj": energy,
-        "energy_with_load_pj": energy + least_load_pj(candidates, target),
-        "latency_ns": latency_ns,
-        "work_pj": compute_pj,
-        "activations_pj": values.activations_pj,
-        "ports_pj": values.ports_pj,
-        "static_pj": static,
-    }
+    return LowerBound(
+        energy_pj=energy,
+        energy_with_load_pj=energy + least_load_pj(candidates, target),
+        latency_ns=latency_ns,
+        work_pj=compute_pj,
+        activations_pj=values.activations_pj,
+        ports_pj=values.ports_pj,
+        static_pj=static,
+    )
 
 
 def _change_formats_at_ports(

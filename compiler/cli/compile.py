@@ -124,8 +124,8 @@ def compile_command(
                     others[save_calibration] = calibrated.saved()
         finally:
             progress.clear()
-    for line in made.diagnostics:
-        print_warning(line)
+    for diagnostic in made.diagnostics:
+        print_warning(diagnostic.line())
     broken = broken_gates(made.package.plan, max_energy_uj, max_latency_us)
     if not broken:
         if depfile is not None:
@@ -175,7 +175,7 @@ def broken_gates(
     plan: Plan, max_energy_uj: float | None, max_latency_us: float | None
 ) -> list[str]:
     """What does not hold, in words."""
-    energy_uj, latency_us = plan.energy_pj.total.value / 1e6, plan.latency_ns / 1e3
+    energy_uj, latency_us = plan.energy_pj.total.value / 1e6, plan.latency_ns.value / 1e3
     found = []
     if max_energy_uj is not None and not energy_uj <= max_energy_uj:
         found.append(

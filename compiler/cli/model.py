@@ -95,7 +95,7 @@ def _text(found: Inspection) -> str:
     operations = ", ".join(f"{one_line(op)} {n}" for op, n in found.operations.items())
     lines.append(f"{'quantization':<13}{found.quantization}")
     lines.append(f"{'cleaned':<13}{len(found.clean.nodes):,} nodes: {operations}")
-    lines += [f"{'note':<13}{one_line(note)}" for note in found.notes]
+    lines += [f"{'note':<13}{one_line(note.line())}" for note in found.notes]
     if len(found.chips) > 1:
         lines += ["", *_chips_table(found.chips)]
     else:

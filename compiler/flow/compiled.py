@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compiler.errors import Diagnostic
 from compiler.flow.declare import files_of
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled model: its `package` and the one-line `diagnostics` that came up.
+    """A compiled model: its `package` and the `diagnostics` that came up, each with its `line()`.
 
     `files` are all files that were read to make it.
     """
 
     package: Package
-    diagnostics: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     files: tuple[Path, ...] = ()
 
     @property
@@ -75,5 +76,5 @@ def compiled_of(
 
     read = [*model_files, *files_of(options).values()]
     read += [target.file] if target.file is not None else []
-    diagnostics = (*package.plan.notes, *modelling_notes(package))
+    diagnostics = (*package.plan.diagnostics, *modelling_notes(package))
     return Compiled(package, diagnostics, tuple(read))

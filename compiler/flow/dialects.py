@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from compiler.errors import Diagnostic
 from compiler.ir.graph import DTYPE_BITS, Graph, Node
 from passes.narrow_formats import wide_weights
 
 _DYNAMIC = ("MatMulInteger", "ConvInteger")
 
 
-def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[str, ...]:
+def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[Diagnostic, ...]:
     """Notes on layers that are quantized while they run, and on formats and weights that 8 bits do not hold.
 
     `given` is the graph as imported, `clean` after the first passes; `has_data` says whether there
@@ -37,7 +38,7 @@ def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[str, .
         notes.append(
             f"{layers} with weights that are no int8 a column: {their} weights are rounded to it"
         )
-    return tuple(notes)
+    return tuple(Diagnostic(message=note) for note in notes)
 
 
 def _layers(count: int) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.engines.legality import why_not
-from compiler.errors import CompileError
+from compiler.errors import CompileError, Diagnostic
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph, TensorType
 from compiler.ir.ops import macs
@@ -65,7 +65,7 @@ class Inspection:
     opset: int
     graph: Graph
     clean: Graph
-    notes: tuple[str, ...]
+    notes: tuple[Diagnostic, ...]
     chips: tuple[ChipView, ...]
     files: tuple[Path, ...] = ()
 
@@ -205,7 +205,7 @@ def inspection_table(found: Inspection) -> dict[str, Any]:
         "parameters": found.parameters,
         "macs": found.macs,
         "quantization": found.quantization,
-        "notes": list(found.notes),
+        "notes": [note.line() for note in found.notes],
         "targets": [_chip_table(chip) for chip in found.chips],
     }
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from compiler.errors import Diagnostic
+from compiler.plan.schema import MeasuredDivergence, PartitionResult
 
-    from pydantic import JsonValue
+if TYPE_CHECKING:
+    from pathlib import Path
 
     from compiler.ir.graph import Graph
     from passes.calibration.inputs import CalibrationInputs
@@ -22,8 +22,8 @@ FEW = 32
 
 def measured_divergence(
     clean: Graph, placed: Graph, inputs: CalibrationInputs | None, data: str | Path | None
-) -> dict[str, JsonValue]:
-    """{measured_divergence, measured_samples, measured_held_out} of the placed graph against the clean one; empty without given samples.
+) -> MeasuredDivergence | None:
+    """Measures the divergence of the placed graph from the clean one; None without given samples.
 
     The samples are those of the file `data` that follow the calibration samples; where none follow,
     the calibration samples themselves, on which the plan does better than it will on others.
@@ -36,7 +36,7 @@ def measured_divergence(
     from passes.calibration.inputs import load_inputs
 
     if inputs is None or inputs.synthetic or data is None:
-        return {}
+        return None
     everything = load_inputs(data, clean, inputs.count + CHECKED)
     held_out = everything.count > inputs.count
     start = inputs.count if held_out else 0
@@ -45,7 +45,7 @@ def measured_divergence(
         n for n in clean.outputs if clean.types[n].dtype in MEASURED and clean.types[n].is_static
     ]
     if not names:
-        return {}
+        return None
     try:
         wanted = Interpreter(clean, outputs=names).run_all(samples)
     except RunError as error:
@@ -53,36 +53,46 @@ def measured_divergence(
             f"data file {one_line(str(data))!r}: the model does not run on its samples: {error}", code="U005"
         ) from error  # fmt: skip
     found = Interpreter(placed, outputs=names).run_all(samples)
-    return {
-        "measured_divergence": output_divergence(clean, wanted, found),
-        "measured_samples": len(next(iter(samples.values()))),
-        "measured_held_out": held_out,
-    }
-
-
-def few_samples_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
-    """A warning when the samples were few, and none were left to try the plan on."""
-    samples = summary.get("measured_samples")
-    if not isinstance(samples, int) or samples >= FEW or summary.get("measured_held_out"):
-        return ()
-    plural = "s" if samples > 1 else ""
-    return (
-        f"warning[W008]: calibrated on {samples} sample{plural}, and none are left to try the plan on: others may leave the ranges found, so "
-        f"their divergence may be many times what is stated; give {FEW} or more with --data",
+    return MeasuredDivergence(
+        divergence=output_divergence(clean, wanted, found),
+        samples=len(next(iter(samples.values()))),
+        held_out=held_out,
     )
 
 
-def measured_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
-    """A warning when the plan as a whole does clearly more than its layers promised."""
-    measured, limit = summary.get("measured_divergence"), summary.get("max_divergence")
-    if not isinstance(measured, float) or not isinstance(limit, float) or measured <= 2 * limit:
+def few_samples_note(measured: MeasuredDivergence | None) -> tuple[Diagnostic, ...]:
+    """Warns when the samples were few, and none were left to try the plan on."""
+    if measured is None or measured.samples >= FEW or measured.held_out:
+        return ()
+    plural = "s" if measured.samples > 1 else ""
+    return (
+        Diagnostic(
+            code="W008",
+            message=f"calibrated on {measured.samples} sample{plural}, and none are left to try "
+            "the plan on: others may leave the ranges found, so their divergence may be many times "
+            "what is stated",
+            hint=f"give {FEW} or more with --data",
+        ),
+    )
+
+
+def measured_note(
+    measured: MeasuredDivergence | None, partition: PartitionResult | None
+) -> tuple[Diagnostic, ...]:
+    """Warns when the plan as a whole does clearly more than its layers promised."""
+    limit = partition.max_divergence if partition is not None else None
+    if measured is None or limit is None or measured.divergence <= 2 * limit:
         return ()
     samples = (
         "samples that were not calibrated on"
-        if summary.get("measured_held_out")
+        if measured.held_out
         else "the calibration samples themselves"
     )
     return (
-        f"warning[W006]: on {samples}, the whole plan's divergence is {measured:.3g}, over twice the "
-        f"{limit:.3g} allowed layer by layer; lower --max-divergence or give more calibration samples",
+        Diagnostic(
+            code="W006",
+            message=f"on {samples}, the whole plan's divergence is {measured.divergence:.3g}, "
+            f"over twice the {limit:.3g} allowed layer by layer",
+            hint="lower --max-divergence or give more calibration samples",
+        ),
     )

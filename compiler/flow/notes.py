@@ -4,58 +4,74 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pydantic import JsonValue
+from compiler.errors import Diagnostic
+from compiler.plan.schema import PartitionResult
 
+if TYPE_CHECKING:
     from compiler.flow.options import Options
     from compiler.ir.graph import Calibration, Graph
     from compiler.plan.package import Package
     from passes.calibration.inputs import CalibrationInputs
 
 
-def float_notes(options: Options) -> tuple[str, ...]:
+def float_notes(options: Options) -> tuple[Diagnostic, ...]:
     """Says that nothing is quantized, and warns of options that are then for nothing."""
     notes = [
-        "nothing is quantized (--precision float): "
-        "what no engine computes in floats runs on the host"
+        Diagnostic(
+            message="nothing is quantized (--precision float): "
+            "what no engine computes in floats runs on the host"
+        )
     ]
     if options.data is not None or options.max_divergence is not None:
         notes.append(
-            "warning[W004]: --data and --max-divergence are for quantization, "
-            "and nothing is quantized"
+            Diagnostic(
+                code="W004",
+                message="--data and --max-divergence are for quantization, "
+                "and nothing is quantized",
+            )
         )
     return tuple(notes)
 
 
-def made_up_note(inputs: CalibrationInputs, seed: int) -> tuple[str, ...]:
+def made_up_note(inputs: CalibrationInputs, seed: int) -> tuple[Diagnostic, ...]:
     """Warns where the calibration inputs are made up, on how far the result can be trusted."""
     if not inputs.synthetic:
         return ()
     return (
-        f"warning[W001]: ranges and divergences were measured on {inputs.count} made-up inputs "
-        f"(seed {seed}); "
-        "real ones differ, so the accuracy may fall: give samples with --data",
+        Diagnostic(
+            code="W001",
+            message=f"ranges and divergences were measured on {inputs.count} made-up inputs "
+            f"(seed {seed}); real ones differ, so the accuracy may fall: give samples with --data",
+        ),
     )
 
 
-def unpruned_note(share: float, before: Graph, after: Graph) -> tuple[str, ...]:
+def unpruned_note(share: float, before: Graph, after: Graph) -> tuple[Diagnostic, ...]:
     """Warns where channels were to be pruned and none could be."""
     if not share or not after.ledger or _macs(after) < _macs(before):
         return ()
     return (
-        f"warning[W004]: --prune {share} removed nothing: "
-        "no channels can go without changing inputs or outputs",
+        Diagnostic(
+            code="W004",
+            message=f"--prune {share} removed nothing: "
+            "no channels can go without changing inputs or outputs",
+        ),
     )
 
 
-def calibration_notes(calibration: Calibration | None) -> tuple[str, ...]:
-    """A warning when the divergences of part of the nodes are estimates (see passes.calibrate)."""
+def calibration_notes(calibration: Calibration | None) -> tuple[Diagnostic, ...]:
+    """Warns when the divergences of part of the nodes are estimates (see passes.calibrate)."""
     if calibration is None or not calibration.estimated:
         return ()
     followed = len(calibration.divergence) - calibration.estimated
     return (
-        f"warning[W007]: the divergences of {calibration.estimated} nodes are estimates: following the errors of all nodes to the outputs "
-        f"would take too long, and {followed} were followed; try the package with joulec evaluate",
+        Diagnostic(
+            code="W007",
+            message=f"the divergences of {calibration.estimated} nodes are estimates: following "
+            f"the errors of all nodes to the outputs would take too long, and {followed} were "
+            "followed",
+            hint="try the package with joulec evaluate",
+        ),
     )
 
 
@@ -65,30 +81,33 @@ def _macs(graph: Graph) -> int:
     return sum(macs(node, graph) for node in graph)
 
 
-def modelling_notes(package: Package) -> tuple[str, ...]:
-    """A warning when part of the work is not counted."""
+def modelling_notes(package: Package) -> tuple[Diagnostic, ...]:
+    """Warns when part of the work is not counted."""
     missing = [step for step in package.plan.steps if step.not_modelled]
     if not missing:
         return ()
     plural = "s" if len(missing) > 1 else ""
     return (
-        f"warning[W003]: {len(missing)} step{plural} not fully modelled, so the energy is too low: "
-        f"{missing[0].name}: {missing[0].not_modelled}",
+        Diagnostic(
+            code="W003",
+            message=f"{len(missing)} step{plural} not fully modelled, so the energy is too low: "
+            f"{missing[0].name}: {missing[0].not_modelled}",
+        ),
     )
 
 
-def partition_summary(graph: Graph) -> dict[str, JsonValue]:
-    """What the partition pass found, as the plan carries it."""
+def partition_result(graph: Graph) -> PartitionResult | None:
+    """Puts what the partition pass found into the plan's terms; None where nothing was chosen."""
     summary = graph.partition
     if summary is None:
-        return {}
+        return None
     limit = summary.max_divergence
-    return {
-        "objective": summary.objective,
-        "energy_pj": summary.energy_pj,
-        "latency_ns": summary.latency_ns,
-        "divergence": summary.divergence,
-        "divergence_kind": summary.divergence_kind,
-        "max_divergence": limit if limit != float("inf") else None,
-        "gap": summary.gap,
-    }
+    return PartitionResult(
+        objective=summary.objective,
+        energy_pj=summary.energy_pj,
+        latency_ns=summary.latency_ns,
+        divergence=summary.divergence,
+        divergence_kind=summary.divergence_kind,
+        max_divergence=limit if limit != float("inf") else None,
+        gap=summary.gap,
+    )

@@ -17,7 +17,7 @@ from backends.lowering.host_models import with_checked_host
 from backends.lowering.pruned_layers import pruned_layers
 from compiler.bound.lower_bound import lower_bound
 from compiler.cost.memory import fewest_weight_bytes, require_room, require_room_for_values
-from compiler.errors import UsageError, one_line
+from compiler.errors import Diagnostic, UsageError, one_line
 from compiler.flow.calibration_file import MeasuredFor, measured_for, recall, saved_bytes
 from compiler.flow.compiled import Compiled, compiled_of
 from compiler.flow.declare import flag, read_by
@@ -28,7 +28,7 @@ from compiler.flow.notes import (
     calibration_notes,
     float_notes,
     made_up_note,
-    partition_summary,
+    partition_result,
     unpruned_note,
 )
 from compiler.flow.options import Options, check_options
@@ -66,7 +66,7 @@ class Stage:
     target: Target
     options: Options
     passes: tuple[Pass, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
     watch: Watch = Watch()
 
@@ -309,7 +309,7 @@ class Quantized(Stage):
         pruned = lowered.pruned
         clean, model = pruned.clean, pruned.clean.imported.model
         measured = measured_divergence(clean.graph, self.graph, pruned.inputs, self.options.data)
-        partition = {**partition_summary(self.graph), **measured}
+        partition = partition_result(self.graph)
         # In floats the model's MACs are those as it runs, zeros between values included.
         before = clean.graph if self.quantizes else lowered.graph
         package = lower_to_plan(
@@ -318,9 +318,14 @@ class Quantized(Stage):
             model_name=model.name,
             model_sha256=model.sha256,
             pipeline=self.pipeline,
-            notes=(*self.notes, *few_samples_note(measured), *measured_note(partition)),
+            diagnostics=(
+                *self.notes,
+                *few_samples_note(measured),
+                *measured_note(measured, partition),
+            ),
             partition=partition,
-            bound={**lower_bound(self.placed.graph, self.target)},
+            measured=measured,
+            bound=lower_bound(self.placed.graph, self.target),
             macs_before=sum(macs(node, before) for node in before),
             pruning=_pruned_layers(lowered, self),
             built_from=built_from(model.files, self.options, self.digests),

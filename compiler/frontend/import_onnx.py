@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from compiler.choices import MAX_NODES, MAX_TENSOR_BYTES
-from compiler.errors import ModelError
+from compiler.errors import Diagnostic, ModelError
 from compiler.frontend.branch import taken_branch
 from compiler.frontend.builder import Builder, Unliftable, plain_reason
 from compiler.frontend.dialects import DIALECTS
@@ -33,7 +33,7 @@ class Imported:
     """
 
     graph: Graph
-    notes: tuple[str, ...]
+    notes: tuple[Diagnostic, ...]
     name: str
     sha256: str
     files: tuple[Path, ...]

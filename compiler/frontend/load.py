@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from compiler.errors import CompileError, ModelError, UsageError, one_line
+from compiler.errors import CompileError, Diagnostic, ModelError, UsageError, one_line
 from compiler.frontend.external_data import External
 from compiler.frontend.functions import inline_functions
 from compiler.frontend.old_opsets import not_older_than_7
@@ -76,7 +76,7 @@ class Loaded:
     name: str
     sha256: str
     files: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
 
     @property
     def opset(self) -> int:
@@ -149,7 +149,15 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
         notes.append(
             f"the model has operations of {MICROSOFT} and imports no opset of it: taken as 1"
         )
-    return Loaded(model, weights, order, name, digest.hexdigest(), files, tuple(notes))
+    return Loaded(
+        model,
+        weights,
+        order,
+        name,
+        digest.hexdigest(),
+        files,
+        tuple(Diagnostic(message=note) for note in notes),
+    )
 
 
 def _message(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from compiler.errors import ModelError, UsageError, nearest
+from compiler.errors import Diagnostic, ModelError, UsageError, nearest
 from compiler.ir.graph import DTYPE_BITS, TensorType
 from compiler.ir.protos import from_type_proto
 
@@ -23,7 +23,7 @@ class Sizes:
     symbols: Mapping[str, int]
     batch_symbols: frozenset[str]
     batch_axes: Mapping[str, int]
-    notes: tuple[str, ...]
+    notes: tuple[Diagnostic, ...]
 
     def declared(self, value: onnx.ValueInfoProto) -> TensorType:
         """Returns the type the model declares for a value, with its symbols bound."""
@@ -69,7 +69,11 @@ def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Si
             if _is_symbol(dim.dim_param):
                 symbols[dim.dim_param] = 1
             notes.append(
-                f"W002 free size {dim.dim_param or '?'!r} of input {value.name!r} bound to 1"
+                Diagnostic(
+                    code="W002",
+                    message=f"free size {dim.dim_param or '?'!r} of input {value.name!r} "
+                    "bound to 1",
+                )
             )
     types, missing = {}, []
     for value in inputs:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from compiler.errors import PackageError
+from compiler.ir.mapping import AnalogMapping, DigitalMapping
 from compiler.ir.ops import VIEWS
 from compiler.plan.package import Package
 from compiler.plan.schema import Buffer, Constant, Energy, Plan
@@ -40,6 +41,7 @@ def check_plan(plan: Plan) -> None:
     """The part of `check_package` that needs no payloads."""
     _check_steps(plan)
     _check_times(plan)
+    _check_mappings(plan)
     _check_files(plan)
     _check_energy(plan)
     _check_macs(plan)
@@ -103,16 +105,42 @@ def _check_times(plan: Plan) -> None:
         begins = free.get(step.engine, 0.0)
         _demand(step.start_ns >= begins, f"{where} starts while {step.engine!r} is busy")
         _demand(
-            step.weight_load_ns <= step.latency_ns * (1 + RELATIVE_TOLERANCE) + 1e-6,
+            step.weight_load_ns <= step.latency_ns.value * (1 + RELATIVE_TOLERANCE) + 1e-6,
             f"{where} loads weights for longer than it runs",
+        )
+        _demand(
+            _close(step.latency_ns.value, step.end_ns - step.start_ns),
+            f"{where} takes another time than lies between its start and its end",
         )
         free[step.engine] = step.end_ns
         ready.update(dict.fromkeys(step.outputs, step.end_ns))
     latest = max((step.end_ns for step in plan.steps), default=0.0)
-    _demand(_close(plan.latency_ns, latest), "the latency is not the end of the last step")
-    serial = sum(step.latency_ns for step in plan.steps)
-    close = abs(plan.serial_latency_ns - serial) <= 1e-6 * max(1.0, serial)
+    _demand(_close(plan.latency_ns.value, latest), "the latency is not the end of the last step")
+    serial = sum(step.latency_ns.value for step in plan.steps)
+    close = abs(plan.serial_latency_ns.value - serial) <= 1e-6 * max(1.0, serial)
     _demand(close, "the serial latency is not the sum of the steps")
+
+
+def _check_mappings(plan: Plan) -> None:
+    """A step is mapped onto its own engine, and what it uses is what its mapping says."""
+    for step in plan.steps:
+        where, mapping = f"step {step.index} ({step.name!r})", step.mapping
+        _demand(mapping.engine == step.engine, f"{where} is mapped onto another engine")
+        kind = plan.engines.get(step.engine)
+        _demand(mapping.kind == kind, f"{where} has a mapping of another kind of engine")
+        if isinstance(mapping, AnalogMapping):
+            sizes = [mapping.shape.groups, mapping.array_rows, mapping.array_columns]
+            sizes += [mapping.row_tiles, mapping.column_tiles, mapping.format.weight_slices]
+            _demand(min(sizes) > 0, f"{where} has a mapping without cells")
+            used, whole = mapping.used_cells, mapping.array_cells
+        elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
+            used, whole = mapping.tiling.shape.macs, mapping.tiling.lane_steps
+            _demand(0 < used <= whole, f"{where} has a mapping without work")
+        else:
+            continue
+        use = step.utilization
+        matches = use is None or (use.used, use.total) == (used, whole)
+        _demand(matches, f"{where} uses {use} where its mapping takes {used:,} of {whole:,}")
 
 
 def _check_files(plan: Plan) -> None:
@@ -233,7 +261,7 @@ def _uses(plan: Plan) -> dict[str, tuple[int, int, float, float]]:
                 uses[name] = (first, step.index, start, max(end, step.end_ns))
     for port in plan.outputs:
         first, _, start, _ = uses[port.name]
-        uses[port.name] = (first, len(steps), start, plan.latency_ns)
+        uses[port.name] = (first, len(steps), start, plan.latency_ns.value)
     return uses
 
 

@@ -1,6 +1,6 @@
 """The plan: everything a chip (or the simulator) needs to run a compiled model, and what that costs.
 
-The schema "joulec.plan/1" is a promise: keys are added, never changed. How it is written stands in
+The schema "joulec.plan/2" is a promise: keys are added, never changed. How it is written stands in
 compiler.plan.canonical_json, what a folder of files adds to it in compiler.plan.package, what must
 hold among its numbers in compiler.plan.check.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
+from compiler.errors import Diagnostic
+from compiler.ir.mapping import NodeMapping as AnyMapping
 from compiler.units import ZERO, Estimate
 
-SCHEMA: Final = "joulec.plan/1"
+SCHEMA: Final = "joulec.plan/2"
 
 Whole: TypeAlias = Annotated[int, Field(ge=0, le=1 << 62)]
 Amount: TypeAlias = Annotated[float, Field(ge=0)]
@@ -23,6 +25,9 @@ PayloadName: TypeAlias = Annotated[
 ]
 Shape: TypeAlias = tuple[Whole, ...]
 Attribute: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+
+
+NodeMapping: TypeAlias = Annotated[AnyMapping, Field(discriminator="kind")]
 
 
 class _Record(BaseModel):
@@ -157,9 +162,8 @@ class Step(_Record):
     macs: Whole
     operations: tuple[str, ...]
     nodes: tuple[str, ...]
-    mapping: str
-    digits: Whole
-    resident: bool
+    latency_ns: Estimate
+    mapping: NodeMapping
     weight_home: str
     utilization: Use | None
     divergence: float
@@ -168,9 +172,19 @@ class Step(_Record):
     not_modelled: str
 
     @property
-    def latency_ns(self) -> float:
-        """The time it takes, its weight load included."""
-        return self.end_ns - self.start_ns
+    def resident(self) -> bool:
+        """Whether the weights of a product stay in its engine between inferences."""
+        return self.utilization is not None and self.mapping.resident
+
+    @property
+    def weight_slices(self) -> int:
+        """The cells that hold a weight of a product side by side, 1 on digital engines; else 0."""
+        return max(1, self.mapping.format.weight_slices) if self.utilization is not None else 0
+
+    @property
+    def mapping_words(self) -> str:
+        """How a product lies on its arrays, in words; none for anything else."""
+        return self.mapping.describe() if self.utilization is not None else ""
 
 
 class Alternative(_Record):
@@ -203,7 +217,7 @@ class Placement(_Record):
     fate: Literal["placed", "fused", "folded", "removed"]
     parts: tuple[Part, ...]
     reason: str
-    mapping: str
+    mapping: NodeMapping | None
     divergence: float
     alternatives: tuple[Alternative, ...]
 
@@ -265,9 +279,7 @@ class PrunedSize(_Record):
     rows: Whole
     columns: Whole
     macs: Whole
-    mapping: str
-    tiles: Whole | None
-    used_share: float | None
+    mapping: NodeMapping
     energy_pj: Amount
     latency_ns: Amount
 
@@ -282,6 +294,48 @@ class PrunedLayer(_Record):
     engine: str
     before: PrunedSize
     after: PrunedSize
+
+
+class LowerBound(_Record):
+    """What no plan can go below (compiler.bound): energy (pJ), with the weight load too, and time.
+
+    The energy without the load is the sum of its four parts.
+    """
+
+    energy_pj: Amount
+    energy_with_load_pj: Amount
+    latency_ns: Amount
+    work_pj: Amount
+    activations_pj: Amount
+    ports_pj: Amount
+    static_pj: Amount
+
+
+class PartitionResult(_Record):
+    """How good the chosen assignment is: its objective as recomputed, and the proven gap to any other.
+
+    Energy (pJ) and serial latency (ns) are of the nodes and the changes of format between them.
+    `max_divergence` is None where there was no limit.
+    """
+
+    objective: str
+    energy_pj: Amount
+    latency_ns: Amount
+    divergence: float
+    divergence_kind: str
+    max_divergence: float | None
+    gap: float
+
+
+class MeasuredDivergence(_Record):
+    """What the whole plan does to the network's outputs, measured on so many samples.
+
+    They are `held_out` where calibration did not see them.
+    """
+
+    divergence: float
+    samples: Whole
+    held_out: bool
 
 
 class File(_Record):
@@ -318,7 +372,7 @@ class Plan(_Record):
     known); `built_from` is None when nobody said.
     """
 
-    schema_: Literal["joulec.plan/1"] = Field(alias="schema")
+    schema_: Literal["joulec.plan/2"] = Field(alias="schema")
     hash: Sha256 | Literal[""]
     model: Named
     target: Named
@@ -326,14 +380,14 @@ class Plan(_Record):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     pipeline: tuple[str, ...]
-    notes: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
     placements: tuple[Placement, ...]
     energy_pj: PlanEnergy
     one_time_load: Load
-    latency_ns: Amount
-    serial_latency_ns: Amount
+    latency_ns: Estimate
+    serial_latency_ns: Estimate
     memories: dict[str, MemoryUse]
     peak_bytes: dict[str, Whole]
     spills: tuple[Spill, ...]
@@ -341,8 +395,9 @@ class Plan(_Record):
     utilization: dict[str, Use]
     resident: dict[str, Use]
     tops_per_watt: dict[str, Efficiency]
-    bound: JsonValue
-    partition: JsonValue
+    bound: LowerBound | None
+    partition: PartitionResult | None
+    measured: MeasuredDivergence | None
     divergence_total: float
     files: dict[PayloadName, File]
     not_modelled: tuple[str, ...]

@@ -28,7 +28,7 @@ class CriticalPath:
     @property
     def latency_ns(self) -> float:
         """The time from the start of the inference to the end of the last step."""
-        return self.waits_ns + sum(step.latency_ns for step in self.steps)
+        return self.waits_ns + sum(step.latency_ns.value for step in self.steps)
 
 
 def critical_path(plan: Plan) -> CriticalPath:
@@ -69,7 +69,7 @@ def plan_graph(plan: Plan) -> networkx.DiGraph[Vertex]:
     import networkx
 
     graph: networkx.DiGraph[Vertex] = networkx.DiGraph(
-        model=plan.model.name, target=plan.target.name, latency_ns=plan.latency_ns
+        model=plan.model.name, target=plan.target.name, latency_ns=plan.latency_ns.value
     )
     for buffer in plan.buffers:
         graph.add_node(
@@ -91,7 +91,7 @@ def plan_graph(plan: Plan) -> networkx.DiGraph[Vertex]:
             op=step.op,
             engine=step.engine,
             energy_pj=step.energy_pj.total.value,
-            latency_ns=step.latency_ns,
+            latency_ns=step.latency_ns.value,
             start_ns=step.start_ns,
             end_ns=step.end_ns,
             macs=step.macs,
@@ -101,7 +101,7 @@ def plan_graph(plan: Plan) -> networkx.DiGraph[Vertex]:
             if ("buffer", name) in graph:
                 graph.add_edge(("buffer", name), here, kind="read", latency_ns=0.0)
         for name in filter(None, step.outputs):
-            graph.add_edge(here, ("buffer", name), kind="write", latency_ns=step.latency_ns)
+            graph.add_edge(here, ("buffer", name), kind="write", latency_ns=step.latency_ns.value)
     for step, (_, same_engine) in zip(plan.steps, _waited_for(plan), strict=True):
         for position in same_engine:
             other = plan.steps[position]

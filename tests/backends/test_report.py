@@ -23,8 +23,10 @@ from backends.reports.facts import fates, mapping_of, matrix_of, most_energy, ve
 from backends.reports.figures import aligned, clipped, digits, energy, energy_scale, share, time
 from backends.reports.text import text
 from compiler.errors import UsageError
+from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan
 from compiler.target.chip import built_in, load_target
+from compiler.units import Estimate
 
 MODELS = Path(__file__).parents[2] / "models"
 PRUNE = 0.3
@@ -87,15 +89,17 @@ def test_the_energy_table_adds_up(plan: Plan) -> None:
 def test_the_critical_path_adds_up_in_the_report(plan: Plan) -> None:
     path = report_table(plan)["critical_path"]
     assert path["waits_ns"] == 0
-    assert path["latency_ns"] == pytest.approx(plan.latency_ns)
+    assert path["latency_ns"] == pytest.approx(plan.latency_ns.value)
     spent = sum(plan.steps[index].latency_ns for index in path["steps"])
-    assert spent == pytest.approx(plan.latency_ns)
+    assert spent == pytest.approx(plan.latency_ns.value)
     assert sum(path["engines"].values()) == pytest.approx(1)
     line = next(line for line in render_report(plan).splitlines() if "critical path" in line)
     words = f"critical path {len(path['steps'])} of {len(plan.steps)} steps, "
     assert line.startswith(words)
-    longest = max(plan.steps, key=lambda step: step.latency_ns)
-    assert f"longest: {longest.name} {share(longest.latency_ns, plan.latency_ns)}" in line
+    longest = max(plan.steps, key=lambda step: step.latency_ns.value)
+    assert (
+        f"longest: {longest.name} {share(longest.latency_ns.value, plan.latency_ns.value)}" in line
+    )
     shares = [float(number) for number in re.findall(r"([\d.]+) % on ", line)]
     assert sum(shares) == pytest.approx(100, abs=0.2)
 
@@ -105,7 +109,8 @@ def test_a_report_tells_of_waiting(dim20: Plan) -> None:
         step.model_copy(update={"start_ns": step.start_ns + 1e3, "end_ns": step.end_ns + 1e3})
         for step in dim20.steps
     ]
-    late = dim20.model_copy(update={"steps": tuple(moved), "latency_ns": dim20.latency_ns + 1e3})
+    later = dim20.latency_ns + Estimate.exact(1e3)
+    late = dim20.model_copy(update={"steps": tuple(moved), "latency_ns": later})
     assert ", 1.00 us of waiting; longest: " in text(late)
     assert "of waiting" not in text(dim20)
 
@@ -144,9 +149,10 @@ def test_matrices_and_macs_agree(plan: Plan) -> None:
 
 def test_pruning_of_dim20_shows_tiles_and_cost(dim20: Plan) -> None:
     hidden = next(layer for layer in dim20.pruning if layer.node == "hidden2.dense")
-    assert hidden.before.mapping == "20x20: 4 tiles of 16x16, 39 % used"
-    assert hidden.before.tiles == 4
-    assert hidden.after.tiles == 1
+    assert hidden.before.mapping.describe() == "20x20: 4 tiles of 16x16, 39 % used"
+    assert isinstance(hidden.before.mapping, AnalogMapping)
+    assert isinstance(hidden.after.mapping, AnalogMapping)
+    assert (hidden.before.mapping.tiles, hidden.after.mapping.tiles) == (4, 1)
     step = next(step for step in dim20.steps if step.name == "hidden2.dense")
     assert hidden.after.energy_pj == pytest.approx(step.energy_pj.total.value)
     assert hidden.after.mapping == step.mapping

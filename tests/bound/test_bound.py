@@ -34,7 +34,8 @@ y: int8[1, 20]{scale=1.0} = Product(x, w)
 
 def bound(text: str, target: Target = TILE16) -> dict[str, Any]:
     return {
-        name: pytest.approx(number) for name, number in lower_bound(from_text(text), target).items()
+        name: pytest.approx(number)
+        for name, number in lower_bound(from_text(text), target).model_dump().items()
     }
 
 
@@ -90,8 +91,8 @@ def test_floats_at_the_ports_are_changed_by_the_host_unless_it_alone_works_on_th
     floats = lower_bound(
         from_text(DENSE.replace("int8[1, 20]{scale=1.0}", "float32[1, 20]")), TILE16
     )
-    assert floats["work_pj"] - integers["work_pj"] == pytest.approx(2 * 20 * 4 * 20)
-    assert floats["latency_ns"] - integers["latency_ns"] == pytest.approx(2 * 20 * 4 * 10)
+    assert floats.work_pj - integers.work_pj == pytest.approx(2 * 20 * 4 * 20)
+    assert floats.latency_ns - integers.latency_ns == pytest.approx(2 * 20 * 4 * 10)
 
 
 def test_what_follows_does_not_wait_for_an_output_s_change_to_floats() -> None:
@@ -124,7 +125,7 @@ y: int8[1, 64, 6, 6]{scale=1.0} = Product(x, w) kernel=[3, 3]
     assert engines_for(graph.nodes[0], graph, DIANA) == ["digital", "host"]
     macs = 9 * 64 * 36
     weights = 6 * 9 * 64  # read for each of six lines
-    assert lower_bound(graph, DIANA)["work_pj"] == pytest.approx(macs * 0.1429 + weights * 0.712)
+    assert lower_bound(graph, DIANA).work_pj == pytest.approx(macs * 0.1429 + weights * 0.712)
 
 
 def test_of_a_placed_node_the_engines_count_that_the_partition_found_able() -> None:
@@ -153,15 +154,15 @@ def test_weights_beyond_what_the_engines_keep_are_loaded_once() -> None:
     """
     found = lower_bound(from_text(DENSE.replace("20", "200")), TILE16)
     beyond = 200 * 200 * 4 - 64 * 256 * 4 - 4096 * 8
-    load = found["energy_with_load_pj"] - found["energy_pj"]
+    load = found.energy_with_load_pj - found.energy_pj
     assert load == pytest.approx(beyond * (1.112 / 8 + 0.05))
 
 
 def test_layers_that_follow_one_another_take_their_times_one_after_another() -> None:
     chain = DENSE.replace("(y)", "(z)") + "z: int8[1, 20]{scale=1.0} = Product(y, w)\n"
     fork = DENSE.replace("(y)", "(y, z)") + "z: int8[1, 20]{scale=1.0} = Product(x, w)\n"
-    assert lower_bound(from_text(chain), TILE16)["latency_ns"] == 40
-    assert lower_bound(from_text(fork), TILE16)["latency_ns"] == 20
+    assert lower_bound(from_text(chain), TILE16).latency_ns == 40
+    assert lower_bound(from_text(fork), TILE16).latency_ns == 20
 
 
 # -- no plan is below it
@@ -177,7 +178,7 @@ def assert_not_below_its_bound(plan: Plan) -> None:
     slack = 1 + 1e-9
     assert found.energy_pj <= (energy - load) * slack
     assert found.with_load_pj <= energy * slack
-    assert found.latency_ns <= plan.latency_ns * slack
+    assert found.latency_ns <= plan.latency_ns.value * slack
     assert found.energy_pj <= found.with_load_pj
 
 

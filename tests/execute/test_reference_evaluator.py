@@ -152,7 +152,7 @@ def test_where_onnx_runtime_is_right_in_the_middle_of_a_model_it_runs_too() -> N
     graph = import_onnx(parse_model(text)).graph
     assert not Interpreter(graph).on_reference
     made = joulec.compile(parse_model(text), "tile16", options=joulec.Options(precision="float"))
-    assert not [note for note in made.plan.notes if "reference evaluator" in note]
+    assert not [note for note in made.plan.diagnostics if "reference evaluator" in note.message]
     feed = {"x": np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 1, 4, 4)}
     wanted = RuntimeModel(parse_model(text).SerializeToString()).run(feed)["y"]
     assert np.array_equal(joulec.run(made, feed)[0], wanted)
@@ -181,10 +181,12 @@ def test_a_node_without_a_kernel_leaves_its_neighbours_on_onnx_runtime() -> None
         ("Max", "Min"),
         ("Cast", "Add"),
     ]
-    assert [note for note in made.plan.notes if "reference evaluator" in note] == [
-        made.plan.notes[-1]
+    assert [note for note in made.plan.diagnostics if "reference evaluator" in note.message] == [
+        made.plan.diagnostics[-1]
     ]
-    assert made.plan.notes[-1].startswith("Max_1..Min_2 runs on onnx's reference evaluator: ")
+    assert made.plan.diagnostics[-1].message.startswith(
+        "Max_1..Min_2 runs on onnx's reference evaluator: "
+    )
     assert joulec.run(made, feed)[0].tolist() == [2, -5]
 
 

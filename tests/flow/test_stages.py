@@ -71,7 +71,7 @@ def test_every_stage_knows_its_graph_chip_options_passes_and_notes() -> None:
         "quantize",
         "pad_to_tiles",
     ]
-    assert plan.notes[: len(quantized.notes)] == quantized.notes
+    assert plan.diagnostics[: len(quantized.notes)] == quantized.notes
     assert repr(calibrated) == f"Calibrated('{lowered.graph.name}' for 'tile16', 15 passes)"
     assert plan == compile_model(DIM20, TILE16, OPTIONS).plan
 

@@ -133,7 +133,9 @@ def test_a_free_batch_becomes_one_with_a_note() -> None:
     imported = import_onnx(model)
     assert imported.graph.types["y"].shape == (2, 1, 3)
     assert imported.graph.batch_axes == {"x": 0, "s": 1, "y": 1}
-    assert imported.notes == ("W002 free size 'N' of input 'x' bound to 1",)
+    assert [note.line() for note in imported.notes] == [
+        "warning[W002]: free size 'N' of input 'x' bound to 1"
+    ]
 
 
 def test_another_free_size_must_be_bound_by_its_name() -> None:

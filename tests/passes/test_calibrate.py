@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import JsonValue
 
 import joulec
 import passes.calibration.measurement_budget
@@ -19,6 +18,7 @@ from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Array, Calibration, Graph
 from compiler.ir.text import from_text, to_text
+from compiler.plan.schema import MeasuredDivergence, PartitionResult
 from compiler.target.chip import load_target
 from passes.base import run_passes
 from passes.calibrate import Calibrate
@@ -342,9 +342,10 @@ def test_few_runs_leave_part_of_the_nodes_to_an_estimate(monkeypatch: pytest.Mon
 
 def test_a_plan_says_which_part_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     model = export_onnx(from_text(CHAIN))
-    assert not any("W007" in line for line in joulec.compile(model, "diana").diagnostics)
+    assert not any(found.code == "W007" for found in joulec.compile(model, "diana").diagnostics)
     monkeypatch.setattr(passes.calibration.measurement_budget, "MOST_RUNS", 12)
-    notes = joulec.compile(model, "diana").plan.notes
+    plan = joulec.compile(model, "diana").plan
+    notes = [found.line() for found in plan.diagnostics]
     assert sum("W007" in line for line in notes) == 1
     assert any("divergences of 3 nodes are estimates" in line for line in notes)
     assert any("and 3 were followed" in line for line in notes)
@@ -419,7 +420,8 @@ def test_few_samples_with_none_left_to_try_the_plan_on(tmp_path: Path) -> None:
         x = random.standard_normal((samples, 16)).astype(np.float32)
         np.savez(tmp_path / "samples.npz", x=x)
         options = joulec.Options(data=tmp_path / "samples.npz", calibration_samples=calibrated_on)
-        notes = joulec.compile(model, "diana_digital", options=options).plan.notes
+        plan = joulec.compile(model, "diana_digital", options=options).plan
+        notes = [found.line() for found in plan.diagnostics]
         return sum("warning[W008]" in note for note in notes)
 
     assert warnings(samples=4, calibrated_on=4) == 1
@@ -476,12 +478,20 @@ def test_a_concat_in_whose_format_a_part_is_lost_is_charged_for_it(tmp_path: Pat
 def test_a_plan_worse_than_its_layers_is_told_with_the_samples_it_was_tried_on(
     held_out: bool, words: str
 ) -> None:
-    summary: dict[str, JsonValue] = {
-        "measured_divergence": 0.5, "max_divergence": 0.02, "measured_held_out": held_out,
-    }  # fmt: skip
-    [note] = measured_note(summary)
-    assert f"warning[W006]: {words}, the whole plan's divergence is 0.5" in note
-    assert measured_note({**summary, "measured_divergence": 0.03}) == ()
+    measured = MeasuredDivergence(divergence=0.5, samples=8, held_out=held_out)
+    partition = PartitionResult(
+        objective="energy",
+        energy_pj=1.0,
+        latency_ns=1.0,
+        divergence=0.01,
+        divergence_kind="KL",
+        max_divergence=0.02,
+        gap=0.0,
+    )
+    [note] = measured_note(measured, partition)
+    assert f"warning[W006]: {words}, the whole plan's divergence is 0.5" in note.line()
+    less = measured.model_copy(update={"divergence": 0.03})
+    assert measured_note(less, partition) == ()
 
 
 def test_a_mask_of_minus_infinities_compiles() -> None:

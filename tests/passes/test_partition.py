@@ -512,12 +512,12 @@ def test_no_partition_beats_the_lower_bound(name: str, target_name: str) -> None
         for budget in (0.02, inf):
             summary = Partition(objective, budget)(graph, target).partition
             assert summary is not None
-            assert bound["energy_pj"] <= summary.energy_pj * (1 + 1e-12)
-            assert bound["latency_ns"] <= summary.latency_ns * (1 + 1e-12)
+            assert bound.energy_pj <= summary.energy_pj * (1 + 1e-12)
+            assert bound.latency_ns <= summary.latency_ns * (1 + 1e-12)
             assert summary.gap == 0
     reloaded = Partition("energy", inf, "reload")(graph, target).partition
     assert reloaded is not None
-    assert bound["energy_with_load_pj"] <= reloaded.energy_pj
+    assert bound.energy_with_load_pj <= reloaded.energy_pj
 
 
 # -- what the user places

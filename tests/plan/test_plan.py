@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from backends.hybrid import lower
-from compiler.errors import PackageError, UsageError
+from compiler.errors import Diagnostic, PackageError, UsageError
 from compiler.plan.canonical_json import parse_plan, plan_schema, render_plan, sealed
 from compiler.plan.check import check_package, check_plan
 from compiler.plan.package import Package, read_package, write_package
-from compiler.plan.schema import Plan
+from compiler.plan.schema import LowerBound, PartitionResult, Plan
 from compiler.target.chip import load_target
 from tests.support.placed_graphs import classifier
 
@@ -26,9 +26,25 @@ def package() -> Package:
         model_name="net",
         model_sha256="ab" * 32,
         pipeline=("FoldConstants()",),
-        notes=("a note",),
-        partition={"objective": "energy", "gap": 0.0},
-        bound={"energy_pj": 1.5},
+        diagnostics=(Diagnostic(message="a note"),),
+        partition=PartitionResult(
+            objective="energy",
+            energy_pj=2.0,
+            latency_ns=1.0,
+            divergence=0.0,
+            divergence_kind="KL",
+            max_divergence=None,
+            gap=0.0,
+        ),
+        bound=LowerBound(
+            energy_pj=1.5,
+            energy_with_load_pj=1.5,
+            latency_ns=1.0,
+            work_pj=0.5,
+            activations_pj=0.5,
+            ports_pj=0.5,
+            static_pj=0.0,
+        ),
         macs_before=123456,
     )
 
@@ -37,7 +53,7 @@ def test_a_plan_is_read_as_it_was_written(package: Package) -> None:
     data = render_plan(package.plan)
     assert parse_plan(data) == package.plan
     assert render_plan(parse_plan(data)) == data
-    assert json.loads(data)["schema"] == "joulec.plan/1"
+    assert json.loads(data)["schema"] == "joulec.plan/2"
     assert package.plan == sealed(package.plan)[0]
 
 
@@ -76,7 +92,7 @@ def test_wrong_values_are_refused_by_their_path(package: Package) -> None:
         (("steps", 0, "index"), 1 << 70, "steps.0.index"),
         (("steps", 0, "payload"), "host/../../x.onnx", "steps.0.payload"),
         (("buffers", 0, "address"), -64, "buffers.0.address"),
-        (("schema",), "joulec.plan/2", "schema"),
+        (("schema",), "joulec.plan/3", "schema"),
         (("energy_pj", "total", "low"), 1e300, "energy_pj.total"),
         (("new",), 1, "new"),
         (("latency_ns",), float("nan"), "latency_ns"),
@@ -239,8 +255,8 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
                 for index, step in enumerate((second, first, *plan.steps[2:]))
             )
         },
-        "the latency is not the end of the last step": {"latency_ns": plan.latency_ns + 1},
-        "the serial latency is not the sum": {"serial_latency_ns": plan.serial_latency_ns * 1.01},
+        "the latency is not the end of the last step": {"latency_ns": plan.latency_ns.value + 1},
+        "the serial latency is not the sum": {"serial_latency_ns": plan.serial_latency_ns.value * 1.01},
         "the MACs are not the sum": {"macs": plan.macs.model_copy(update={"after": 1})},
         "has not the size of its type": {"buffers": with_buffer(plan, buffer, size_bytes=7)},
         "overlap in 'l1'": {"buffers": with_buffer(plan, buffer, address=source.address)},

@@ -36,9 +36,9 @@ def test_the_critical_path_makes_the_latency(compiled: joulec.Compiled) -> None:
     plan = compiled.plan
     path = critical_path(plan)
     assert path.waits_ns == 0
-    assert path.latency_ns == pytest.approx(plan.latency_ns, rel=1e-12)
+    assert path.latency_ns == pytest.approx(plan.latency_ns.value, rel=1e-12)
     assert path.steps[0].start_ns == 0
-    assert path.steps[-1].end_ns == plan.latency_ns
+    assert path.steps[-1].end_ns == plan.latency_ns.value
     for one, other in zip(path.steps, path.steps[1:], strict=False):
         assert other.start_ns == one.end_ns
         assert one.engine == other.engine or set(one.outputs) & set(other.inputs)
@@ -48,7 +48,7 @@ def test_it_is_as_long_as_the_longest_path_of_the_graph(compiled: joulec.Compile
     graph = compiled.graph()
     assert networkx.is_directed_acyclic_graph(graph)
     length = networkx.dag_longest_path_length(graph, weight="latency_ns")
-    assert length == pytest.approx(compiled.plan.latency_ns, rel=1e-12)
+    assert length == pytest.approx(compiled.plan.latency_ns.value, rel=1e-12)
 
 
 def test_the_graph_holds_the_steps_and_buffers(compiled: joulec.Compiled) -> None:
@@ -57,7 +57,7 @@ def test_the_graph_holds_the_steps_and_buffers(compiled: joulec.Compiled) -> Non
     step, buffer = plan.steps[-1], plan.buffers[-1]
     assert graph.nodes["step", step.name] == {
         "kind": "step", "index": step.index, "op": step.op, "engine": step.engine,
-        "energy_pj": step.energy_pj.total.value, "latency_ns": step.latency_ns,
+        "energy_pj": step.energy_pj.total.value, "latency_ns": step.latency_ns.value,
         "start_ns": step.start_ns, "end_ns": step.end_ns, "macs": step.macs, "nodes": step.nodes,
     }  # fmt: skip
     assert graph.nodes["buffer", buffer.name] == {

@@ -108,7 +108,7 @@ def chip_steps(plan: Plan, target: Target) -> list[Step]:
 def serial_cycles(plan: Plan, target: Target, *, formats: bool = True) -> float:
     """Adds up the cycles of the steps, with or without changes of format between engines."""
     steps = [step for step in chip_steps(plan, target) if formats or step.op != "Requantize"]
-    return sum(step.latency_ns for step in steps) / target.cycle_ns
+    return sum(step.latency_ns.value for step in steps) / target.cycle_ns
 
 
 def with_match_cycles(plan: Plan, target: Target) -> float:
@@ -116,7 +116,9 @@ def with_match_cycles(plan: Plan, target: Target) -> float:
 
     The first layer is three quarters of the sum.
     """
-    ours = next(step.latency_ns for step in plan.steps if step.name == "conv1") / target.cycle_ns
+    ours = (
+        next(step.latency_ns.value for step in plan.steps if step.name == "conv1") / target.cycle_ns
+    )
     return serial_cycles(plan, target) - ours + CONV1_BY_MATCH
 
 
@@ -137,8 +139,8 @@ def main() -> None:
     print("| step | operation | engine | cycles, in lines | of which load | layer by layer |")
     print("| --- | --- | --- | --- | --- | --- |")
     for step, other in zip(chip_steps(lines, chip), chip_steps(whole, chip), strict=True):
-        cycles, load = (ns / chip.cycle_ns for ns in (step.latency_ns, step.weight_load_ns))
-        there = other.latency_ns / chip.cycle_ns
+        cycles, load = (ns / chip.cycle_ns for ns in (step.latency_ns.value, step.weight_load_ns))
+        there = other.latency_ns.value / chip.cycle_ns
         words = (
             f"{step.name} | {step.op} | {step.engine} | {cycles:,.0f} | {load:,.0f} | {there:,.0f}"
         )

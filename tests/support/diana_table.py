@@ -91,7 +91,7 @@ def row(model: Path, policy: Policy, name: str = "diana_odimo") -> Row:
     target = chip(policy, name)
     plan: Plan = joulec.compile(model, target, options=policy.options).plan
     return Row(
-        plan.serial_latency_ns / target.cycle_ns,
+        plan.serial_latency_ns.value / target.cycle_ns,
         plan.energy_pj.total.value / 1e6,
         sum(step.op == "AnalogProduct" for step in plan.steps),
     )

@@ -73,7 +73,7 @@ def test_the_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "nothing is quantized (--precision float)" in out
     assert "W001" not in err
     plan = joulec.load(tmp_path / "out").plan
-    assert plan.notes[-1].startswith("nothing is quantized (--precision float): ")
+    assert plan.diagnostics[-1].message.startswith("nothing is quantized (--precision float): ")
     assert [name.partition("(")[0] for name in plan.pipeline] == [
         "EliminateDead",
         "LowerConvolution",
@@ -85,8 +85,11 @@ def test_the_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_step_on_the_reference_evaluator_is_noted() -> None:
     model = model_of("(float[1, 8, 1] x) => (float[1, 8, 2] y) { a = Relu(x) y = DFT(a) }")
     made = joulec.compile(model, "tile16", options=FLOAT)
-    assert "runs on onnx's reference evaluator: ONNX Runtime's DFT" in made.plan.notes[-1]
-    assert made.diagnostics[-1] == made.plan.notes[-1]
+    assert (
+        "runs on onnx's reference evaluator: ONNX Runtime's DFT"
+        in made.plan.diagnostics[-1].message
+    )
+    assert made.diagnostics[-1] == made.plan.diagnostics[-1]
     x = np.ones((1, 8, 1), np.float32)
     assert joulec.run(made, {"x": x})[0][0, 0].tolist() == [8, 0]
 
@@ -101,7 +104,9 @@ def test_options_that_do_not_go_together() -> None:
         "tile16",
         options=joulec.Options(precision="float", max_divergence=0.1),
     )
-    assert any(line.startswith("warning[W004]: --data and --max-div") for line in made.diagnostics)
+    assert any(
+        found.line().startswith("warning[W004]: --data and --max-div") for found in made.diagnostics
+    )
 
 
 def test_random_numbers_are_refused_also_in_a_branch() -> None:

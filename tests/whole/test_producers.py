@@ -222,4 +222,4 @@ def test_a_producers_model_runs_as_integers_and_gives_what_onnx_runtime_gives(
     assert set(engines) <= {"digital", "analog"}
     # Layers on the analog array add the divergence allowed, on other samples at most twice that.
     assert error <= producer.bound + (0.04 if "analog" in engines else 0.0)
-    assert producer.says in "\n".join(compiled.diagnostics)
+    assert producer.says in "\n".join(found.line() for found in compiled.diagnostics)
