@@ -1,4 +1,4 @@
-"""Measures what the whole plan does to the network's outputs, on samples that calibration did not see where there are any."""
+"""Measures what the whole plan does to the network's outputs, on held-out samples if there are."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ FEW = 32
 def measured_divergence(
     clean: Graph, placed: Graph, inputs: CalibrationInputs | None, data: str | Path | None
 ) -> dict[str, JsonValue]:
-    """{measured_divergence, measured_samples, measured_held_out} of the placed graph against the clean one; empty without given samples.
+    """Measures the divergence of the placed graph from the clean one; empty without given samples.
 
+    The keys are measured_divergence, measured_samples and measured_held_out.
     The samples are those of the file `data` that follow the calibration samples; where none follow,
     the calibration samples themselves, on which the plan does better than it will on others.
     Outputs that are no numbers of known size (a sequence, places of non-zeros) are not measured.
@@ -50,8 +51,9 @@ def measured_divergence(
         wanted = Interpreter(clean, outputs=names).run_all(samples)
     except RunError as error:
         raise UsageError(
-            f"data file {one_line(str(data))!r}: the model does not run on its samples: {error}", code="U005"
-        ) from error  # fmt: skip
+            f"data file {one_line(str(data))!r}: the model does not run on its samples: {error}",
+            code="U005",
+        ) from error
     found = Interpreter(placed, outputs=names).run_all(samples)
     return {
         "measured_divergence": output_divergence(clean, wanted, found),
@@ -67,7 +69,8 @@ def few_samples_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
         return ()
     plural = "s" if samples > 1 else ""
     return (
-        f"warning[W008]: calibrated on {samples} sample{plural}, and none are left to try the plan on: others may leave the ranges found, so "
+        f"warning[W008]: calibrated on {samples} sample{plural}, "
+        "and none are left to try the plan on: others may leave the ranges found, so "
         f"their divergence may be many times what is stated; give {FEW} or more with --data",
     )
 
@@ -83,6 +86,7 @@ def measured_note(summary: Mapping[str, JsonValue]) -> tuple[str, ...]:
         else "the calibration samples themselves"
     )
     return (
-        f"warning[W006]: on {samples}, the whole plan's divergence is {measured:.3g}, over twice the "
-        f"{limit:.3g} allowed layer by layer; lower --max-divergence or give more calibration samples",
+        f"warning[W006]: on {samples}, the whole plan's divergence is {measured:.3g}, "
+        f"over twice the {limit:.3g} allowed layer by layer; "
+        "lower --max-divergence or give more calibration samples",
     )

@@ -1,4 +1,4 @@
-"""What a plan says beside its numbers: how far it can be trusted, what was left undone, how near to the optimum it is."""
+"""Writes what a plan says in words: how far it can be trusted, and what was left undone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def calibration_notes(calibration: Calibration | None) -> tuple[str, ...]:
         return ()
     followed = len(calibration.divergence) - calibration.estimated
     return (
-        f"warning[W007]: the divergences of {calibration.estimated} nodes are estimates: following the errors of all nodes to the outputs "
+        f"warning[W007]: the divergences of {calibration.estimated} nodes are estimates: "
+        "following the errors of all nodes to the outputs "
         f"would take too long, and {followed} were followed; try the package with joulec evaluate",
     )
 
