@@ -148,10 +148,10 @@ def limited(
     Within them results are what they always are.
 
     CompileError M008 when it takes more memory (None: than the machine has) or more time (None: no
-    limit). They hold for the whole process; time can only be kept on the main thread, with the
-    signal SIGALRM, and a library that does not come back to Python within 10 s more ends the
+    limit). They hold for the whole process; time can only be limited on the main thread, with
+    the signal SIGALRM, and a library that does not come back to Python within 10 s more ends the
     process with status 3.
     """
-    from compiler.flow.limits import limited as kept_within
+    from compiler.flow.limits import limited as limited_to
 
-    return kept_within(memory_bytes, seconds)
+    return limited_to(memory_bytes, seconds)

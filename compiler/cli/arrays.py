@@ -79,7 +79,7 @@ def _members(name: str, value: Any) -> list[tuple[str, Array]]:
     return [(name, np.ascontiguousarray(array).reshape(array.shape))]
 
 
-def told(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def described(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Names, types and shapes of outputs."""
     rows: list[dict[str, Any]] = []
     for name, value in values.items():

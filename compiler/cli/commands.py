@@ -1,4 +1,4 @@
-"""All commands, and how each ends: in an exit status and at most one line of complaint."""
+"""All commands, and how each ends: in an exit status and at most one line on standard error."""
 
 from __future__ import annotations
 

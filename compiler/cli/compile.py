@@ -1,4 +1,4 @@
-"""`joulec compile`: makes a package, prints its report, holds it to gates, tells `make` what it read."""
+"""`joulec compile`: makes a package, prints its report, checks gates, lists what it read."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def compile_command(
             raise UsageError(f"{name} {gate:g}: wanted 0 or more")
     require_place(output)
     if depfile is not None:
-        target_of(output)  # what it cannot name is told before the work
+        target_of(output)  # what it cannot name is refused before anything is compiled
     wants_stages = any(path is not None for path in (dump_passes, annotated, save_calibration))
     observers = (Dump(dump_passes),) if dump_passes is not None else ()
     others: dict[Path, bytes] = {}

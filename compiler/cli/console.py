@@ -51,7 +51,7 @@ def print_result(text: str) -> None:
         raise UsageError(f"standard output: {error.strerror}", code="U007") from error
 
 
-def say_json(table: Mapping[str, Any]) -> None:
+def print_json(table: Mapping[str, Any]) -> None:
     """Writes a result as JSON: sorted keys, ASCII, None for what is no number."""
     import json
 

@@ -59,6 +59,7 @@ def _escaped(name: str) -> str:
 def _require_writable(name: str, unwritable: re.Pattern[str]) -> None:
     if found := unwritable.search(name):
         raise UsageError(
-            f"--depfile cannot hold the name {one_line(name)!r}: make has no way to write {one_line(found[0])!r} there",
+            f"--depfile cannot hold the name {one_line(name)!r}: "
+            f"make has no way to write {one_line(found[0])!r} there",
             hint="rename it, or leave --depfile out",
         )

@@ -1,4 +1,4 @@
-"""How the command line fails: one line with a code and an exit status, and for a bug of ours a folder to report it with."""
+"""Ends a failed command: one line, a code, an exit status, and for our bugs a folder to report."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def _options(context: object) -> list[str]:
 
 
 def machine_error(error: BaseException | None) -> CompileError | None:
-    """The refusal of a machine that lacks something: a library, or one that loads, or room on a disk; None for any other failure."""
+    """Makes the refusal of a machine that lacks a library, one that loads, or room on a disk.
+
+    None for any other failure.
+    """
     while error is not None:
         if isinstance(error, ImportError) and (error.name or "").split(".")[0] not in OURS:
             reason = f"the installation is broken: {error}"

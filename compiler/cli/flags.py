@@ -44,8 +44,8 @@ def with_flags(command: Command) -> Command:
             tables.append(_Table(name, kind))
             parameters += _parameters(kind)
         else:
-            kept = parameter.replace(annotation=hints[name], kind=Parameter.KEYWORD_ONLY)
-            parameters.append(kept)
+            own = parameter.replace(annotation=hints[name], kind=Parameter.KEYWORD_ONLY)
+            parameters.append(own)
 
     def with_tables(**given: Any) -> None:
         made = {table.name: table.value(given) for table in tables}

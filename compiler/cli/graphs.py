@@ -22,10 +22,10 @@ def annotated_graph(graph: Graph) -> bytes:
 
 
 class Dump:
-    """An observer that writes the graph before the first pass and after each: 00-import.txt, 01-eliminate_dead.txt, ...
+    """An observer that writes the graph before the first pass and after each.
 
-    Beside each text stands the same graph as ONNX, which ONNX Runtime runs, unless a node kept
-    whole in its own opset forbids it.
+    The files are 00-import.txt, 01-eliminate_dead.txt, ... and for each the same graph as ONNX,
+    which ONNX Runtime runs, unless a node that is whole in its own opset forbids it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -14,7 +14,8 @@ from compiler.storage.files import write_whole
 
 HELP = """Writes a ZigZag accelerator (a YAML file) as a chip file.
 
-What could not be carried over or had to be taken for granted is told, and stands in the chip file under not_modelled.
+What could not be carried over or had to be taken for granted is printed, and stands in the
+chip file under not_modelled.
 
 \b
 joulec targets import aimc.yaml -o my_chip.toml

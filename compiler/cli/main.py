@@ -1,6 +1,6 @@
 """The command line: words in, words out.
 
-Whatever happens ends in an exit status and at most one line of complaint.
+Whatever happens ends in an exit status and at most one line on standard error.
 
 Exit status: 0 done; 1 a bug of ours; 2 usage; 3 the model or another data file is refused; 4 it
 does not fit the target; 5 a gate or a verification failed; 128 + n ended by signal n: 130

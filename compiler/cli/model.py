@@ -11,8 +11,8 @@ import typer
 from compiler.cli.console import (
     Binds,
     TextOrJson,
+    print_json,
     print_result,
-    say_json,
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
@@ -72,7 +72,7 @@ def inspect_command(
             drawing = draw_model(found.clean, found.name, chip, graph)
             write_whole(graph, drawing, [*found.files, *([Path(target)] if target else [])])
     if form == "json":
-        say_json(inspection_table(found))
+        print_json(inspection_table(found))
     else:
         print_result(_text(found))
 
@@ -128,13 +128,15 @@ def _chip_lines(chip: ChipView) -> list[str]:
     lines = [f"{chip.name}: {count(chip.nodes, 'node')} to place, {chip.macs:,} MACs"]
     for engine in chip.engines:
         lines.append(
-            f"  {engine.name} could take {count(engine.nodes, 'node')}, {share(engine.macs, chip.macs)} of the MACs"
+            f"  {engine.name} could take {count(engine.nodes, 'node')}, "
+            f"{share(engine.macs, chip.macs)} of the MACs"
         )
         for refusal in engine.refusals[:MOST_REASONS]:
             work = f" of {refusal.macs:,} MACs" if refusal.macs else ""
             such = ", such as" if refusal.nodes > 1 else ""
             lines.append(
-                f"    not {count(refusal.nodes, 'node')}{work}{such} {one_line(refusal.example, 40)}: "
+                f"    not {count(refusal.nodes, 'node')}{work}{such} "
+                f"{one_line(refusal.example, 40)}: "
                 f"{one_line(refusal.reason)}"
             )
         if len(engine.refusals) > MOST_REASONS:

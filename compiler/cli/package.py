@@ -1,4 +1,4 @@
-"""`joulec report`, `explain`, `check` and `compare`: what a package says of itself, and against another."""
+"""`joulec report`, `explain`, `check`, `compare`: what a package says of itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 from compiler.cli.console import (
     Folder,
     TextOrJson,
+    print_json,
     print_result,
-    say_json,
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
@@ -89,7 +89,7 @@ def explain_command(
     with limits.enforced():
         explained = explain(sound_package(folder).plan, node)
     if form == "json":
-        say_json(explained)
+        print_json(explained)
     else:
         print_result(explanation_text(explained))
 
@@ -104,7 +104,7 @@ def check_command(
         plan = sound_package(folder).plan
     size_bytes = sum(file.size_bytes for file in plan.files.values())
     if form == "json":
-        say_json(
+        print_json(
             {
                 "schema": "joulec.check/1",
                 "sound": True,
@@ -119,7 +119,8 @@ def check_command(
         return
     name = one_line(f"{plan.model.name} on {plan.target.name}")
     print_result(
-        f"sound: {name}, {len(plan.steps)} steps, {len(plan.files)} payloads of {size_bytes:,} bytes, "
+        f"sound: {name}, {len(plan.steps)} steps, "
+        f"{len(plan.files)} payloads of {size_bytes:,} bytes, "
         f"plan {plan.hash[:12]}\n"
     )
 
@@ -145,7 +146,7 @@ def compare_command(
         rows = comparison(*plans)
     met = [condition.told(rows) for condition in conditions if condition.is_met(rows)]
     if form == "json":
-        say_json(
+        print_json(
             {
                 "schema": "joulec.comparison/1",
                 "a": plans[0].hash,

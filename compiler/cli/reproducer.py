@@ -1,4 +1,4 @@
-"""The folder that a failure of ours leaves: what happened, the files that were named, and a command that runs it again on them."""
+"""Writes the folder that a failure of ours leaves: the story, the files, a command to run again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ LIBRARIES = (
 
 
 def write_reproducer(error: BaseException, arguments: Sequence[str]) -> Path:
-    """Writes the folder and gives it: `reproducer` here, over an older one of ours, else one in the place for temporary files."""
+    """Writes the folder and gives its path.
+
+    It is `reproducer` here, over an older one of ours, else one in the place for temporary files.
+    """
     folder = _folder()
     copies = Copies(folder)
     command = shlex.join(_words(arguments, copies))
@@ -69,7 +72,10 @@ def versions() -> str:
 
 
 class Copies:
-    """Copies of files that a command line names, each in a numbered folder of the reproducer, as far as there is room."""
+    """Copies the files that a command line names, as far as there is room.
+
+    Each goes into a numbered folder of the reproducer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -78,28 +84,34 @@ class Copies:
         self.left_out: list[str] = []
 
     def of(self, word: str) -> str:
-        """What stands for a word of the command line: itself, or the copy of the file or package that it names."""
+        """What stands for a word of the command line: itself, or the copy of what it names.
+
+        It may name a file or a package.
+        """
         path = Path(word)
         try:
-            beside = list(_belonging(path))
-            size_bytes = sum((path.parent / name).stat().st_size for name in beside)
+            names = list(_belonging(path))
+            size_bytes = sum((path.parent / name).stat().st_size for name in names)
         except (OSError, ValueError):
             return word
-        if not beside:
+        if not names:
             return word
         if size_bytes > self._bytes_left:
             self.left_out.append(f"{path.absolute()} ({size_bytes:,} bytes)")
             return str(path.absolute())
         self._bytes_left -= size_bytes
         place = self.place()
-        for name in beside:
+        for name in names:
             target = self._folder / place / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path.parent / name, target)
         return f"{place}/{path.name}"
 
     def written(self, word: str) -> str:
-        """What stands for the name of an output: that of one in the reproducer, a copy where it is a package already."""
+        """What stands for the name of an output: that of one in the reproducer.
+
+        A copy where it is a package already.
+        """
         if Path(word).is_dir():
             return self.of(word)
         return f"{self.place()}/{Path(word).name}"
@@ -161,14 +173,18 @@ def _story(error: BaseException, command: str, left_out: Sequence[str]) -> str:
         lines += [f"pass     {failed!r}", "graph    graph.txt is the graph that the pass was given"]
     lines += [
         "",
-        "replay.sh runs it again, on the copies in files/. Look through them before you hand this folder on: they are your model and data.",
+        "replay.sh runs it again, on the copies in files/. "
+        "Look through them before you hand this folder on: they are your model and data.",
     ]
     lines += [f"Too large to be copied: {name}" for name in left_out]
     return "\n".join(lines) + "\n"
 
 
 def _folder() -> Path:
-    """A folder for the reproducer, where nobody else's work is in the way, without what an older reproducer left."""
+    """Makes a folder for the reproducer, or clears the one that an older reproducer left.
+
+    Files of anybody else are never in it.
+    """
     folder = Path.cwd() / NAME
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

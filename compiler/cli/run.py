@@ -13,9 +13,9 @@ from compiler.cli.console import (
     NoiseSeed,
     Progress,
     TextOrJson,
+    print_json,
     print_result,
     print_warning,
-    say_json,
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
@@ -60,15 +60,15 @@ def run_command(
     form: TextOrJson = "text",
 ) -> None:
     """Runs a package."""
-    from compiler.cli.arrays import told, write_arrays
+    from compiler.cli.arrays import described, write_arrays
 
     with limits.enforced():
         package = sound_package(folder)
         outputs, _ = simulate(package, source, noise_seed, form=form)
     write_arrays(output, outputs, read=(source, *package.paths))
-    rows = told(outputs)
+    rows = described(outputs)
     if form == "json":
-        say_json({"schema": "joulec.run/1", "file": str(output), "outputs": rows})
+        print_json({"schema": "joulec.run/1", "file": str(output), "outputs": rows})
         return
     lines = [f"{one_line(row['name'])}: {row['dtype']}{row['shape']}" for row in rows]
     print_result("\n".join([*lines, f"written to {one_line(str(output))}"]) + "\n")
@@ -79,7 +79,7 @@ def evaluate_command(
     data: Annotated[Path, typer.Option(metavar="FILE.npz", help="Inputs by name, labels as y.")],
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Tells the accuracy of this ONNX file beside it."),
+        typer.Option(metavar="MODEL", help="Prints the accuracy of this ONNX file as well."),
     ] = None,
     bind: Binds = None,
     noise_seed: NoiseSeed = None,
@@ -102,7 +102,7 @@ def evaluate_command(
         ours = accuracy(outputs[first], labels, first)
         theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
     if form == "json":
-        say_json(
+        print_json(
             {
                 "schema": "joulec.evaluation/1",
                 "output": first,
@@ -183,7 +183,8 @@ def simulate(
         for name, array in inputs.items():
             if array.dtype.kind == "f" and np.isnan(array).any():
                 print_warning(
-                    f"W009: input {one_line(name)!r} holds NaN, which no integer is: the outputs mean nothing"
+                    f"W009: input {one_line(name)!r} holds NaN, which no integer is: "
+                    "the outputs mean nothing"
                 )
     progress = Progress(1, form)
     try:

@@ -1,4 +1,7 @@
-"""Does the work of a command in a child process, so that whatever ends that is told in one line, a crash in a library's C code included."""
+"""Runs a command in a child process, so that whatever ends it is reported in one line.
+
+A crash in a library's C code is too.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def run_supervised(work: Callable[[Sequence[str]], int], arguments: Sequence[str
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process when its parent is killed, where the system can: nobody is left then who wants what it makes."""
+    """Ends this process when its parent is killed, where the system can.
+
+    Nobody is left then who wants what it makes.
+    """
     import ctypes
 
     prctl = getattr(ctypes.CDLL(None), "prctl", None)

@@ -11,8 +11,8 @@ import typer
 from compiler.cli.console import (
     TextOrJson,
     help_when_bare,
+    print_json,
     print_result,
-    say_json,
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.import_hardware import HELP, import_command
@@ -32,7 +32,8 @@ Chip = Annotated[str, typer.Argument(metavar="CHIP", help="A chip by name, or a 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     group = typer.Typer(
-        help="Lists, shows and checks chips.\n\n\b\njoulec targets list\njoulec targets show diana\n",
+        help="Lists, shows and checks chips.\n\n\b\n"
+        "joulec targets list\njoulec targets show diana\n",
         rich_markup_mode=None,
         add_completion=False,
     )
@@ -42,7 +43,8 @@ def register(app: typer.Typer) -> None:
     )
     group.command(
         "show",
-        help="Shows every number of a chip with its interval and source.\n\n\b\njoulec targets show diana\n",
+        help="Shows every number of a chip with its interval and source.\n\n\b\n"
+        "joulec targets show diana\n",
     )(with_flags(show_command))
     group.command("check", help="Checks a chip file.\n\n\b\njoulec targets check my_chip.toml\n")(
         with_flags(check_command)
@@ -61,7 +63,7 @@ def list_command(form: TextOrJson = "text") -> None:
 
     chips = [load_target(name) for name in built_in()]
     if form == "json":
-        say_json({"schema": "joulec.targets/1", "targets": [_summary(chip) for chip in chips]})
+        print_json({"schema": "joulec.targets/1", "targets": [_summary(chip) for chip in chips]})
         return
     rows = [[chip.name, ", ".join(chip.chip.engines), chip.chip.description] for chip in chips]
     print_result("\n".join(aligned([["chip", "engines", "what it is"], *rows])) + "\n")
@@ -94,7 +96,7 @@ def show_command(
         steps = array_steps(found)
         peaks = comparisons(found)
     if form == "json":
-        say_json(
+        print_json(
             {
                 "schema": "joulec.target-view/1",
                 "sha256": found.sha256,
@@ -114,7 +116,8 @@ def show_command(
         shown = [titles, *(_peak_row(item) for item in peaks)]
         lines += [*aligned(shown, right=(1, 3, 4)), ""]
     for step in steps:
-        title = f"one step of a full array, {step.engine} ({step.describes}, {step.time_ns.value:.6g} ns)"
+        what = f"{step.engine} ({step.describes}, {step.time_ns.value:.6g} ns)"
+        title = f"one step of a full array, {what}"
         lines += [
             *aligned([[title, "pJ", "share", "[low, high]"], *_step_rows(step)], right=(1, 2)),
             "",
@@ -161,7 +164,7 @@ def _step_data(step: ArrayStep) -> dict[str, Any]:
 
 
 def _peak_row(item: Comparison) -> list[str]:
-    """A peak as predicted from the chip's constants, beside the published one."""
+    """A peak as predicted from the chip's constants, and the published one."""
     predicted = item.predicted
     source = one_line(item.published.source)
     if item.published.derived:
@@ -169,7 +172,8 @@ def _peak_row(item: Comparison) -> list[str]:
     interval = f"[{predicted.low:.3g}, {predicted.high:.3g}]"
     inside = "" if item.is_inside else ", outside"
     return [
-        item.name, f"{predicted.value:.3g}", interval + inside, f"{item.figure:g}", f"{item.ratio:.2f}", source,
+        item.name, f"{predicted.value:.3g}", interval + inside,
+        f"{item.figure:g}", f"{item.ratio:.2f}", source,
     ]  # fmt: skip
 
 
@@ -216,7 +220,7 @@ def check_command(
     rows = list(_rows(found.chip.model_dump(by_alias=True)))
     assumed = sum(row[3].startswith("assumption") for row in rows)
     if form == "json":
-        say_json(
+        print_json(
             {
                 "schema": "joulec.target-check/1",
                 "sound": True,
@@ -236,4 +240,4 @@ def schema_command() -> None:
     """Prints the schema."""
     from compiler.target.chip import target_schema
 
-    say_json(target_schema())
+    print_json(target_schema())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler.cli.console import TextOrJson, print_result, say_json
+from compiler.cli.console import TextOrJson, print_json, print_result
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.errors import ModelError, one_line
@@ -24,7 +24,8 @@ LeaveOut = Annotated[
     bool,
     typer.Option(
         "--leave-one-chip-out",
-        help="Predicts each chip with constants and intervals that were fitted on the table's other chips.",
+        help="Predicts each chip with constants and intervals "
+        "that were fitted on the table's other chips.",
     ),
 ]
 Plot = Annotated[
@@ -40,7 +41,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         "validate",
         help="Compares predicted with measured energy of silicon.\n\n\b\n"
-        "joulec validate silicon.csv\njoulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n",
+        "joulec validate silicon.csv\n"
+        "joulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n",
     )(with_flags(validate_command))
 
 
@@ -62,7 +64,7 @@ def validate_command(
         picture = drawn(verdicts, f"Efficiency of published macros, {how}")
         write_whole(plot, picture.encode(), read=[table])
     if form == "json":
-        say_json(_as_json(verdicts, leave_one_chip_out))
+        print_json(_as_json(verdicts, leave_one_chip_out))
     else:
         print_result(_as_text(verdicts, how))
 
@@ -80,7 +82,8 @@ def _verdicts(rows: list[Row], leave_one_chip_out: bool) -> list[Verdict]:
     chips = {row.chip for row, _ in usable(rows, components)}
     if len(chips) < 2:
         raise ModelError(
-            f"--leave-one-chip-out needs at least 2 measured chips of class {' or '.join(LEARNT_CLASSES)}; "
+            "--leave-one-chip-out needs at least 2 measured chips of class "
+            f"{' or '.join(LEARNT_CLASSES)}; "
             f"the table has {len(chips)}",
             code="M009",
         )
@@ -132,7 +135,8 @@ def _as_text(verdicts: list[Verdict], how: str) -> str:
     if unmeasured:
         lines += ["", "not compared:"]
         lines += [
-            f"  line {v.row.line}, {one_line(v.row.name, 60)}: {v.row.flaw or 'no measure is given'}"
+            f"  line {v.row.line}, {one_line(v.row.name, 60)}: "
+            f"{v.row.flaw or 'no measure is given'}"
             for v in unmeasured
         ]
     titles = ["class", "rows", "compared", "mean |log10 error|", "mean log10", "within 30 %"]
@@ -140,8 +144,9 @@ def _as_text(verdicts: list[Verdict], how: str) -> str:
     for name, members in _groups(verdicts).items():
         s = summary(members)
         figures = [""] * 7 if s is None else [
-            str(s.compared), f"{s.mean_log_error:.3f}", f"{s.bias:+.3f}", f"{100 * s.within_30_percent:.0f} %",
-            f"{100 * s.within_2x:.0f} %", f"{100 * s.inside:.0f} %", f"{s.median_width:.1f}",
+            str(s.compared), f"{s.mean_log_error:.3f}", f"{s.bias:+.3f}",
+            f"{100 * s.within_30_percent:.0f} %", f"{100 * s.within_2x:.0f} %",
+            f"{100 * s.inside:.0f} %", f"{s.median_width:.1f}",
         ]  # fmt: skip
         if members:
             found.append([one_line(name, 40), str(len(members)), *figures])

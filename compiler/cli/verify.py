@@ -11,9 +11,9 @@ from compiler.cli.console import (
     Binds,
     Folder,
     TextOrJson,
+    print_json,
     print_result,
     print_warning,
-    say_json,
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 VERIFY_HELP = """Compares a package with its model, layer by layer.
 
-The judge is ONNX Runtime with optimizations off. Fails (5) when the relative squared error at an output is above the tolerance.
+The model runs in ONNX Runtime, optimizations off. Fails (5) when the relative squared error
+at an output is above the tolerance.
 
 \b
 joulec verify models/digits_resnet.onnx build/digits --data models/digits_test.npz
@@ -78,7 +79,7 @@ def verify_command(
     if not result.same_model:
         print_warning("warning[W005]: the package was compiled from another file than this model")
     if form == "json":
-        say_json(_table(result, tolerance, data is None))
+        print_json(_table(result, tolerance, data is None))
     else:
         print_result(_text(result, tolerance, data is None))
     if not result.worst <= tolerance:
@@ -120,7 +121,7 @@ def _table(result: Verification, tolerance: float, synthetic: bool) -> dict[str,
 
     return {
         "schema": "joulec.verification/1",
-        "judge": result.judge,
+        "judge": result.reference,
         "samples": result.samples,
         "synthetic_inputs": synthetic,
         "same_model": result.same_model,
@@ -146,8 +147,9 @@ def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
     for row, _ in zip(rows[1 + len(result.steps) :], result.outputs, strict=True):
         row[0] = "(output)"
     lines = [
-        f"the package {holds}: relative squared error {result.worst:.3g} at the outputs, {tolerance:g} allowed; "
-        f"{result.samples} {kind}samples against {result.judge}",
+        f"the package {holds}: relative squared error {result.worst:.3g} at the outputs, "
+        f"{tolerance:g} allowed; "
+        f"{result.samples} {kind}samples against {result.reference}",
         "",
         *aligned(rows, right=(3, 4, 5)),
         "",

@@ -10,7 +10,7 @@ _DYNAMIC = ("MatMulInteger", "ConvInteger")
 
 
 def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[Diagnostic, ...]:
-    """Notes on layers that are quantized while they run, and on formats and weights that 8 bits do not hold.
+    """Notes on layers that are quantized while they run, and on what 8 bits do not hold.
 
     `given` is the graph as imported, `clean` after the first passes; `has_data` says whether there
     are real calibration samples.
@@ -30,7 +30,8 @@ def dialect_notes(given: Graph, clean: Graph, *, has_data: bool) -> tuple[Diagno
     if wide and not any(_is_wide(node, clean) for node in clean):
         plural = "s" if wide > 1 else ""
         notes.append(
-            f"{wide} value{plural} of more than 8 bits in the model: treated as floats, whose 8-bit formats are measured"
+            f"{wide} value{plural} of more than 8 bits in the model: "
+            "treated as floats, whose 8-bit formats are measured"
         )
     coarse = sum(wide_weights(node, given) for node in given)
     if coarse:

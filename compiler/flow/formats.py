@@ -54,5 +54,5 @@ def _leaves(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, object]]
 
 def _shown(value: object) -> str:
     if value is None:
-        return "not there"
+        return "missing"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Looks at a model before it is compiled: what is in it, and how much of it each engine of each chip could take."""
+"""Looks at a model before it is compiled: what is in it, and what each engine could take of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from compiler.target.chip import Target, built_in, load_target
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why an engine cannot take some nodes: how many, with how many MACs, and the first of them, whose reason this is."""
+    """Why an engine cannot take some nodes, how many they are, and how many MACs they have.
+
+    `example` is the first of them, whose reason this is.
+    """
 
     reason: str
     nodes: int
@@ -40,7 +43,7 @@ class EngineView:
 
 @dataclass(frozen=True)
 class ChipView:
-    """A model on a chip: its nodes in the form in which they are placed, and what each engine could take of them.
+    """A model on a chip: its nodes as they are placed, and what each engine could take of them.
 
     `host_only` are the nodes that no engine but the host could take.
     """

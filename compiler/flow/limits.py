@@ -1,4 +1,4 @@
-"""Keeps a piece of work within limits of memory and time: past one it is refused, within them its result is what it always is."""
+"""Limits the memory and time that a command takes: past a limit it is refused."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ AGAIN_S = 1.0  # the reminder, should the first be swallowed where Python swallo
 # How numpy, C++, the operating system and its loader say that there was no memory; the last is
 # CPython's word for C code that got none and said nothing, such as protobuf's when it is imported.
 NO_ROOM = (
-    "Unable to allocate", "bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory",
-    "Cannot allocate memory", "can't start new thread", "cannot map zero-fill pages",
-    "failed to map segment", "error return without exception set",
+    "Unable to allocate", "bad_alloc", "bad allocation", "Failed to allocate memory",
+    "out of memory", "Cannot allocate memory", "can't start new thread",
+    "cannot map zero-fill pages", "failed to map segment", "error return without exception set",
 )  # fmt: skip
 
 
@@ -32,7 +32,10 @@ class TimeIsUp(
 
 @contextlib.contextmanager
 def limited(memory_bytes: int | None, seconds: float | None) -> Iterator[None]:
-    """ModelError M008 when what is done inside takes more memory (None: than the machine has) or more time (None: no limit)."""
+    """Raises ModelError M008 when what is done inside takes more memory or time.
+
+    Of memory None is what the machine has, of time no limit.
+    """
     _let_libraries_take_their_room()
     # Time first: it starts a thread, which would be waited for for ever if it got no memory.
     with _time(seconds), _memory(memory_bytes or machine_bytes()):

@@ -1,4 +1,4 @@
-"""Measures what the whole plan does to the network's outputs, on samples that calibration did not see where there are any."""
+"""Measures what the whole plan does to the network's outputs, on held-out samples if there are."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def measured_divergence(
 ) -> MeasuredDivergence | None:
     """Measures the divergence of the placed graph from the clean one; None without given samples.
 
+    The keys are measured_divergence, measured_samples and measured_held_out.
     The samples are those of the file `data` that follow the calibration samples; where none follow,
     the calibration samples themselves, on which the plan does better than it will on others.
     Outputs that are no numbers of known size (a sequence, places of non-zeros) are not measured.
@@ -50,8 +51,9 @@ def measured_divergence(
         wanted = Interpreter(clean, outputs=names).run_all(samples)
     except RunError as error:
         raise UsageError(
-            f"data file {one_line(str(data))!r}: the model does not run on its samples: {error}", code="U005"
-        ) from error  # fmt: skip
+            f"data file {one_line(str(data))!r}: the model does not run on its samples: {error}",
+            code="U005",
+        ) from error
     found = Interpreter(placed, outputs=names).run_all(samples)
     return MeasuredDivergence(
         divergence=output_divergence(clean, wanted, found),

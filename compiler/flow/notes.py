@@ -1,4 +1,4 @@
-"""What a plan says beside its numbers: how far it can be trusted, what was left undone, how near to the optimum it is."""
+"""Writes what a plan says in words: how far it can be trusted, and what was left undone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge: a model as its file says, run by ONNX Runtime with optimizations off, any value of it on request."""
+"""Runs a model as its file says, in ONNX Runtime with optimizations off, for any of its values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from compiler.ir.graph import Array, Graph
 
 
 class Reference:
-    """A model file beside what was compiled from it.
+    """A model file that what was compiled from it is compared with.
 
     The import refuses what is broken or hostile before ONNX Runtime sees it.
 
-    `judge` says who computes: ONNX Runtime on the file as given, or, where it cannot (an unknown
+    `runtime` says who computes: ONNX Runtime on the file as given, or, where it cannot (an unknown
     dialect, an old opset), on the graph that the import made of it.
     """
 
@@ -30,7 +30,7 @@ class Reference:
         self.graph: Graph = imported.graph
         self.sha256 = imported.sha256
         self._file = Path(model)
-        self.judge = ""
+        self.runtime = ""
 
     def computed(self) -> set[str]:
         """The values that nodes of the graph make."""
@@ -65,9 +65,9 @@ class Reference:
         with contextlib.suppress(Exception):  # there is no one error for what does not load
             model = Model(self._with_outputs(names))
             if not model.on_reference:
-                self.judge = "ONNX Runtime, optimizations off, on the file as given"
+                self.runtime = "ONNX Runtime, optimizations off, on the file as given"
                 return model.run
-        self.judge = "ONNX Runtime, optimizations off, on the imported graph"
+        self.runtime = "ONNX Runtime, optimizations off, on the imported graph"
         return Interpreter(self.graph, outputs=names).run
 
     def _with_outputs(self, names: list[str]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from backends.hybrid import lower as lower_to_plan
+from backends import hybrid
 from backends.lowering.host_models import with_checked_host
 from backends.lowering.pruned_layers import pruned_layers
 from compiler.bound.lower_bound import lower_bound
@@ -312,7 +312,7 @@ class Quantized(Stage):
         partition = partition_result(self.graph)
         # In floats the model's MACs are those as it runs, zeros between values included.
         before = clean.graph if self.quantizes else lowered.graph
-        package = lower_to_plan(
+        package = hybrid.lower(
             self.graph,
             self.target,
             model_name=model.name,

@@ -150,7 +150,10 @@ def own_digest() -> str:
 
 
 def digest_of_compiler(root: Path) -> str:
-    """The hash of the compiler in a folder: its source, and the versions and kind of machine that its numbers depend on."""
+    """Hashes the compiler in a folder: its source, and what else its numbers depend on.
+
+    That is the versions of libraries and the kind of machine.
+    """
     digest = hashlib.sha256()
     for path in sorted(_source_files(root), key=lambda path: path.relative_to(root).as_posix()):
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Holds a package against the model it came from: the same inputs through both, the differences layer by layer."""
+"""Compares a package with the model it came from, layer by layer, on the same inputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Verification:
     `agreement` there is the share of samples with the same largest class score.
     """
 
-    judge: str
+    reference: str
     samples: int
     same_model: bool
     steps: tuple[Difference, ...]
@@ -93,12 +93,15 @@ def verify_package(
     count = len(next(iter(samples.values()), [None]))
     same = reference.sha256 == plan.model.sha256
     return Verification(
-        reference.judge, count, same, tuple(steps), tuple(at_outputs), tuple(uncompared)
+        reference.runtime, count, same, tuple(steps), tuple(at_outputs), tuple(uncompared)
     )
 
 
 def made_up_inputs(plan: Plan, graph: Graph, count: int, seed: int) -> Mapping[str, Array]:
-    """Seeded samples that the package was made for: floats evenly over the range that their integers cover, all else as calibration makes it up."""
+    """Makes up seeded samples of what the package was made for.
+
+    Floats lie evenly over the range that their integers cover, all else is as for calibration.
+    """
     arrays = dict(synthetic_inputs(graph, count, seed).arrays)
     random = np.random.default_rng(seed)
     quants = {buffer.name: buffer.quantization for buffer in plan.buffers}
@@ -113,7 +116,7 @@ def made_up_inputs(plan: Plan, graph: Graph, count: int, seed: int) -> Mapping[s
 
 
 def stacked(port: Port, samples: Array) -> Array:
-    """Samples [S, *shape] as a user hands them in: on the batch axis, or on a first axis of their own."""
+    """Samples [S, *shape] as a user hands them in: on the batch axis, or on a first axis."""
     if len(samples) == 1:
         return np.asarray(samples[0])
     if port.batch_axis is None:
@@ -122,7 +125,10 @@ def stacked(port: Port, samples: Array) -> Array:
 
 
 def _pairs(plan: Plan, known: set[str]) -> dict[str, str]:
-    """The buffers that stand for values of the model, each value once: its last form is nearest to what the layer gives."""
+    """The buffers that stand for values of the model, each value once.
+
+    Its last form is nearest to what the layer gives.
+    """
     pairs: dict[str, str] = {}
     for step in plan.steps:
         for name in filter(None, step.outputs):
@@ -139,7 +145,10 @@ def _compare(
     named: tuple[str, str, str],
     scores: bool = False,
 ) -> Difference | None:
-    """One value of all samples; None where the two cannot be compared (pruned to another shape, no tensor)."""
+    """Compares one value of all samples.
+
+    None where the two cannot be compared (pruned to another shape, no tensor).
+    """
     try:
         ours = np.stack([np.asarray(item) for item in made])
         theirs = np.stack([np.asarray(item) for item in found])
@@ -178,11 +187,11 @@ def _distances(
         return 0.0, 0.0, 0.0
     with np.errstate(invalid="ignore", over="ignore"):
         same = (one == other) | (np.isnan(one) & np.isnan(other))
-        apart = np.where(same, 0.0, np.abs(one - other))
-        apart = np.where(np.isnan(apart), np.inf, apart)
+        distance = np.where(same, 0.0, np.abs(one - other))
+        distance = np.where(np.isnan(distance), np.inf, distance)
         sized = np.where(np.isfinite(other), other, 0.0)
-        largest, size = float(apart.max()), float(np.abs(sized).max())
-        squared, whole = float((apart**2).sum()), float((sized**2).sum())
+        largest, size = float(distance.max()), float(np.abs(sized).max())
+        squared, whole = float((distance**2).sum()), float((sized**2).sum())
     return (
         largest,
         largest / size if size else (0.0 if largest == 0 else float("inf")),

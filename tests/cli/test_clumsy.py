@@ -54,14 +54,14 @@ def here(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_a_gate_that_nothing_passes(
     gate: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(*broken("compiler.driver", "compile_model"))
+    monkeypatch.setattr(*broken("compiler.driver", "calibrate_model"))
     assert "wanted 0 or more" in refusal(f"{COMPILE} {gate}", capsys)
 
 
 def test_an_output_that_a_depfile_cannot_name_is_told_before_the_work(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(*broken("compiler.driver", "compile_model"))
+    monkeypatch.setattr(*broken("compiler.driver", "calibrate_model"))
     assert "has no way to write '='" in refusal(f"{COMPILE} --depfile d -o lr=1", capsys)
 
 
@@ -131,7 +131,7 @@ def test_a_place_for_no_package_is_told_before_the_work(
     (here / "full").mkdir()
     (here / "full" / "thesis.txt").write_text("mine")
     monkeypatch.setattr("os.access", lambda place, mode: place != here or output != "away")
-    monkeypatch.setattr(*broken("compiler.driver", "compile_model"))
+    monkeypatch.setattr(*broken("compiler.driver", "calibrate_model"))
     assert refusal(f"{COMPILE} -o {output}", capsys).startswith("error[U007]: ")
 
 
