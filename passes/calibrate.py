@@ -88,7 +88,7 @@ class _Calibrator:
 
     def run(self) -> Calibration:
         graph = self.graph
-        walk = Walk(graph, self.inputs.arrays)
+        walk = Walk(graph, self.inputs.arrays, ahead=True)
         for name, values in walk.values.items():
             self._range(name, values)
         self._measure_rounding(-1, self.rounded_inputs, walk)
@@ -96,7 +96,7 @@ class _Calibrator:
             report_progress(
                 f"node {position + 1:,} of {len(graph.nodes):,}, {self.inputs.count} samples"
             )
-            walk.step(position)
+            walk.advance(position)
             for name in node.outputs:
                 if name in walk.values:
                     self._range(name, walk.values[name])
@@ -104,7 +104,6 @@ class _Calibrator:
             if formats and self.reference is not None and node.outputs[0] in walk.values:
                 self._measure(position, node, formats, walk)
             self._measure_rounding(position, self.rounded[position], walk)
-            walk.drop(position)
         kind = (
             "KL"
             if any(scores_of(name, graph) for name in graph.outputs)

@@ -77,6 +77,24 @@ def choose_gain(
     return gain
 
 
+def covering_gain(steps: Floats, cells: Int8s, cut: Slicing, engine: Analog) -> Doubles:
+    """Finds the gain of each array tile that clips no sum of the given inputs: [G,row tiles,D,K].
+
+    `steps` and `cells` are as in `choose_gain`.
+    """
+    digits, _, rows, columns = cells.shape
+    bits, tiles = (
+        engine.converter_bits.value,
+        _ColumnTiles.of(digits, columns, engine.columns.value),
+    )
+    parts = list(bitline_sums(steps, cells, engine.rows.value, cut))
+    gains = []
+    for row_tile in range(len(row_tiles(rows, engine.rows.value))):
+        top = _largest_sums([sums for sums in parts if sums.tile == row_tile], tiles, bits)
+        gains.append(np.minimum(code_range(bits, False)[1] / top, 1.0)[:, tiles.index])
+    return np.stack(gains, axis=1)
+
+
 @dataclass(frozen=True)
 class _ColumnTiles:
     """Which column tile each digit of each column lies on [D,K], and which digits speak for their column on a tile (the first there)."""
@@ -127,14 +145,7 @@ def _best_gains(
     with the others taken as exact.
     """
     groups, digits = total.shape[0], len(factors)
-    _, highest = code_range(bits, False)
-    top = np.ones((groups, tiles.count))
-    for sums in parts:
-        # What the sums would be if unsigned codes reached no farther than signed ones.
-        share = highest / code_range(bits, sums.unipolar)[1]
-        reach = np.abs(sums.values).max(axis=1) * share  # [G,K]
-        for group in range(groups):
-            np.maximum.at(top[group], tiles.index[sums.digit], reach[group])
+    highest, top = code_range(bits, False)[1], _largest_sums(parts, tiles, bits)
     wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
     if np.all(best == 1.0):  # every sum has a code of its own, whatever is tried
@@ -170,6 +181,23 @@ def _best_gains(
         better = error < least
         best, least = np.where(better, tried, best), np.where(better, error, least)
     return np.asarray(best[:, tiles.index])
+
+
+def _largest_sums(parts: Sequence[Sums], tiles: _ColumnTiles, bits: int) -> Doubles:
+    """The largest sum on each column tile [G,column tiles], at least 1.
+
+    A sum without a sign counts as what it would be if unsigned codes reached no farther than signed
+    ones.
+    """
+    groups = parts[0].values.shape[0]
+    top = np.ones((groups, tiles.count))
+    highest = code_range(bits, False)[1]
+    for sums in parts:
+        share = highest / code_range(bits, sums.unipolar)[1]
+        reach = np.abs(sums.values).max(axis=1) * share  # [G,K]
+        for group in range(groups):
+            np.maximum.at(top[group], tiles.index[sums.digit], reach[group])
+    return top
 
 
 def _conversion_error(sums: Sums, gain: Floats, bits: int) -> Floats:

@@ -35,6 +35,16 @@ class LayerData:
         return LayerData(self.patches[:, kept], self.targets[:, kept])
 
 
+def layer_data(
+    seen: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating], node: Node, graph: Graph
+) -> LayerData:
+    """What a product sees and should give, from its real inputs [samples, ...] now and before."""
+    groups = graph.types[node.inputs[1]].sizes[0]
+    patches = layer_patches(wanted, node, groups)
+    targets = layer_outputs(patches, node, graph)
+    return LayerData(patches if seen is wanted else layer_patches(seen, node, groups), targets)
+
+
 def real_weights(node: Node, graph: Graph, columns: slice = ALL) -> Doubles:
     """A Product's weights [G,R,K], or some columns of each group, as real numbers."""
     stored = graph.constants[node.inputs[1]]

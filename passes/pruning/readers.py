@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from compiler.ir.graph import Array, Graph
+from passes.calibration.walk import Walk
 from passes.pruning.matrix import Matrix, Reals, matrix_of, real
 from passes.pruning.moments import moments_of
 from passes.pruning.refit import MAX_ROWS
 from passes.pruning.saliency import Reader
 from passes.pruning.structure import Layer, Structure
-from passes.pruning.walk import Walk
 
 DAMPING = 0.01  # added to the diagonal of the second moments, as a share of it
 FLOOR = 1e-6  # added as a share of the mean diagonal, so that there is an inverse
@@ -36,11 +36,11 @@ def readers_by_second_order(
     """Runs the graph on the samples and collects the moments of each layer's input."""
     layers = {layer.node: layer for layer in structure.layers}
     readers = []
-    walk = Walk(graph, samples)
-    for node in graph.nodes:
-        walk.run(node, graph)
+    walk = Walk(graph, samples, ahead=True)
+    for position, node in enumerate(graph.nodes):
+        walk.advance(position)
         layer = layers.get(node.name)
-        known = layer is not None and walk.knows(node.inputs[0])
+        known = layer is not None and node.inputs[0] in walk.values
         matrix = _read_matrix(layer, graph) if layer is not None and known else None
         if layer is not None and matrix is not None:
             weights = matrix.weights(graph)[0]
@@ -50,7 +50,6 @@ def readers_by_second_order(
             power = float((weights @ whole * weights).sum())
             if np.isfinite(power):
                 readers.append(Reader(layer, weights, _damped(square), power))
-        walk.forget(node)
     return tuple(readers)
 
 

@@ -19,8 +19,8 @@ from compiler.ir.graph import Graph, Quant, TensorType
 from compiler.ir.text import from_text
 from compiler.target.chip import Analog, load_target
 from passes.fitting import fit, rounding
-from passes.fitting.engine_nodes import analog_constants, analog_node, integer_constants
-from passes.fitting.fit import AnalogWeights, analog_input, analog_layer, fit_analog, fit_integer
+from passes.fitting.engine_nodes import analog_node
+from passes.fitting.fit import analog_input, analog_layer, fit_analog, fit_integer
 from passes.fitting.layer_data import (
     LayerData,
     layer_outputs,
@@ -31,6 +31,7 @@ from passes.fitting.layer_data import (
 )
 from passes.fitting.moments import InputMoments, Moments
 from passes.fitting.rounding import best_scale, coarse_integers, on_grid, sweep
+from passes.fitting.weights import AnalogWeights
 from tests.support.chips import only_analog
 
 Doubles = npt.NDArray[np.float64]
@@ -295,7 +296,7 @@ def test_fit_integer_gives_what_the_floats_give() -> None:
     inputs = numerics.asymmetric(8, float(values.min()), float(values.max()))
     wanted = run(graph, values)
     out = numerics.asymmetric(8, float(wanted.min()), float(wanted.max()))
-    constants = integer_constants(fit_integer(data, graph.nodes[0], graph, inputs))
+    constants = fit_integer(data, graph.nodes[0], graph, inputs).constants
     node = replace(graph.nodes[0], inputs=("x", *(label for label, _, _ in constants)))
     types = {
         "x": TensorType("int8", (1, 24), inputs),
@@ -397,7 +398,7 @@ def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, 
     values, data = layer(graph)
     wanted = run(graph, values)
     fitted = fitted_to(data, values, graph, digits, engine)
-    constants = analog_constants(fitted)
+    constants = fitted.constants
     rows, columns = graph.types["w"].sizes[1:]
     names = ("x", *(label for label, _, _ in constants))
     out = numerics.asymmetric(8, float(wanted.min()), float(wanted.max()))
