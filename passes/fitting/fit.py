@@ -14,8 +14,9 @@ from compiler.engines.numerics import Floats
 from compiler.ir.graph import Graph, Node, Quant
 from compiler.target.chip import Analog
 from passes.fitting.converter_range import bitline_sums, choose_gain, clipped_least_squares
-from passes.fitting.layer_data import Doubles, LayerData, real_weights
-from passes.fitting.moments import InputMoments, Moments
+from passes.fitting.float_fit import FloatFit, input_moments
+from passes.fitting.layer_data import Doubles, LayerData
+from passes.fitting.matrix import product_matrix
 from passes.fitting.rounding import Int8s, best_scale, coarse_integers, on_grid, sweep
 from passes.fitting.weights import AnalogWeights, IntegerWeights
 
@@ -39,18 +40,18 @@ def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> Int
     The columns of a large layer are fitted one block after the other.
     """
     groups, rows, columns = graph.types[node.inputs[1]].sizes
-    seen = InputMoments.of(data.patches)
+    matrix, seen = product_matrix(node, graph), input_moments(data.patches)
     weights = np.empty((groups, rows, columns), np.int8)
     scale = np.empty((groups, columns), np.float32)
     bias = np.empty((groups, columns), np.int32)
     for block in column_blocks(groups * rows, columns, alone=seen.is_diagonal):
-        original = real_weights(node, graph, block)
-        moments = Moments.of(seen, data.targets[..., block], original)
+        original = matrix.weights(graph, block)
+        moments = FloatFit.of(seen, data.patches, data.targets[..., block], original)
         weights[..., block], scale[:, block], bias[:, block] = _fit_columns(moments, inputs)
     return IntegerWeights(weights, scale.reshape(-1), bias.reshape(-1))
 
 
-def _fit_columns(moments: Moments, inputs: Quant) -> tuple[Int8s, Doubles, npt.NDArray[np.int32]]:
+def _fit_columns(moments: FloatFit, inputs: Quant) -> tuple[Int8s, Doubles, npt.NDArray[np.int32]]:
     """Fits some columns' weights [G,R,K], scale and bias [G,K]: the model's own integers where it has such."""
     given = on_grid(moments.original, 127)
     scale = (
@@ -125,7 +126,7 @@ class AnalogLayer:
 
     data: LayerData
     formats: tuple[Quant, ...]
-    moments: Moments
+    moments: FloatFit
 
 
 def analog_layer(
@@ -141,10 +142,10 @@ def analog_layer(
     `values` are the layer's whole inputs (real numbers), `data` the patches of them that are
     fitted, `inputs` the format that its inputs have (None: any that the drivers take).
     """
-    original = real_weights(node, graph)
+    original = product_matrix(node, graph).weights(graph)
     plain = inputs or analog_input(values, engine.input_bits.value)
     rounded = numerics.dequantize(numerics.quantize(data.patches, plain), plain)
-    moments = Moments.of(InputMoments.of(rounded), data.targets, original)
+    moments = FloatFit.of(input_moments(rounded), rounded, data.targets, original)
     mean = max(0.0, float(data.patches.mean()))
     shifts = SHIFTS if inputs is None else (0.0,)
     formats = dict.fromkeys(shifted(plain, mean * share) if share else plain for share in shifts)

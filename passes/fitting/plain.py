@@ -10,7 +10,7 @@ from compiler.ir.graph import Graph, Node, Quant
 from compiler.target.chip import Analog
 from passes.fitting.converter_range import covering_gain
 from passes.fitting.fit import column_blocks, input_slicing, integer_bias, usable_scale
-from passes.fitting.layer_data import real_bias, real_weights
+from passes.fitting.matrix import product_matrix
 from passes.fitting.rounding import best_scale, nearest, on_grid
 from passes.fitting.weights import AnalogWeights, IntegerWeights
 
@@ -23,9 +23,10 @@ def round_integer(node: Node, graph: Graph, inputs: Quant) -> IntegerWeights:
     weights = np.empty((groups, rows, columns), np.int8)
     scale = np.empty((groups, columns), np.float32)
     bias = np.empty((groups, columns), np.int32)
-    real = real_bias(node, graph).reshape(groups, columns)
+    matrix = product_matrix(node, graph)
+    real = matrix.bias(graph)
     for block in column_blocks(groups * rows, columns, alone=True):
-        original = real_weights(node, graph, block)
+        original = matrix.weights(graph, block)
         given = on_grid(original, 127)
         step = np.abs(original).max(axis=1, initial=0) / 127 if given is None else given[1]
         wide = usable_scale(step, real[:, block], inputs)
@@ -43,7 +44,8 @@ def round_analog(
     Its inputs' format reaches as far as `source`, that of the integers it is given. Its converters
     reach the sums of inputs that are spread evenly over that range, seeded.
     """
-    original = real_weights(node, graph)
+    matrix = product_matrix(node, graph)
+    original = matrix.weights(graph)
     levels = engine.cell_levels.value
     reach = min(bit_slicing.weight_reach(levels, digits), 127)
     found = on_grid(original, reach)
@@ -64,7 +66,7 @@ def round_analog(
         gain=gain.astype(np.float32),
         digit_weight=(factors[None, None, :, None] / gain).astype(np.float32),
         multiplier=_flat(step * inputs.scale[0]),
-        bias=_flat(real_bias(node, graph)),
+        bias=_flat(matrix.bias(graph)),
     )
 
 

@@ -1,6 +1,6 @@
 """Rounds a layer's weights to integers so that its outputs change least on the calibration data.
 
-The sequential refit (passes.fitting.moments) gives the float weights that best map the inputs the
+The sequential refit (passes.fitting.float_fit) gives the float weights that best map the inputs the
 compressed network really has to the outputs the dense one had; the GPTQ sweep (Frantar et al.,
 arXiv 2210.17323) rounds them row by row and lets later rows make up for the error. Sums run in
 float64 and the data are cut to a fixed number of patches, so the result depends neither on threads
@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from passes.fitting.float_fit import FloatFit
 from passes.fitting.layer_data import Doubles
-from passes.fitting.moments import Moments
 
 Int8s: TypeAlias = npt.NDArray[np.int8]
 
@@ -56,7 +56,7 @@ def _whole(numbers: Doubles) -> npt.NDArray[np.bool_]:
     return np.asarray((np.abs(numbers - np.rint(numbers)) < 1e-4).all(axis=0))
 
 
-def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
+def sweep(moments: FloatFit, scale: Doubles, reach: int) -> Int8s:
     """GPTQ: integers [G,R,K] within +-reach, row after row, the error of each spread over the rows that follow.
 
     `scale` is [G,K]: the real value of one step in each column. Rows behind a block of BLOCK_ROWS
@@ -91,7 +91,7 @@ def nearest(weights: Doubles, step: Doubles, reach: int) -> Doubles:
     return np.clip(steps, -reach, reach, out=steps)
 
 
-def coarse_integers(moments: Moments, reach: int) -> Int8s:
+def coarse_integers(moments: FloatFit, reach: int) -> Int8s:
     """Integers [G,R,K] within +-reach for few levels, where the size of the step matters most.
 
     Several steps are swept, the best is kept for each column (judged with its output scale fitted),
@@ -116,7 +116,7 @@ def coarse_integers(moments: Moments, reach: int) -> Int8s:
     return best
 
 
-def _output_error(moments: Moments, integers: Int8s) -> tuple[Doubles, Doubles]:
+def _output_error(moments: FloatFit, integers: Int8s) -> tuple[Doubles, Doubles]:
     """The squared output error [G,K] less a constant, with the best scale [G,K] per column: (q H w) / (q H q)."""
     steps = integers.astype(np.float64)
     mapped = np.matmul(moments.inputs.damped, steps)
@@ -126,7 +126,7 @@ def _output_error(moments: Moments, integers: Int8s) -> tuple[Doubles, Doubles]:
     return -scale * cross, scale
 
 
-def _descend(moments: Moments, integers: Int8s, reach: int) -> Int8s:
+def _descend(moments: FloatFit, integers: Int8s, reach: int) -> Int8s:
     """One round of coordinate descent: each row of each column to its best integer, the others held."""
     _, scale = _output_error(moments, integers)
     step = scale[:, None, :]

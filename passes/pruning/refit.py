@@ -15,12 +15,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from compiler.engines import numerics
 from compiler.ir.graph import Array, Graph, Node, Quant
 from compiler.ir.rewriter import Rewriter
 from passes.calibration.walk import Walk, run_nodes
-from passes.pruning.matrix import Matrix, Reals, linear, matrix_of, real
-from passes.pruning.moments import moments_of
-from passes.pruning.regression import regression
+from passes.fitting.matrix import Matrix, Reals, linear, matrix_of
+from passes.fitting.moments import Moments
+from passes.fitting.regression import regression
 
 NOISE = 1e-10  # an error below this share of the output's power is rounding
 MAX_ROWS = 2560  # wider layers get their bias matched and keep their weights
@@ -100,14 +101,17 @@ def _refitted(matrix: Matrix, walk: Walk, target: Array) -> Graph:
     lost = float(np.square(error).sum())
     if not np.isfinite(lost) or lost <= NOISE * power:
         return graph
-    data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
-    moments = moments_of(matrix, data, error, matrix.rows <= MAX_ROWS)
+    data = numerics.reals(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+    whole = matrix.rows <= MAX_ROWS
+    parts = ((patches, matrix.at_patches(error[part])) for part, patches in matrix.patches(data))
+    moments = Moments.of(parts, whole=whole)
     weights = matrix.weights(graph)
     change = np.zeros_like(weights)
-    if matrix.rows <= MAX_ROWS:
+    if whole:
         change = regression(moments.about_mean() if matrix.bias_node else moments)
-    shift = moments.error - (change @ moments.rows[:, :, None])[:, :, 0]
-    return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / moments.count)
+    shift = moments.errors.sums - (moments.inputs.sums[:, None, :] @ change)[:, 0]
+    count = moments.inputs.count
+    return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / count)
 
 
 def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:
