@@ -1,4 +1,4 @@
-"""Writes the chosen number formats into the placed graph, with explicit conversions where engines meet."""
+"""Writes the chosen number formats into the placed graph, with conversions where engines meet."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class _Quantizer:
         return self.rewriter.type_of(name).quant if name else None
 
     def _range_quant(self, value: str) -> Quant:
-        """The format of a value's integers: the model's own, else int8 over its calibrated range."""
+        """The format of a value's integers: the model's own, else int8 over its range."""
         given = given_format(value, self.graph)
         if given is not None:
             return given
@@ -163,7 +163,7 @@ class _Quantizer:
         )
 
     def _rounding(self, value: str) -> float:
-        """The divergence that a value's change to integers causes for nodes which do not count it themselves."""
+        """The divergence of a value's change to integers that no reader of it counts itself."""
         readers = readers_of_rounded(value, self.graph)
         on_integers = any(node.engine != self.target.host[0] for node in readers)
         return rounding_divergence(value, self.graph) if on_integers else 0.0
@@ -225,7 +225,10 @@ class _Quantizer:
         return name
 
     def _change_format(self, node: Node) -> None:
-        """Between a float value, here as integers, and integers of the model's own: nothing, or a change of scale."""
+        """Changes between a float value, here as integers, and integers of the model's own.
+
+        That is nothing, or a change of scale.
+        """
         source, target = self._integer_of(node.inputs[0]), node.outputs[0]
         quant = self.graph.types[target].quant
         if quant is None:  # DequantizeLinear: its floats keep the integers' format
@@ -246,7 +249,7 @@ class _Quantizer:
         self._quantized(node, "IntegerTable", (source, table), {"of": node.op})
 
     def _move(self, node: Node) -> None:
-        """Values move as integers; those of another scale are brought to the scale of the first result."""
+        """Moves values as integers; those of another scale are brought to that of the result."""
         if self.graph.types[node.outputs[0]].dtype not in FLOATS:
             self.rewriter.add(node)
             self.present.update(node.outputs)

@@ -41,7 +41,7 @@ class Refit(Pass):
     numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
-        """The graph with fitted products; the same graph when it was not quantized, or was refitted."""
+        """The graph with fitted products; the same graph when it was not quantized before."""
         if graph.unquantized is None:
             return graph
         with threadpool_limits(1):

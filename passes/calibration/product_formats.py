@@ -25,8 +25,9 @@ ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at
 
 @dataclass(frozen=True)
 class ProductFormats:
-    """A product on samples of its input: `seen` [samples, ...] as reals, and `layer`, what its weights are fitted to, the same for all formats.
+    """A product on samples of its input, and what is the same for all formats.
 
+    `seen` [samples, ...] are the samples as reals, `layer` is what its weights are fitted to,
     `on_arrays` is what the formats of each analog engine share.
     """
 

@@ -52,7 +52,10 @@ def fit_integer(data: LayerData, node: Node, graph: Graph, inputs: Quant) -> Int
 
 
 def _fit_columns(moments: FloatFit, inputs: Quant) -> tuple[Int8s, Doubles, npt.NDArray[np.int32]]:
-    """Fits some columns' weights [G,R,K], scale and bias [G,K]: the model's own integers where it has such."""
+    """Fits some columns' weights [G,R,K], scale and bias [G,K].
+
+    The weights are the model's own integers where it has such.
+    """
     given = on_grid(moments.original, 127)
     scale = (
         (best_scale(moments.weights, moments.inputs.power, 127) if given is None else given[1])
@@ -86,7 +89,7 @@ def integer_bias(bias: Doubles, scale: Doubles, inputs: Quant) -> npt.NDArray[np
 
 
 def analog_input(values: npt.NDArray[np.floating], bits: int) -> Quant:
-    """The symmetric input format of an analog array with the least squared error on the data (clip search)."""
+    """Finds the symmetric input format of an array with the least squared error on the data."""
     flat = np.abs(values.reshape(-1))
     if flat.size > 50_000:
         flat = flat[:: flat.size // 50_000 + 1]
@@ -102,10 +105,11 @@ def analog_input(values: npt.NDArray[np.floating], bits: int) -> Quant:
 
 
 def shifted(quant: Quant, shift: float) -> Quant:
-    """A symmetric format moved up by `shift` (real): the same top, finer steps, and rows that are driven around zero.
+    """Moves a symmetric format up by `shift` (real).
 
-    Inputs behind a ReLU are never negative; driven as they are they waste half of the drivers'
-    range, and every column sums up an offset that wastes the converter's.
+    It has the same top and finer steps, and rows are driven around zero. Inputs behind a ReLU are
+    never negative; driven as they are they waste half of the drivers' range, and every column sums
+    up an offset that wastes the converter's.
     """
     top = quant.scale[0] * quant.highest
     step = float(np.float32(max(top - shift, top / 4) / quant.highest))

@@ -1,4 +1,4 @@
-"""The float weights that fit a layer best on samples: what is then rounded to an engine's numbers."""
+"""Fits a layer's float weights on samples: what is then rounded to an engine's numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one matrix product sees and should give, on the samples at hand: the data its weights are fitted to."""
+"""What one matrix product sees and should give on samples: what its weights are fitted to."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ GOLDEN = (5**0.5 - 1) / 2
 def spread(count: int, most: int) -> npt.NDArray[np.int64]:
     """At most `most` indices below `count`, in order: one in each of as many equal parts.
 
-    They lie at another place of each part. At equal distances they would fall on the same columns of an image again and again.
+    They lie at another place of each part. At equal distances they would fall on the same columns
+    of an image again and again.
     """
     if count <= most:
         return np.arange(count)

@@ -79,7 +79,7 @@ class Matrix:
         return replace(quant, scale=tuple(float(item) for item in scale))
 
     def stored(self, weights: Reals, graph: Graph, quant: Quant | None) -> Array:
-        """Lays weights [G,R,K] out as the node's constant, in its type: integers of a format or floats."""
+        """Lays weights [G,R,K] out as the node's constant, in its type and format."""
         old = graph.constants[self.node.inputs[1]]
         if self.node.op == "Conv":
             data = weights.swapaxes(1, 2).reshape(old.shape)

@@ -23,9 +23,10 @@ TOGETHER = 2048  # patches that are brought to float64 at once
 
 @dataclass(frozen=True)
 class InputMoments:
-    """Sums over `count` patches of what a layer reads: `sums` [G,R], and `squares` [G,R,R] of pairs.
+    """Sums over `count` patches of what a layer reads.
 
-    Where only each row by itself is looked at, `squares` are [G,R,1].
+    `sums` [G,R], and `squares` [G,R,R] of pairs. Where only each row by itself is looked at,
+    `squares` are [G,R,1].
     """
 
     count: int
@@ -96,7 +97,7 @@ class ErrorMoments:
 
 @dataclass(frozen=True)
 class Moments:
-    """What samples say about a layer: the moments of what it reads, and of errors at its outputs."""
+    """The moments of what a layer reads, and of errors at its outputs."""
 
     inputs: InputMoments
     errors: ErrorMoments

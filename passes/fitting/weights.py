@@ -1,4 +1,4 @@
-"""The weights of a product in the numbers of an engine, as an integer product and an array hold them."""
+"""The weights of a product in the numbers of an engine: an integer product, an analog array."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compiler.engines.mapping import map_node
 from compiler.execute.interpreter import Interpreter
 from compiler.ir.graph import Graph, Node, Placement, Quant
 from compiler.ir.text import from_text, to_text
@@ -41,9 +42,12 @@ def rounded(engine: str, chip: str, slices: int = 1) -> tuple[Graph, Calibration
     graph, target = from_text(TWO_LAYERS), load_target(chip)
     inputs = synthetic_inputs(graph, 200)
     graph = Calibrate(inputs)(graph, target)
-    place = Placement(engine, "", slices, True, "by hand", 1, 1, 0)
-    nodes = tuple(replace(node, placement=place) for node in graph)
-    return run_passes(replace(graph, nodes=nodes), [Quantize()], target), inputs, target
+    nodes = []
+    for node in graph:
+        mapping = map_node(node, graph, engine, target, weight_slices=slices, resident=True)
+        nodes.append(replace(node, placement=Placement(mapping=mapping, reason="by hand")))
+    graph = replace(graph, nodes=tuple(nodes))
+    return run_passes(graph, [Quantize()], target), inputs, target
 
 
 def divergence_on(graph: Graph, inputs: CalibrationInputs) -> float:

@@ -66,7 +66,7 @@ graph g(x: float32[1, 4, 5, 5]) -> (y, z)
 v: float32[6, 2, 3, 3] = const random(1)
 w: float32[2, 18, 3] = const random(2)
 y: float32[1, 6, 3, 3] = Conv(x, v) group=2 kernel_shape=[3, 3]
-z: float32[1, 6, 3, 3] = Product(x, w) dilations=[1, 1] kernel=[3, 3] pads=[0, 0, 0, 0] strides=[1, 1]
+z: float32[1, 6, 1, 3] = Product(x, w) dilations=[2, 1] kernel=[3, 3] pads=[0,0,0,0] strides=[1, 1]
 """
 
 
