@@ -1,4 +1,4 @@
-"""Measures, on calibration inputs, the range of every value and the divergence each number format would cause alone."""
+"""Measures ranges of values, and the divergence that each number format would cause alone."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Calibrate(Pass):
     node is that of its output, and of the input of a product; what other nodes lose by reading int8
     where the host or a graph input holds floats is measured for the value (`Calibration.rounding`).
 
-    Where following every error to the outputs would take more than `passes/effort.py` allows, that
-    is done for evenly spread ones. The others' divergence is their own relative squared error times
-    what the rest of the network made of the last one that was followed.
+    Where running every error to the outputs takes more than `measurement_budget` allows, that is
+    done for evenly spread ones. The others' divergence is their own relative squared error times
+    what the rest of the network made of the last one that was run to the outputs.
     """
 
     inputs: CalibrationInputs
@@ -82,13 +82,15 @@ class _Calibrator:
         self.samples, self.stride = spent.samples, spent.stride
         self.measured = 0
         self.estimated = 0
-        self.gain = 0.0  # divergence at the outputs for each unit of error of a node's own output, of the node followed last
-        self.follower = SuffixRunner(graph, self._followed())
+        # Divergence at the outputs for each unit of error of a node's own output, of the node whose
+        # error was run to the outputs last.
+        self.gain = 0.0
+        self.suffix = SuffixRunner(graph, self._starts())
         self.reference = self._reference()
 
     def run(self) -> Calibration:
         graph = self.graph
-        walk = Walk(graph, self.inputs.arrays)
+        walk = Walk(graph, self.inputs.arrays, ahead=True)
         for name, values in walk.values.items():
             self._range(name, values)
         self._measure_rounding(-1, self.rounded_inputs, walk)
@@ -96,7 +98,7 @@ class _Calibrator:
             report_progress(
                 f"node {position + 1:,} of {len(graph.nodes):,}, {self.inputs.count} samples"
             )
-            walk.step(position)
+            walk.advance(position)
             for name in node.outputs:
                 if name in walk.values:
                     self._range(name, walk.values[name])
@@ -104,7 +106,6 @@ class _Calibrator:
             if formats and self.reference is not None and node.outputs[0] in walk.values:
                 self._measure(position, node, formats, walk)
             self._measure_rounding(position, self.rounded[position], walk)
-            walk.drop(position)
         kind = (
             "KL"
             if any(scores_of(name, graph) for name in graph.outputs)
@@ -147,7 +148,10 @@ class _Calibrator:
         return formats
 
     def _rounded(self, values: Iterable[str], formats: Sequence[Format] = ()) -> list[str]:
-        """Of the graph's inputs or a node's outputs, those whose rounding to int8 has to be measured beside the node's `formats`."""
+        """Finds values whose rounding to int8 has to be measured too.
+
+        They are among the graph's inputs or a node's outputs; `formats` are those of the node.
+        """
         return [value for value in values if value and self._is_rounded(value, formats)]
 
     def _is_rounded(self, value: str, formats: Sequence[Format]) -> bool:
@@ -162,7 +166,10 @@ class _Calibrator:
         return any(reader.name in self.takes_int8 for reader in readers)
 
     def _further_macs(self) -> int:
-        """Of a sample, the products beyond the first that inputs in slices cost in all formats: one for each slice and digit."""
+        """Counts the MACs of a sample that inputs in slices cost in all formats, beyond the first.
+
+        Each slice and digit is a product of its own.
+        """
         further = {name: unit.steps - 1 for name, unit in self.target.analog_engines.items()}
         return sum(
             macs(node, self.graph)
@@ -170,20 +177,23 @@ class _Calibrator:
             for node, formats in zip(self.graph.nodes, self.formats, strict=True)
         )
 
-    def _followed(self) -> list[int]:
-        """The positions from which errors are followed, where these are not all: that of every `stride`-th that is measured."""
+    def _starts(self) -> list[int]:
+        """Lists the positions from which errors are run to the outputs; none where it is all.
+
+        They are those of every `stride`-th error that is measured.
+        """
         measured = [-1] * len(self.rounded_inputs)
         for position, formats in enumerate(self.formats):
             measured += [position] * (bool(formats) + len(self.rounded[position]))
         return measured[:: self.stride] if self.stride > 1 else []
 
     def _reference(self) -> dict[str, Array] | None:
-        """The outputs of the float network on the samples, or None when it has no inputs or does not run on them."""
+        """Runs the float network on the samples; None when it has no inputs or does not run."""
         if not self.inputs.arrays:
             return None
         few = {name: data[: self.samples] for name, data in self.inputs.arrays.items()}
         try:
-            return self.follower.outputs(-1, few)
+            return self.suffix.outputs(-1, few)
         except RunError:
             return None
 
@@ -200,30 +210,30 @@ class _Calibrator:
     # -- divergence
 
     def _measure(self, position: int, node: Node, formats: list[Format], walk: Walk) -> None:
-        """The divergence of each format of a node: at the outputs, or estimated from the node's own output."""
-        follow = self._follows_next()
+        """Measures each format of a node, at the outputs or by its own output's error."""
+        to_outputs = self._next_runs_to_outputs()
         output = node.outputs[0]
         changed = (
             self._product_outputs(node, formats, walk)
             if node.op == "Product"
-            else [(INT8, self._rounded_output(node, walk, follow))]
+            else [(INT8, self._rounded_output(node, walk, to_outputs))]
         )
-        self.divergence[node.name] = self._divergences(position, output, changed, walk, follow)
-        self.estimated += not follow
+        self.divergence[node.name] = self._divergences(position, output, changed, walk, to_outputs)
+        self.estimated += not to_outputs
 
     def _measure_rounding(self, position: int, values: Sequence[str], walk: Walk) -> None:
-        """The divergence of int8 for values that the node at a position makes (-1: graph inputs)."""
+        """Measures int8 for values that the node at a position makes (-1: graph inputs)."""
         for value in values:
             if self.reference is None or value not in walk.values:
                 continue
-            follow = self._follows_next()
+            to_outputs = self._next_runs_to_outputs()
             changed = [(INT8, self._in_int8(value, walk.values[value][: self.samples]))]
-            found = self._divergences(position, value, changed, walk, follow)
+            found = self._divergences(position, value, changed, walk, to_outputs)
             if found:
                 self.rounding[value] = found[INT8]
 
-    def _follows_next(self) -> bool:
-        """Whether the next error to be measured is followed to the outputs."""
+    def _next_runs_to_outputs(self) -> bool:
+        """Whether the next error to be measured is run to the outputs."""
         self.measured += 1
         return (self.measured - 1) % self.stride == 0
 
@@ -233,9 +243,12 @@ class _Calibrator:
         value: str,
         changed: Iterable[tuple[Format, Array | None]],
         walk: Walk,
-        follow: bool,
+        to_outputs: bool,
     ) -> dict[Format, float]:
-        """For each format in which a value has been `changed` (None: it cannot be) what that does to the outputs."""
+        """Measures what a value does to the outputs in each format it was `changed` to.
+
+        None stands for a format that it cannot have.
+        """
         own: dict[Format, float] = {}
         results: dict[Format, float] = {}
         for form, values in changed:
@@ -243,22 +256,22 @@ class _Calibrator:
                 continue
             if self.stride > 1:
                 own[form] = self._own_error(value, walk.values[value], values)
-            if follow:
-                results[form] = self._followed_divergence(position, value, values, walk)
+            if to_outputs:
+                results[form] = self._suffix_divergence(position, value, values, walk)
             else:
                 results[form] = self.gain * own[form]
-        if follow and any(own.values()) and max(results.values()) < BEYOND_MEASURE:
+        if to_outputs and any(own.values()) and max(results.values()) < BEYOND_MEASURE:
             self.gain = sum(results.values()) / sum(own.values())
         return results
 
-    def _followed_divergence(self, position: int, output: str, values: Array, walk: Walk) -> float:
+    def _suffix_divergence(self, position: int, output: str, values: Array, walk: Walk) -> float:
         """How far the network's outputs move when a value is something else.
 
         Without bound where the rest then cannot run.
         """
         alive = {name: walk.values[name][: self.samples] for name in walk.alive_after(position)}
         try:
-            found = self.follower.outputs(position, {**alive, output: values})
+            found = self.suffix.outputs(position, {**alive, output: values})
         except RunError:  # an index beyond its table, say
             return BEYOND_MEASURE
         assert self.reference is not None
@@ -281,12 +294,12 @@ class _Calibrator:
         for form in formats:
             yield form, product.output(form, given, self._output_quant(output), self.samples)
 
-    def _rounded_output(self, node: Node, walk: Walk, follow: bool) -> Array | None:
+    def _rounded_output(self, node: Node, walk: Walk, to_outputs: bool) -> Array | None:
         """The output in int8 of a node that is no product, on the samples."""
         values = walk.values[node.outputs[0]][: self.samples]
         # An estimate leaves constants as they are: of a long chain that adds one in each node,
         # every node would run once more.
-        if follow and rounded_constants(node, self.graph):
+        if to_outputs and rounded_constants(node, self.graph):
             few = {n: walk.values[n][: self.samples] for n in node.inputs if n in walk.values}
             values = on_rounded_constants(node, self.graph, few)
         return self._in_int8(node.outputs[0], values)

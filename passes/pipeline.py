@@ -21,6 +21,7 @@ from passes.place_in_float import PlaceInFloat
 from passes.pool_means import PoolMeans
 from passes.prune import Prune
 from passes.quantize import Quantize
+from passes.refit import Refit
 from passes.undo_dynamic_quantization import UndoDynamicQuantization
 from passes.unify_formats import UnifyFormats
 from passes.widen_half import WidenHalf
@@ -87,7 +88,8 @@ def place_passes(
 def quantize_passes(inputs: CalibrationInputs) -> tuple[Pass, ...]:
     """What brings a placed graph into the formats of its engines."""
     return (
-        Quantize(inputs),  # writes the chosen formats, which partition had to choose first
+        Quantize(),  # writes the chosen formats, which partition had to choose first
+        Refit(inputs),  # fits weights to formats that are there, on the network as it has become
         PadToTiles(),  # last, so that only what lies on tiles is padded or split
     )
 

@@ -1,4 +1,4 @@
-"""Writes the chosen number formats into the placed graph, with explicit conversions where engines meet."""
+"""Writes the chosen number formats into the placed graph, with conversions where engines meet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from compiler.cost.node import conversion_cost, requantize_cost, requantizing_en
 from compiler.cost.step import StepCost
 from compiler.engines import numerics
 from compiler.engines.mapping import map_off_arrays
-from compiler.engines.numerics import Floats
 from compiler.ir.graph import Array, Attribute, Graph, Node, Placement, Quant, TensorType
 from compiler.ir.ops import FORMATS, MOVEMENT, OWN, UNARY, VIEWS
 from compiler.ir.rewriter import Rewriter
@@ -21,12 +20,10 @@ from compiler.storage.spill import spill_to_file
 from compiler.target.chip import Analog, Host, Target
 from passes.base import Pass, report_progress
 from passes.calibration.given_formats import given_format
-from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.rounded_inputs import readers_of_rounded, rounding_divergence
-from passes.calibration.walk import Walk, run_nodes
-from passes.fitting.engine_nodes import Named, analog_constants, analog_node, integer_constants
-from passes.fitting.fit import analog_layer, fit_analog, fit_integer
-from passes.fitting.layer_data import LayerData, layer_outputs, layer_patches
+from passes.fitting.engine_nodes import analog_node
+from passes.fitting.plain import round_analog, round_integer
+from passes.fitting.weights import Named
 from passes.patterns.integer_forms import Function, pool_window, table_of
 
 FLOATS = ("float32",)
@@ -34,17 +31,14 @@ FLOATS = ("float32",)
 
 @dataclass(frozen=True)
 class Quantize(Pass):
-    """Floats on digital and analog engines become integers.
+    """Makes integers of the floats on digital and analog engines, each rounded to the nearest.
 
-    The products' weights are fitted to their engine in execution order.
-
-    Each layer is fitted to give, from the inputs that the already quantized network really has, the
-    outputs of the network before (so errors are corrected, not added up). Lossy: the sum of the
-    divergences that `calibrate` measured estimates what it gives up. What was quantized by the
-    model itself is left as it is on digital engines.
+    It looks at no samples: values have the formats of their calibrated ranges, weights those that
+    hold them. What was quantized by the model itself is left as it is on digital engines. Lossy:
+    `calibrate` measured the divergences with weights that were fitted, so what it gives up is what
+    is left when `refit` has run behind it; it leaves the graph before in `Graph.unquantized` for
+    that.
     """
-
-    inputs: CalibrationInputs
 
     name: ClassVar[str] = "quantize"
     numerics: ClassVar[Literal["exact", "lossy"]] = "lossy"
@@ -52,24 +46,18 @@ class Quantize(Pass):
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph in the formats of its engines."""
         with threadpool_limits(1):
-            return _Quantizer(graph, target, self.inputs).run()
+            after = _Quantizer(graph, target).run()
+        return graph if after is graph else replace(after, unquantized=graph)
 
 
 class _Quantizer:
-    """One walk over the graph, beside two walks of the samples: through the graph as it was, and as it becomes."""
+    """One walk over the graph."""
 
-    def __init__(self, graph: Graph, target: Target, inputs: CalibrationInputs) -> None:
+    def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
         self.target = target
         self.rewriter = Rewriter(graph)
-        self.dense = Walk(graph, inputs.arrays)
-        self.live: dict[str, Array] = dict(inputs.arrays)
-        self.added: list[Node] = []  # nodes of the new graph that `live` has not seen yet
         self.tables: dict[tuple[Function, Quant, Quant], Array] = {}
-        self.position = 0
-        # The layers are fitted to what the samples are there; behind the last nobody looks at them.
-        layers = (i for i, node in enumerate(graph.nodes) if node.op == "Product")
-        self.last_layer = max(layers, default=-1)
         # For each value of the old graph: the name of its integers in the new one, and whether it
         # is there under its own name.
         self.integers = {name: name for name, kind in graph.types.items() if kind.quant is not None}
@@ -78,36 +66,10 @@ class _Quantizer:
     def run(self) -> Graph:
         for position, node in enumerate(self.graph.nodes):
             report_progress(f"node {position + 1:,} of {len(self.graph.nodes):,}")
-            self.position = position
-            if position <= self.last_layer:
-                self.dense.step(position)
             self._convert(node)
-            self.dense.drop(position)
         for name in self.graph.outputs:
             self._float_of(name)
         return self.rewriter.finish()
-
-    # -- running what was added, so that a layer sees what it will really get
-
-    def _catch_up(self) -> None:
-        """Runs what was added since the last layer, and keeps the values that this layer and later ones read."""
-        alive = self.dense.alive_after(self.position - 1)
-        keep = {form for name in alive for form in (name, self.integers.get(name, ""))}
-        if self.added:
-            part = replace(self.graph, types=self.rewriter.types, constants=self.rewriter.constants)
-            made = (name for node in self.added for name in node.outputs)
-            wanted = [name for name in made if name in keep]
-            together = run_nodes(part, self.added, self.live, wanted)
-            if together is None:  # one of them cannot run on these samples: the others may
-                for node in self.added:
-                    self.live.update(run_nodes(part, (node,), self.live) or {})
-            self.live.update(together or {})
-            self.added = []
-        self.live = {name: values for name, values in self.live.items() if name in keep}
-
-    def _add(self, node: Node, types: Mapping[str, TensorType] | None = None) -> None:
-        self.rewriter.add(node, types)
-        self.added.append(node)
 
     # -- the two forms of a value
 
@@ -117,7 +79,7 @@ class _Quantizer:
         return self.rewriter.type_of(name).quant if name else None
 
     def _range_quant(self, value: str) -> Quant:
-        """The format of a value's integers: the model's own, else int8 over its calibrated range."""
+        """The format of a value's integers: the model's own, else int8 over its range."""
         given = given_format(value, self.graph)
         if given is not None:
             return given
@@ -143,7 +105,7 @@ class _Quantizer:
         conversion = self._conversion(
             "QuantizeLinear", (value, *parameters), name, value, to_float=False
         )
-        self._add(conversion, {name: TensorType(quant.storage, kind.shape, quant)})
+        self.rewriter.add(conversion, {name: TensorType(quant.storage, kind.shape, quant)})
         self.integers[value] = name
         return name
 
@@ -168,7 +130,7 @@ class _Quantizer:
             self.rewriter.constant(f"{value}.zero", np.array(quant.zero_point[0], quant.storage)),
         )
         inputs = (self.integers[value], *parameters)
-        self._add(self._conversion("DequantizeLinear", inputs, value, value, to_float=True))
+        self.rewriter.add(self._conversion("DequantizeLinear", inputs, value, value, to_float=True))
         self.present.add(value)
         return value
 
@@ -201,7 +163,7 @@ class _Quantizer:
         )
 
     def _rounding(self, value: str) -> float:
-        """The divergence that a value's change to integers causes for nodes which do not count it themselves."""
+        """The divergence of a value's change to integers that no reader of it counts itself."""
         readers = readers_of_rounded(value, self.graph)
         on_integers = any(node.engine != self.target.host[0] for node in readers)
         return rounding_divergence(value, self.graph) if on_integers else 0.0
@@ -213,7 +175,7 @@ class _Quantizer:
         engine = self.target.chip.engines[node.engine]
         if isinstance(engine, Host):
             inputs = tuple(self._float_of(name) if name else name for name in node.inputs)
-            self._add(replace(node, inputs=inputs))
+            self.rewriter.add(replace(node, inputs=inputs))
             self.present.update(node.outputs)
             return
         if node.op == "Product":
@@ -225,9 +187,9 @@ class _Quantizer:
                 # The model's own integers, summed up to floats: this engine gives integers.
                 self._quantized(node, "Product", node.inputs, node.attrs)
             else:
-                self._add(node)
+                self.rewriter.add(node)
         elif node.op in OWN and node.op != "ClippedAdd":
-            self._add(node)
+            self.rewriter.add(node)
         elif node.op in FORMATS:
             self._change_format(node)
         elif node.op in (*VIEWS, *MOVEMENT, "MaxPool"):
@@ -249,7 +211,7 @@ class _Quantizer:
     ) -> None:
         """A node whose output becomes int8 over the value's calibrated range."""
         output = self._integer_output(node, self._range_quant(node.outputs[0]))
-        self._add(replace(node, op=op, inputs=inputs, outputs=(output,), attrs=dict(attrs)))
+        self.rewriter.add(replace(node, op=op, inputs=inputs, outputs=(output,), attrs=dict(attrs)))
 
     def _integer_output(self, node: Node, quant: Quant) -> str:
         value = node.outputs[0]
@@ -263,7 +225,10 @@ class _Quantizer:
         return name
 
     def _change_format(self, node: Node) -> None:
-        """Between a float value, here as integers, and integers of the model's own: nothing, or a change of scale."""
+        """Changes between a float value, here as integers, and integers of the model's own.
+
+        That is nothing, or a change of scale.
+        """
         source, target = self._integer_of(node.inputs[0]), node.outputs[0]
         quant = self.graph.types[target].quant
         if quant is None:  # DequantizeLinear: its floats keep the integers' format
@@ -271,7 +236,7 @@ class _Quantizer:
             assert quant is not None
             target = self._integer_output(node, quant)
         op = "Identity" if self._quant_of(node.inputs[0]) == quant else "Requantize"
-        self._add(replace(node, op=op, inputs=(source,), outputs=(target,), attrs={}))
+        self.rewriter.add(replace(node, op=op, inputs=(source,), outputs=(target,), attrs={}))
 
     def _table(self, node: Node) -> None:
         source = self._integer_of(node.inputs[0])
@@ -284,9 +249,9 @@ class _Quantizer:
         self._quantized(node, "IntegerTable", (source, table), {"of": node.op})
 
     def _move(self, node: Node) -> None:
-        """Values move as integers; those of another scale are brought to the scale of the first result."""
+        """Moves values as integers; those of another scale are brought to that of the result."""
         if self.graph.types[node.outputs[0]].dtype not in FLOATS:
-            self._add(node)
+            self.rewriter.add(node)
             self.present.update(node.outputs)
             return
         data = [n for n in node.inputs if n and self.graph.types[n].dtype in FLOATS]
@@ -317,7 +282,7 @@ class _Quantizer:
             self.rewriter.set_type(name, kind)
             self.integers[value] = name
             outputs.append(name)
-        self._add(replace(node, inputs=inputs, outputs=tuple(outputs)))
+        self.rewriter.add(replace(node, inputs=inputs, outputs=tuple(outputs)))
 
     def _pad_inputs(self, node: Node, inputs: tuple[str, ...], quant: Quant) -> tuple[str, ...]:
         """A Pad of integers pads with the integer that stands for its value."""
@@ -338,7 +303,7 @@ class _Quantizer:
         engine = requantizing_engine(self.target)
         cost = requantize_cost(kind.elements, engine, self.target)
         reason = f"{node.name} takes {quant.bits}-bit integers of another scale"
-        self._add(
+        self.rewriter.add(
             Node(
                 self.rewriter.unique(f"{node.name}.requantize"),
                 "Requantize",
@@ -354,38 +319,27 @@ class _Quantizer:
 
     # -- products
 
-    def _layer(self, node: Node) -> tuple[LayerData, Floats]:
-        """What a product of the new graph sees (as real numbers) and should give, and its whole input."""
-        self._catch_up()
-        kind = self.graph.types[node.inputs[0]]
-        seen_name = self.integers.get(node.inputs[0], node.inputs[0])
-        seen = numerics.reals(self.live[seen_name], self.rewriter.type_of(seen_name).quant)
-        dense = numerics.reals(self.dense.values[node.inputs[0]], kind.quant)
-        groups = self.graph.types[node.inputs[1]].sizes[0]
-        targets = layer_outputs(layer_patches(dense, node, groups), node, self.graph)
-        return LayerData(layer_patches(seen, node, groups), targets), seen
-
     def _integer_product(self, node: Node) -> None:
         source = self._integer_of(node.inputs[0])
         given = self._quant_of(node.inputs[0])
         assert given is not None
-        data, _ = self._layer(node)
-        constants = integer_constants(fit_integer(data, node, self.graph, given))
-        inputs = (source, *self._constants(node, constants))
+        rounded = round_integer(node, self.graph, given)
+        inputs = (source, *self._constants(node, rounded.constants))
         self._quantized(node, "Product", inputs, node.attrs)
 
     def _analog_product(self, node: Node, engine: Analog) -> None:
         assert node.placement is not None
         source = self._integer_of(node.inputs[0])
-        layer = analog_layer(*self._layer(node), node, self.graph, engine)
-        slices = node.placement.mapping.format.weight_slices
-        fitted = fit_analog(layer, node, slices, engine)
-        source = self._requantized(node, source, fitted.inputs)
-        inputs = (source, *self._constants(node, analog_constants(fitted)))
+        given = self._quant_of(node.inputs[0])
+        assert given is not None
+        digits = node.placement.mapping.format.weight_slices
+        rounded = round_analog(node, self.graph, given, digits, engine)
+        source = self._requantized(node, source, rounded.inputs)
+        inputs = (source, *self._constants(node, rounded.constants))
         out = self.graph.types[node.outputs[0]].quant or self._range_quant(node.outputs[0])
         output = self._integer_output(node, out)
         rows = self.graph.types[node.inputs[1]].sizes[1]
-        self._add(analog_node(node, inputs, output, rows, slices, engine))
+        self.rewriter.add(analog_node(node, inputs, output, rows, digits, engine))
 
     def _constants(self, node: Node, constants: Named) -> tuple[str, ...]:
         return tuple(

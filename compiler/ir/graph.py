@@ -210,7 +210,8 @@ class Graph:
     `domains` holds the opset of every domain but ONNX's default, which is always OPSET.
     `batch_axes` gives, for an input or output, the axis along which samples are stacked. `ledger`
     lists every node of the ONNX file, in order, with its fate: "" while nodes of the graph stand
-    for it, else what became of it ("folded", "removed").
+    for it, else what became of it ("folded", "removed"). `unquantized` is the
+    graph before `quantize`, which `refit` fits weights to (None before the one, behind the other).
     """
 
     name: str
@@ -224,6 +225,7 @@ class Graph:
     ledger: Mapping[str, str] = field(default_factory=dict)
     calibration: Calibration | None = None
     partition: PartitionSummary | None = None
+    unquantized: Graph | None = None
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

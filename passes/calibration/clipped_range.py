@@ -13,7 +13,10 @@ CLIP_FACTORS = np.linspace(1.0, 0.5, 21)  # of the range of all values, those th
 
 
 def clipped_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """The range whose 256 steps give the values back with the least squared error (clip search from both ends together)."""
+    """Finds the range whose 256 steps give values back with the least squared error.
+
+    Both ends are clipped together.
+    """
     flat = values.reshape(-1)
     if flat.size > 200_000:
         flat = flat[:: flat.size // 200_000 + 1]

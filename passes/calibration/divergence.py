@@ -25,7 +25,10 @@ def scores_of(output: str, graph: Graph) -> Node | None:
 def output_divergence(
     graph: Graph, wanted: Mapping[str, Array], found: Mapping[str, Array]
 ) -> float:
-    """How far results are from those of the float network: the largest over the outputs (see `Calibrate`)."""
+    """Measures how far results are from the float network's, the most over the outputs.
+
+    See `Calibrate`.
+    """
     worst = 0.0
     for name, given in found.items():
         kind = graph.types[name]
@@ -49,7 +52,10 @@ def divergence(
     scores: bool,
     logs: bool = False,
 ) -> float:
-    """KL(wanted || found) in nats over the last axis, or the squared error relative to the variance of what is wanted."""
+    """Measures KL(wanted || found) in nats over the last axis, of `scores`.
+
+    Of other values the squared error relative to the variance of what is wanted.
+    """
     if scores:
         p, q = (np.exp(a) if logs else a for a in (wanted, found))
         p, q = (np.clip(a, 1e-7, None) for a in (p, q))

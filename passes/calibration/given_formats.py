@@ -6,7 +6,10 @@ from compiler.ir.graph import Graph, Quant
 
 
 def given_format(value: str, graph: Graph) -> Quant | None:
-    """The format of the integers a value is dequantized from, or else of those it is first quantized to; None where it has neither."""
+    """Finds the format of the integers a value is dequantized from, or is first quantized to.
+
+    None where it has neither.
+    """
     made = graph.producer.get(value)
     if made is not None and made.op == "DequantizeLinear":
         return _per_tensor(made.inputs[0], graph)

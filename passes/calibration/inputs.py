@@ -74,13 +74,15 @@ def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> Calibratio
         kind = graph.types[name]
         if kind.dtype not in DTYPE_BITS:
             raise UsageError(
-                f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, for which there are no samples to calibrate on",
+                f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, "
+                "for which there are no samples to calibrate on",
                 code="U005",
                 hint="leave the model's floats as they are, with --precision float",
             )
         if not kind.is_static:
             raise UsageError(
-                f"input {one_line(name)!r} has unknown sizes {kind.shape}, so no sample can be made up",
+                f"input {one_line(name)!r} has unknown sizes {kind.shape}, "
+                "so no sample can be made up",
                 code="U005",
                 hint="bind its sizes with --bind, or hand in samples with --data",
             )
@@ -89,7 +91,10 @@ def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> Calibratio
 
 
 def _index_limit(name: str, graph: Graph) -> int:
-    """What integers of an input stay below: those that index a table (embeddings of words, of segments) must lie in it."""
+    """Finds what integers of an input stay below.
+
+    Those that index a table (embeddings of words, of segments) must lie in it.
+    """
     limit, pending, seen = SMALL_INTEGERS, [name], {name}
     while pending:
         value = pending.pop()
@@ -133,8 +138,10 @@ def load_inputs(
     arrays = {name: _samples(name, data, graph, shown) for name, data in stacked.items()}
     lengths = {name: len(data) for name, data in arrays.items() if data is not None}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{one_line(name)!r} has {n}" for name, n in lengths.items())
-        raise UsageError(f"data file {shown!r}: samples differ in number: {told}", code="U005")
+        shown_counts = ", ".join(f"{one_line(name)!r} has {n}" for name, n in lengths.items())
+        raise UsageError(
+            f"data file {shown!r}: samples differ in number: {shown_counts}", code="U005"
+        )
     samples = max(lengths.values(), default=1)
     samples = samples if count is None else min(samples, count)
     if samples < 1:

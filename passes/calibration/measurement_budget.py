@@ -1,4 +1,4 @@
-"""How much work calibration spends on a network: on how many samples, and which nodes it follows to the outputs."""
+"""Sets how many samples calibration uses, and the errors of which nodes run to the outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compiler.ir.ops import macs
 
 WORK = 40e9  # multiply-accumulates spent on measuring divergences: fewer samples for larger models
 FEWEST, MOST = 4, 128
-MOST_WORK = 1e12  # multiply-accumulates of following errors to the outputs: a minute of a core
+MOST_WORK = 1e12  # multiply-accumulates of running errors to the outputs: a minute of a core
 FETCH = 12  # multiply-accumulates that take as long as bringing in one weight
 MOST_RUNS = 50_000  # of nodes, however small: seconds
 
@@ -20,8 +20,8 @@ MOST_RUNS = 50_000  # of nodes, however small: seconds
 class MeasurementBudget:
     """What is spent on measuring divergences.
 
-    `samples` of the inputs are used. Of the nodes that are measured every `stride`-th is followed
-    to the outputs: all where it is 1.
+    `samples` of the inputs are used. Of the errors that are measured every `stride`-th is run to
+    the outputs: all where it is 1.
     """
 
     samples: int
@@ -37,7 +37,7 @@ def measurement_budget(
     is how many samples there are.
     """
     network = max(1, sum(macs(node, graph) for node in graph.nodes))
-    runs = 0.5 * sum(map(len, formats))  # every format followed through half of it on average
+    runs = 0.5 * sum(map(len, formats))  # every format runs through half of it on average
     fitting = int(WORK / (network * max(1.0, runs) + further_macs))
     samples = min(given, max(FEWEST, min(MOST, fitting)))
     weights = sum(graph.types[n.inputs[1]].elements for n in graph.nodes if n.op == "Product")

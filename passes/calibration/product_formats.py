@@ -15,17 +15,19 @@ from compiler.execute.interpreter import Interpreter
 from compiler.ir.formats import Format
 from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 from compiler.target.chip import Target
-from passes.fitting.engine_nodes import Named, analog_constants, analog_node, integer_constants
+from passes.fitting.engine_nodes import analog_node
 from passes.fitting.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
-from passes.fitting.layer_data import LayerData, layer_outputs, layer_patches
+from passes.fitting.layer_data import LayerData, layer_data
+from passes.fitting.weights import Named
 
 ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
 
 
 @dataclass(frozen=True)
 class ProductFormats:
-    """A product on samples of its input: `seen` [samples, ...] as reals, and `layer`, what its weights are fitted to, the same for all formats.
+    """A product on samples of its input, and what is the same for all formats.
 
+    `seen` [samples, ...] are the samples as reals, `layer` is what its weights are fitted to,
     `on_arrays` is what the formats of each analog engine share.
     """
 
@@ -55,7 +57,7 @@ class ProductFormats:
             given, constants, built = self._analog(form)
         else:
             assert given is not None
-            constants = integer_constants(fit_integer(self.layer, self.node, self.graph, given))
+            constants = fit_integer(self.layer, self.node, self.graph, given).constants
             names = ("x", *(c[0] for c in constants))
             built = replace(self.node, inputs=names, outputs=("y",))
         single = _single(built, constants, data, given, output, quant)
@@ -72,7 +74,7 @@ class ProductFormats:
         """The quantization of the input, the constants and the node of the product in a format."""
         engine, digits = self.target.analog_engines[form.engine], form.weight_slices
         fitted = fit_analog(self.on_arrays[form.engine], self.node, digits, engine)
-        constants = analog_constants(fitted)
+        constants = fitted.constants
         names = ("x", *(c[0] for c in constants))
         rows = self.layer.patches.shape[2]
         return fitted.inputs, constants, analog_node(self.node, names, "y", rows, digits, engine)
@@ -83,8 +85,7 @@ def product_formats(
 ) -> ProductFormats:
     """A product on samples of its input, ready for `formats`."""
     seen = numerics.reals(values, graph.types[node.inputs[0]].quant)
-    patches = layer_patches(seen, node, graph.types[node.inputs[1]].sizes[0])
-    layer = LayerData(patches, layer_outputs(patches, node, graph))
+    layer = layer_data(seen, seen, node, graph)
     names = dict.fromkeys(form.engine for form in formats if form.kind == "analog")
     engines = target.analog_engines
     on_arrays = {name: analog_layer(layer, seen, node, graph, engines[name]) for name in names}

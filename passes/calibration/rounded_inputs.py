@@ -1,4 +1,4 @@
-"""Which nodes work on a float value rounded to int8 without that their own divergence tells what the rounding does."""
+"""Finds reads of int8-rounded floats whose error no consumer's divergence includes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PASSING = tuple(op for op in (*VIEWS, *MOVEMENT, "MaxPool") if op != "Concat")
 
 
 def readers_of_rounded(value: str, graph: Graph) -> tuple[Node, ...]:
-    """The nodes that, on an integer engine, take a value that the host or a graph input holds as floats in int8, at nobody's charge.
+    """Finds the nodes that take a float value in int8 without counting what that does.
 
-    A product is measured on the input that it takes, a change of format is the model's own: neither
-    counts.
+    They run on an integer engine, and the host or a graph input holds the value. A product is
+    measured on the input that it takes, a change of format is the model's own: neither counts.
     """
     return tuple(
         reader
@@ -31,7 +31,10 @@ def readers_of_rounded(value: str, graph: Graph) -> tuple[Node, ...]:
 
 
 def given_by_format(maker: Node, formats: Collection[Format]) -> bool:
-    """Whether what int8 as a format of a node does is no other than what its output in int8 does: not so of a product, and of what only gives on."""
+    """Whether int8 as a format of a node does what its output in int8 does.
+
+    Not so of a product, and of what only passes values on.
+    """
     return maker.op != "Product" and INT8 in formats
 
 
@@ -47,14 +50,20 @@ def rounding_divergence(value: str, graph: Graph) -> float:
 
 
 def rounded_constants(node: Node, graph: Graph) -> list[str]:
-    """The constants of a node that an integer engine takes as int8 (those of a function go into its table, those that move to its output's)."""
+    """Lists the constants of a node that an integer engine takes as int8.
+
+    Those of a function go into its table, those that are moved have the output's format.
+    """
     if node.op not in ("Add", "Mul"):
         return []
     return [name for name in node.inputs if name in graph.constants]
 
 
 def on_rounded_constants(node: Node, graph: Graph, values: Mapping[str, Array]) -> Array:
-    """The first output of a node on `values` [samples, ...] of its inputs, with its constants in int8 over their range."""
+    """Runs a node on `values` [samples, ...] of its inputs, with its constants in int8.
+
+    Gives its first output; the constants have formats over their range.
+    """
     constants: dict[str, Array] = {}
     for name in rounded_constants(node, graph):
         reals = np.asarray(graph.constants[name], np.float32)

@@ -1,4 +1,4 @@
-"""Follows to the network's outputs what becomes of them when values on the way are something else."""
+"""Runs the rest of a network from changed values to its outputs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class SuffixRunner:
         self._pieces: dict[int, Interpreter | None] = {}
 
     def outputs(self, position: int, values: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs [samples, *shape] by name, from all values alive behind the node at a position (-1: the network's inputs).
+        """Runs all values alive behind the node at a position (-1: the inputs) to the outputs.
 
-        Raises RunError where they cannot be run to the outputs: a node fails on them, or a value
-        that is read is not among them.
+        Gives [samples, *shape] by name. Raises RunError where they cannot be run to the outputs: a
+        node fails on them, or a value that is read is not among them.
         """
         count = len(next(iter(values.values())))
         known = dict(values)
@@ -41,7 +41,7 @@ class SuffixRunner:
         for start, end in pairwise([position, *ends, self._end]):
             piece = self._piece(start, end)
             if piece is not None:
-                _demand(piece.inputs, known)
+                _require_known(piece.inputs, known)
             made = piece.run_all(known) if piece is not None else {}
             known = {
                 n: data for n, data in (known | made).items() if self._last_reads.get(n, -1) > end
@@ -49,11 +49,14 @@ class SuffixRunner:
         for name in self.graph.outputs:
             if name not in known and name in self.graph.constants:
                 known[name] = np.stack([self.graph.constants[name]] * count)
-        _demand(self.graph.outputs, known)
+        _require_known(self.graph.outputs, known)
         return {name: known[name] for name in dict.fromkeys(self.graph.outputs)}
 
     def _piece(self, start: int, end: int) -> Interpreter | None:
-        """The nodes behind one position up to another as a model, None where nothing of theirs is read behind it."""
+        """Makes a model of the nodes behind one position up to another.
+
+        None where nothing of theirs is read behind it.
+        """
         if start in self._pieces:
             return self._pieces[start]
         graph = self.graph
@@ -70,7 +73,11 @@ class SuffixRunner:
         return piece
 
     def _possible(self, starts: set[int]) -> list[int]:
-        """The positions to cut at: none where large weights would lie in each piece, nor where a value that is no plain tensor is alive."""
+        """Finds the positions at which the network can be cut into pieces.
+
+        None where large weights would lie in each piece, nor where a value that is no plain tensor
+        is alive.
+        """
         if not starts or is_large(self.graph.constants.values()):
             return []
         cuts, alive = [], set(self.graph.inputs)
@@ -89,8 +96,8 @@ class SuffixRunner:
         return dtype in DTYPE_BITS and not why_not_exchanged(dtype)
 
 
-def _demand(names: Iterable[str], known: Mapping[str, Array]) -> None:
-    """RunError for a value that is not known: the node that makes it could not run on these samples."""
+def _require_known(names: Iterable[str], known: Mapping[str, Array]) -> None:
+    """Raises RunError for a value that is not known: its node could not run on these samples."""
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         raise RunError(f"value {unknown!r} is not known")

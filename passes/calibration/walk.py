@@ -16,10 +16,11 @@ class Walk:
     """Samples on their way through a graph: `values` are those alive, [samples, *shape] by name.
 
     A node that cannot run on these samples (made-up inputs may be out of its range) leaves its
-    outputs unknown, and so does every node that reads them: `name in walk.values` tells.
+    outputs unknown, and so does every node that reads them. With `ahead` nodes that are asked for
+    one by one are run some at a time, before they are asked for: not for a graph that changes.
     """
 
-    def __init__(self, graph: Graph, samples: Mapping[str, Array]) -> None:
+    def __init__(self, graph: Graph, samples: Mapping[str, Array], *, ahead: bool = False) -> None:
         self.graph = graph
         self.values: dict[str, Array] = dict(samples)
         self._last = last_reads(graph)
@@ -27,19 +28,67 @@ class Walk:
         for name, last in self._last.items():
             self._ends.setdefault(last, []).append(name)
         self._samples = len(next(iter(samples.values()), ()))
-        self._ahead: dict[str, Array] = {}  # made by nodes that are still to be stepped over
+        self._position = -1  # of the last node that was run
+        self._looks_ahead = ahead
+        self._ahead: dict[str, Array] = {}  # made by nodes that are still to be asked for
         self._ahead_until = 0  # nodes before this position have been run, alone or together
 
-    def step(self, position: int) -> None:
-        """Runs the node at a position; every node before it must have been run."""
+    def advance(self, position: int) -> None:
+        """Runs the nodes up to a position, those that are left to run as one model.
+
+        Of the values it keeps what the node there reads or makes and what later ones read. Weights
+        of nodes before it that lie in files take no memory from then on.
+        """
+        first = self._position + 1
+        if position < first:
+            return
+        self.values.update(self._made(first, position))
+        self._drop(position)
+        self._position = position
+
+    def skip(self, values: Mapping[str, Array]) -> None:
+        """Takes what the next node makes as given."""
+        position = self._position + 1
+        self.values.update(values)
+        self._drop(position)
+        self._position = position
+
+    def change(self, graph: Graph) -> None:
+        """Goes on in a graph whose nodes still to be run have other constants or formats.
+
+        Each node reads and makes the values that it did.
+        """
+        assert not self._looks_ahead
+        self.graph = graph
+
+    def alive_after(self, position: int) -> list[str]:
+        """The known values that nodes after a position (or the outputs) read."""
+        return sorted(name for name in self.values if self._last.get(name, -1) > position)
+
+    def _made(self, first: int, position: int) -> dict[str, Array]:
+        """The values that nodes from one position to another make and that are kept behind them."""
+        nodes = self.graph.nodes[first : position + 1]
+        if self._looks_ahead and len(nodes) == 1:
+            return self._made_ahead(position)
+        made = (name for node in nodes for name in node.outputs if name)
+        kept = [name for name in made if self._last[name] >= position]
+        if not kept:
+            return {}
+        together = run_nodes(self.graph, nodes, self.values, kept)
+        if together is not None:
+            return together
+        known = dict(self.values)  # one of them cannot run on these samples: the others may
+        for node in nodes:
+            known.update(run_nodes(self.graph, (node,), known) or {})
+        return {name: known[name] for name in kept if name in known}
+
+    def _made_ahead(self, position: int) -> dict[str, Array]:
+        node = self.graph.nodes[position]
         if position >= self._ahead_until:
             self._run_ahead(position)
-        node = self.graph.nodes[position]
         if all(name in self._ahead for name in node.outputs if name):
-            made = {name: self._ahead.pop(name) for name in node.outputs if name}
-        else:
-            made = run_nodes(self.graph, (node,), self.values) or {}
-        self.values.update(made)
+            return {name: self._ahead.pop(name) for name in node.outputs if name}
+        return run_nodes(self.graph, (node,), self.values) or {}
 
     def _run_ahead(self, position: int) -> None:
         """Runs a few nodes as one model (a model of its own for each node takes most of the time).
@@ -59,19 +108,13 @@ class Walk:
         if len(nodes) > 1:
             self._ahead = run_nodes(self.graph, nodes, self.values) or {}
 
-    def drop(self, position: int) -> None:
-        """Forgets the values that no node after a position reads.
-
-        Weights that lie in files take no memory from then on.
-        """
-        for name in self._ends.get(position, ()):
-            self.values.pop(name, None)
-            if name in self.graph.constants:
-                release_pages(self.graph.constants[name])
-
-    def alive_after(self, position: int) -> list[str]:
-        """The known values that nodes after a position (or the outputs) read, among those made so far."""
-        return sorted(name for name in self.values if self._last.get(name, -1) > position)
+    def _drop(self, position: int) -> None:
+        """Forgets the values that no node at a position or after it reads or makes."""
+        for ended in range(self._position, position):
+            for name in self._ends.get(ended, ()):
+                self.values.pop(name, None)
+                if name in self.graph.constants:
+                    release_pages(self.graph.constants[name])
 
 
 def last_reads(graph: Graph) -> dict[str, int]:
@@ -94,7 +137,10 @@ def run_nodes(
     values: Mapping[str, Array],
     outputs: Sequence[str] | None = None,
 ) -> dict[str, Array] | None:
-    """What a few nodes make of samples (`outputs` of it, None: all), or None when an input is unknown or they cannot run on them."""
+    """Runs a few nodes on samples and gives `outputs` of what they make (None: all of it).
+
+    None when an input is unknown or they cannot run on these samples.
+    """
     made = dict.fromkeys(name for node in nodes for name in node.outputs if name)
     read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
     inputs = [n for n in read if n not in made and n not in graph.constants]

@@ -1,4 +1,4 @@
-"""Chooses what stands between an analog array's bitlines and a layer's output: converter gains, output scale and bias."""
+"""Chooses converter gains, output scale and bias, between an array's bitlines and an output."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def choose_gain(
     bounds: tuple[float, float],
     engine: Analog,
 ) -> Doubles:
-    """One gain for each array tile (the columns and digits that share it, in all steps): [G,row tiles,D,K].
+    """Chooses one gain for each array tile, [G,row tiles,D,K].
 
-    Each tile's gain has the least squared error of the layer's output after its clipping, the other
-    tiles taken as exact: what a ReLU cuts off need not be converted well. `steps` are the inputs'
-    integers [G,M,R], `cells` the weights' digits [D,G,R,K].
+    The columns and digits on a tile share it, in all steps. Each tile's gain has the least squared
+    error of the layer's output after its clipping, the other tiles taken as exact: what a ReLU cuts
+    off need not be converted well. `steps` are the inputs' integers [G,M,R], `cells` the weights'
+    digits [D,G,R,K].
     """
     digits, columns = len(factors), targets.shape[2]
     groups = targets.shape[0]
@@ -77,16 +78,37 @@ def choose_gain(
     return gain
 
 
+def covering_gain(steps: Floats, cells: Int8s, cut: Slicing, engine: Analog) -> Doubles:
+    """Finds the gain of each array tile that clips no sum of the given inputs: [G,row tiles,D,K].
+
+    `steps` and `cells` are as in `choose_gain`.
+    """
+    digits, _, rows, columns = cells.shape
+    bits, tiles = (
+        engine.converter_bits.value,
+        _ColumnTiles.of(digits, columns, engine.columns.value),
+    )
+    parts = list(bitline_sums(steps, cells, engine.rows.value, cut))
+    gains = []
+    for row_tile in range(len(row_tiles(rows, engine.rows.value))):
+        top = _largest_sums([sums for sums in parts if sums.tile == row_tile], tiles, bits)
+        gains.append(np.minimum(code_range(bits, False)[1] / top, 1.0)[:, tiles.index])
+    return np.stack(gains, axis=1)
+
+
 @dataclass(frozen=True)
 class _ColumnTiles:
-    """Which column tile each digit of each column lies on [D,K], and which digits speak for their column on a tile (the first there)."""
+    """Which column tile each digit of each column lies on: `index` [D,K].
+
+    `speaks` [D,K] are the digits that count for their column on a tile, the first there.
+    """
 
     index: npt.NDArray[np.int64]
     speaks: npt.NDArray[np.bool_]
 
     @staticmethod
     def of(digits: int, columns: int, array_columns: int) -> _ColumnTiles:
-        """Digits side by side along the columns, lowest first, as passes.pad_to_tiles lays them out."""
+        """Lays digits along the columns, lowest first, as passes.pad_to_tiles does."""
         index = (np.arange(digits * columns) // array_columns).reshape(digits, columns)
         speaks = np.ones((digits, columns), np.bool_)
         for digit in range(1, digits):
@@ -101,7 +123,10 @@ class _ColumnTiles:
 
 @dataclass(frozen=True)
 class _Output:
-    """How a recombined sum becomes the layer's output: slope and offset per column [G,K], then clipping."""
+    """How a recombined sum becomes the layer's output.
+
+    Slope and offset per column [G,K], then clipping.
+    """
 
     slope: Floats
     offset: Floats
@@ -121,20 +146,14 @@ def _best_gains(
     tiles: _ColumnTiles,
     bits: int,
 ) -> Doubles:
-    """The gains [G,D,K] of one row of tiles: for each tile, from covering every sum down to clipping most of them.
+    """Finds the gains [G,D,K] of one row of tiles.
 
-    `parts` are the sums of the row's digits and slices. All tiles are tried at once; each is judged
-    with the others taken as exact.
+    Tried are, for each tile, from covering every sum down to clipping most of them. `parts` are the
+    sums of the row's digits and slices. All tiles are tried at once, the error of each with the
+    others taken as exact.
     """
     groups, digits = total.shape[0], len(factors)
-    _, highest = code_range(bits, False)
-    top = np.ones((groups, tiles.count))
-    for sums in parts:
-        # What the sums would be if unsigned codes reached no farther than signed ones.
-        share = highest / code_range(bits, sums.unipolar)[1]
-        reach = np.abs(sums.values).max(axis=1) * share  # [G,K]
-        for group in range(groups):
-            np.maximum.at(top[group], tiles.index[sums.digit], reach[group])
+    highest, top = code_range(bits, False)[1], _largest_sums(parts, tiles, bits)
     wanted = output.of(total)
     best = np.minimum(highest / top, 1.0)
     if np.all(best == 1.0):  # every sum has a code of its own, whatever is tried
@@ -172,6 +191,23 @@ def _best_gains(
     return np.asarray(best[:, tiles.index])
 
 
+def _largest_sums(parts: Sequence[Sums], tiles: _ColumnTiles, bits: int) -> Doubles:
+    """The largest sum on each column tile [G,column tiles], at least 1.
+
+    A sum without a sign counts as what it would be if unsigned codes reached no farther than signed
+    ones.
+    """
+    groups = parts[0].values.shape[0]
+    top = np.ones((groups, tiles.count))
+    highest = code_range(bits, False)[1]
+    for sums in parts:
+        share = highest / code_range(bits, sums.unipolar)[1]
+        reach = np.abs(sums.values).max(axis=1) * share  # [G,K]
+        for group in range(groups):
+            np.maximum.at(top[group], tiles.index[sums.digit], reach[group])
+    return top
+
+
 def _conversion_error(sums: Sums, gain: Floats, bits: int) -> Floats:
     """What converters of a gain, which broadcasts to the sums, make of them less what they are."""
     codes = np.asarray(sums.values * gain, np.float32)
@@ -190,7 +226,7 @@ def _positions(chosen: npt.NDArray[np.bool_]) -> slice | npt.NDArray[np.int64]:
 def clipped_least_squares(
     total: Doubles, targets: Doubles, bounds: tuple[float, float]
 ) -> tuple[Doubles, Doubles]:
-    """`_least_squares` for an output that is clipped: patches that both sides clip alike have no say."""
+    """Fits slope and offset of a clipped output; patches that both sides clip do not count."""
     slope, offset = _least_squares(total, targets)
     if bounds == (-np.inf, np.inf):
         return slope, offset

@@ -1,119 +1,169 @@
-"""Second moments of what a layer sees and should give: all that its weights are refitted and rounded by."""
+"""First and second moments of what a layer reads, and of targets or errors at its outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from compiler.engines.numerics import Floats
 from passes.fitting.layer_data import Doubles
 
-DAMPING = 0.1  # of the mean diagonal of the Gram matrix: more than the usual 1 % keeps the sweep from learning the samples by heart
+Reals = npt.NDArray[np.floating]
+
+DAMPING = 0.1  # of the mean diagonal: the usual 1 % lets the sweep learn the samples by heart
 # Patches for each row, below which the damping grows as they get fewer: then many directions are
 # seen by chance only. Measured on 64 held-in and 150 held-out samples: relative squared error of a
 # digit classifier .041 to .022, of an anomaly detector .0080 to .0074.
 ENOUGH_PATCHES = 2.0
-RIDGE = 1.0  # the same for the refit (measured on held-out images of ResNet-8 and MobileNet: KL .047 to .033 and .031 to .028)
-WIDEST = 3072  # rows beyond which a layer's Gram matrix is taken as diagonal: its inverse would cost more than it brings
-DETERMINED = 1024  # rows beyond which it is so where there are fewer patches than rows, which say nothing of most directions
+TOGETHER = 2048  # patches that are brought to float64 at once
 
 
 @dataclass(frozen=True)
 class InputMoments:
-    """What does not depend on a layer's columns: centered patches [G,M,R], their mean [G,R], and the Gram matrices [G,R,R] over M.
+    """Sums over `count` patches of what a layer reads.
 
-    Of a layer with too many rows (WIDEST, DETERMINED) only the diagonals [G,R,1] are known, and no
-    patches are kept.
+    `sums` [G,R], and `squares` [G,R,R] of pairs. Where only each row by itself is looked at,
+    `squares` are [G,R,1].
     """
 
-    centered: Doubles
-    mean: Doubles
-    gram: Doubles
+    count: int
+    sums: Doubles
+    squares: Doubles
 
     @staticmethod
-    def of(patches: Floats) -> InputMoments:
-        """The moments of patches [G,M,R]."""
-        groups, count, rows = patches.shape
-        mean = patches.mean(axis=1, dtype=np.float64)
-        if rows > min(WIDEST, max(DETERMINED, count)):
-            variance = patches.var(axis=1, dtype=np.float64)
-            return InputMoments(np.zeros((groups, 0, rows)), mean, variance[:, :, None])
-        centered = patches - mean[:, None, :]
-        gram = np.matmul(centered.swapaxes(1, 2), centered) / count
-        return InputMoments(centered, mean, gram)
+    def of(patches: Reals, *, whole: bool = True) -> InputMoments:
+        """Sums patches [G,M,R] up; `whole` asks for pairs of rows."""
+        return Moments.of([(patches, None)], whole=whole).inputs
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether only the diagonals are known."""
-        return bool(self.gram.shape[2] != self.gram.shape[1])
+        """Whether only each row by itself was looked at."""
+        return bool(self.squares.shape[2] != self.squares.shape[1])
+
+    @cached_property
+    def mean(self) -> Doubles:
+        """The mean of each row, [G,R]."""
+        return self.sums / self.count
+
+    def about_mean(self) -> InputMoments:
+        """The moments with the means taken off."""
+        other = self.sums[:, :, None] if self.is_diagonal else self.sums[:, None, :]
+        by = self.sums[:, :, None] * other / self.count
+        return InputMoments(self.count, np.zeros_like(self.sums), self.squares - by)
+
+    @cached_property
+    def gram(self) -> Doubles:
+        """The covariances of the rows [G,R,R], or their variances [G,R,1]."""
+        return self.about_mean().squares / self.count
 
     @cached_property
     def damped(self) -> Doubles:
-        """The Gram matrices, with DAMPING times their mean diagonal added to the diagonals (shape as `gram`): they can be inverted then.
+        """The Gram matrices with a share of their mean diagonal added: they can be inverted.
 
-        Of layers with few patches for so many rows it is more.
+        The share is DAMPING, more for layers with few patches for so many rows. Shape as `gram`.
         """
-        if self.is_diagonal:
-            return self._raised(DAMPING)
-        _, count, rows = self.centered.shape
-        return self._raised(DAMPING * max(1.0, ENOUGH_PATCHES * rows / max(1, count)))
+        few = 1.0 if self.is_diagonal else ENOUGH_PATCHES * self.gram.shape[1] / self.count
+        return damped(self.gram, DAMPING * max(1.0, few))
 
     @cached_property
     def power(self) -> Doubles:
         """The diagonals of `damped` [G,R,1]: how much the error of each row counts."""
         return _diagonal(self.damped)
 
-    def _raised(self, share: float) -> Doubles:
-        """The Gram matrices with a share of their mean diagonal added to it."""
-        added = share * self.mean_power
-        return self.gram + (added if self.is_diagonal else added * np.eye(self.gram.shape[1]))
-
-    @cached_property
-    def mean_power(self) -> Doubles:
-        """The mean variance of the rows of each group, [G,1,1]."""
-        return np.asarray(_diagonal(self.gram).mean(axis=1, keepdims=True) + 1e-12)
-
     @cached_property
     def upper(self) -> Doubles:
-        """The upper Cholesky factors [G,R,R] of the inverse of `damped`, which the GPTQ sweep walks along.
+        """The upper Cholesky factors [G,R,R] of the inverse of `damped`: what the GPTQ sweep uses.
 
         Where J turns the order of the rows round and J H J = L L', they are the inverse of J L J.
         """
         lower = np.asarray(np.linalg.cholesky(self.damped[:, ::-1, ::-1]), np.float64)
         return _inverse_of_lower(lower)[:, ::-1, ::-1]
 
-    def refitted(self, targets: Doubles, original: Doubles) -> Doubles:
-        """The weights [G,R,K] that best map the patches to centered targets [G,M,K].
 
-        The original ones where the patches do not determine them.
-        """
-        if self.is_diagonal:
-            return original
-        cross = np.matmul(self.centered.swapaxes(1, 2), targets) / self.centered.shape[1]
-        # The ridge pulls towards the original weights, not towards zero.
-        pull = RIDGE * self.mean_power * original
-        return np.asarray(np.linalg.solve(self._raised(RIDGE), cross + pull))
+@dataclass(frozen=True)
+class ErrorMoments:
+    """Sums over patches of errors (or targets) at a layer's outputs.
+
+    `sums` [G,K], `crosses` [G,R,K] with what the layer reads, `powers` [G] of their squares.
+    """
+
+    sums: Doubles
+    crosses: Doubles
+    powers: Doubles
 
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments of some of a layer's columns: those of its inputs, the refitted weights [G,R,K] and those before, the mean outputs [G,K]."""
+    """The moments of what a layer reads, and of errors at its outputs."""
 
     inputs: InputMoments
-    weights: Doubles
-    mean_out: Doubles
-    original: Doubles
+    errors: ErrorMoments
 
     @staticmethod
-    def of(inputs: InputMoments, targets: Floats, original: Doubles) -> Moments:
-        """The moments of columns that should give `targets` [G,M,K]."""
-        mean_out = targets.mean(axis=1, dtype=np.float64)
-        if inputs.is_diagonal:
-            return Moments(inputs, original, mean_out, original)
-        weights = inputs.refitted(targets - mean_out[:, None, :], original)
-        return Moments(inputs, weights, mean_out, original)
+    def of(
+        parts: Iterable[tuple[Reals, Reals | None]], *, whole: bool = True, squares: bool = True
+    ) -> Moments:
+        """Sums parts up: patches [G,M,R] with errors [G,M,K] there (None: not asked for).
+
+        `whole` asks for pairs: of rows, and of rows with errors; without `squares` those of rows
+        are left out.
+        """
+        total: list[Doubles] = []
+        count = 0
+        for part in _pieces(parts):
+            count += part[0].shape[1]
+            found = _sums(*part, whole=whole, squares=squares)
+            if not total:
+                total = found
+                continue
+            for one, other in zip(total, found, strict=True):
+                one += other
+        rows, pairs, errors, crosses, powers = total
+        return Moments(InputMoments(count, rows, pairs), ErrorMoments(errors, crosses, powers))
+
+    def about_mean(self) -> Moments:
+        """The moments with the means taken off, of inputs and of errors."""
+        inputs, errors, count = self.inputs, self.errors, self.inputs.count
+        crosses = errors.crosses - inputs.sums[:, :, None] * errors.sums[:, None, :] / count
+        powers = errors.powers - np.square(errors.sums).sum(axis=1) / count
+        centered = ErrorMoments(np.zeros_like(errors.sums), crosses, powers)
+        return Moments(inputs.about_mean(), centered)
+
+
+def _pieces(parts: Iterable[tuple[Reals, Reals | None]]) -> Iterable[tuple[Doubles, Doubles]]:
+    """The parts in float64, a few patches at a time; errors of no columns where none are given."""
+    for patches, errors in parts:
+        if errors is None:
+            errors = np.zeros((*patches.shape[:2], 0))
+        for start in range(0, patches.shape[1], TOGETHER):
+            piece = slice(start, start + TOGETHER)
+            yield patches[:, piece].astype(np.float64), errors[:, piece].astype(np.float64)
+
+
+def _sums(rows: Doubles, errors: Doubles, *, whole: bool, squares: bool) -> list[Doubles]:
+    """The sums over some patches: of rows, their pairs, errors, rows by errors, errors squared."""
+    turned = rows.swapaxes(1, 2)
+    groups, size, columns = len(rows), rows.shape[2], errors.shape[2]
+    if not squares:
+        pairs = np.zeros((groups, 0, 0))
+    elif whole:
+        pairs = np.matmul(turned, rows)
+    else:
+        pairs = np.square(rows).sum(axis=1)[:, :, None]
+    crosses = np.matmul(turned, errors) if whole and columns else np.zeros((groups, size, columns))
+    powers = np.square(errors).sum(axis=(1, 2))
+    return [rows.sum(axis=1), pairs, errors.sum(axis=1), crosses, powers]
+
+
+def damped(squares: Doubles, share: float) -> Doubles:
+    """Adds a share of their mean diagonal to the diagonals of matrices [G,R,R] (or of [G,R,1])."""
+    mean = np.asarray(_diagonal(squares).mean(axis=1, keepdims=True) + 1e-12)
+    if squares.shape[2] != squares.shape[1]:
+        return squares + share * mean
+    return squares + share * mean * np.eye(squares.shape[1])
 
 
 def _diagonal(matrices: Doubles) -> Doubles:
@@ -124,7 +174,10 @@ def _diagonal(matrices: Doubles) -> Doubles:
 
 
 def _inverse_of_lower(matrices: Doubles) -> Doubles:
-    """The inverses of lower triangular matrices [G,R,R]: block by block, a sixth of the work that any matrix takes."""
+    """The inverses of lower triangular matrices [G,R,R].
+
+    Block by block it is a sixth of the work that any matrix takes.
+    """
     size = matrices.shape[1]
     if size <= 64:
         return np.asarray(np.tril(np.linalg.inv(matrices)))

@@ -1,6 +1,6 @@
 """Rounds a layer's weights to integers so that its outputs change least on the calibration data.
 
-The sequential refit (passes.fitting.moments) gives the float weights that best map the inputs the
+The sequential refit (passes.fitting.float_fit) gives the float weights that best map the inputs the
 compressed network really has to the outputs the dense one had; the GPTQ sweep (Frantar et al.,
 arXiv 2210.17323) rounds them row by row and lets later rows make up for the error. Sums run in
 float64 and the data are cut to a fixed number of patches, so the result depends neither on threads
@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from passes.fitting.float_fit import FloatFit
 from passes.fitting.layer_data import Doubles
-from passes.fitting.moments import Moments
 
 Int8s: TypeAlias = npt.NDArray[np.int8]
 
@@ -23,10 +23,10 @@ BLOCK_ROWS = 64  # of a sweep whose errors are handed on to the rows behind them
 
 
 def on_grid(weights: Doubles, reach: int) -> tuple[Int8s, Doubles] | None:
-    """Integers [G,R,K] within +-reach and steps [G,K] that give the weights as they are, or None where a column lies on no such grid.
+    """Finds integers [G,R,K] within +-reach and steps [G,K] that give the weights as they are.
 
-    So do weights that the model itself stores in few bits, one scale a column, also after a batch
-    norm was folded into them.
+    None where a column lies on no such grid. So do weights that the model itself stores in few
+    bits, one scale a column, also after a batch norm was folded into them.
     """
     groups, rows, columns = weights.shape
     flat = weights.swapaxes(0, 1).reshape(rows, groups * columns)
@@ -56,11 +56,11 @@ def _whole(numbers: Doubles) -> npt.NDArray[np.bool_]:
     return np.asarray((np.abs(numbers - np.rint(numbers)) < 1e-4).all(axis=0))
 
 
-def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
-    """GPTQ: integers [G,R,K] within +-reach, row after row, the error of each spread over the rows that follow.
+def sweep(moments: FloatFit, scale: Doubles, reach: int) -> Int8s:
+    """Rounds weights to integers [G,R,K] within +-reach by GPTQ, row after row.
 
-    `scale` is [G,K]: the real value of one step in each column. Rows behind a block of BLOCK_ROWS
-    take over its errors in one product.
+    The error of each row is spread over the rows behind it. `scale` is [G,K]: the real value of one
+    step in each column. Rows behind a block of BLOCK_ROWS take over its errors in one product.
     """
     step = scale[:, None, :]
     if moments.inputs.is_diagonal:
@@ -85,17 +85,17 @@ def sweep(moments: Moments, scale: Doubles, reach: int) -> Int8s:
 
 
 def nearest(weights: Doubles, step: Doubles, reach: int) -> Doubles:
-    """The whole numbers within +-reach that are nearest to weights in units of `step`, which broadcasts to them."""
+    """Rounds weights to the nearest steps within +-reach; `step` broadcasts to them."""
     steps = weights / step
     np.rint(steps, out=steps)
     return np.clip(steps, -reach, reach, out=steps)
 
 
-def coarse_integers(moments: Moments, reach: int) -> Int8s:
+def coarse_integers(moments: FloatFit, reach: int) -> Int8s:
     """Integers [G,R,K] within +-reach for few levels, where the size of the step matters most.
 
-    Several steps are swept, the best is kept for each column (judged with its output scale fitted),
-    and single weights are changed while that lowers the error.
+    Several steps are swept, the best is kept for each column (by its error with its output scale
+    fitted), and single weights are changed while that lowers the error.
     """
     given = on_grid(moments.original, reach)
     if given is not None:
@@ -116,8 +116,11 @@ def coarse_integers(moments: Moments, reach: int) -> Int8s:
     return best
 
 
-def _output_error(moments: Moments, integers: Int8s) -> tuple[Doubles, Doubles]:
-    """The squared output error [G,K] less a constant, with the best scale [G,K] per column: (q H w) / (q H q)."""
+def _output_error(moments: FloatFit, integers: Int8s) -> tuple[Doubles, Doubles]:
+    """Computes the squared output error [G,K] less a constant, and each column's best scale [G,K].
+
+    The scale is (q H w) / (q H q).
+    """
     steps = integers.astype(np.float64)
     mapped = np.matmul(moments.inputs.damped, steps)
     cross = (mapped * moments.weights).sum(axis=1)
@@ -126,8 +129,8 @@ def _output_error(moments: Moments, integers: Int8s) -> tuple[Doubles, Doubles]:
     return -scale * cross, scale
 
 
-def _descend(moments: Moments, integers: Int8s, reach: int) -> Int8s:
-    """One round of coordinate descent: each row of each column to its best integer, the others held."""
+def _descend(moments: FloatFit, integers: Int8s, reach: int) -> Int8s:
+    """Brings each row of each column to its best integer, the others held: coordinate descent."""
     _, scale = _output_error(moments, integers)
     step = scale[:, None, :]
     usable = np.abs(step) > 1e-30
@@ -159,7 +162,7 @@ MANY_ROWS = 1024
 
 
 def best_scale(weights: Doubles, power: Doubles, reach: int) -> Doubles:
-    """The step [G,K] whose rounding error, weighted by the inputs' power [G,R,1], is least (clip search)."""
+    """Finds the step [G,K] whose rounding error is least, weighted by the power [G,R,1]."""
     largest = np.maximum(np.abs(weights).max(axis=1), 1e-12)
     factors = np.linspace(1.0, 0.25 if reach == 1 else 0.5, 26)
     if reach >= MANY_STEPS and weights.shape[1] >= MANY_ROWS:
@@ -187,7 +190,11 @@ def _tried_errors(
 def _even_errors(
     weights: Doubles, power: Doubles, largest: Doubles, factors: Doubles, reach: int
 ) -> Doubles:
-    """As `_tried_errors`, in one pass: rounding adds a twelfth of the step's square to each weight within reach, so only those beyond matter."""
+    """Computes what `_tried_errors` does, in one pass.
+
+    Rounding adds a twelfth of the step's square to each weight within reach, so only those beyond
+    matter.
+    """
     groups, _, columns = weights.shape
     size = np.abs(weights)
     group, row, column = np.nonzero(size > (factors[-1] * largest)[:, None, :])

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from compiler.engines import numerics
+from compiler.engines.numerics import Floats
 from compiler.ir.graph import Array, Graph
-from passes.pruning.matrix import Matrix, Reals, matrix_of, real
-from passes.pruning.moments import moments_of
+from passes.calibration.walk import Walk
+from passes.fitting.matrix import Matrix, Reals, matrix_of
+from passes.fitting.moments import Moments
 from passes.pruning.refit import MAX_ROWS
 from passes.pruning.saliency import Reader
 from passes.pruning.structure import Layer, Structure
-from passes.pruning.walk import Walk
 
 DAMPING = 0.01  # added to the diagonal of the second moments, as a share of it
 FLOOR = 1e-6  # added as a share of the mean diagonal, so that there is an inverse
@@ -24,7 +26,7 @@ def readers_by_magnitude(graph: Graph, structure: Structure) -> tuple[Reader, ..
     for layer in structure.layers:
         matrix = _read_matrix(layer, graph)
         if matrix is not None:
-            weights = matrix.weights(graph)[0]
+            weights = matrix.weights(graph)[0].T
             size, flat = float((weights**2).sum()), np.ones(matrix.rows)
             readers.append(Reader(layer, weights, flat, size))
     return tuple(readers)
@@ -36,21 +38,20 @@ def readers_by_second_order(
     """Runs the graph on the samples and collects the moments of each layer's input."""
     layers = {layer.node: layer for layer in structure.layers}
     readers = []
-    walk = Walk(graph, samples)
-    for node in graph.nodes:
-        walk.run(node, graph)
+    walk = Walk(graph, samples, ahead=True)
+    for position, node in enumerate(graph.nodes):
+        walk.advance(position)
         layer = layers.get(node.name)
-        known = layer is not None and walk.knows(node.inputs[0])
+        known = layer is not None and node.inputs[0] in walk.values
         matrix = _read_matrix(layer, graph) if layer is not None and known else None
         if layer is not None and matrix is not None:
-            weights = matrix.weights(graph)[0]
-            data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+            weights = matrix.weights(graph)[0].T
+            data = numerics.reals(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
             square = _second_moments(matrix, data)
             whole = square if square.ndim == 2 else np.diag(square)
             power = float((weights @ whole * weights).sum())
             if np.isfinite(power):
                 readers.append(Reader(layer, weights, _damped(square), power))
-        walk.forget(node)
     return tuple(readers)
 
 
@@ -61,18 +62,15 @@ def _read_matrix(layer: Layer, graph: Graph) -> Matrix | None:
     return matrix_of(next(node for node in graph if node.name == layer.node), graph)
 
 
-def _second_moments(matrix: Matrix, data: Array) -> Reals:
+def _second_moments(matrix: Matrix, data: Floats) -> Reals:
     """Computes the second moments [R, R] (the diagonal [R] of a very wide layer).
 
     They are about the mean where a bias can take the mean up.
     """
-    whole = matrix.rows <= MAX_ROWS
-    moments = moments_of(matrix, data, None, whole)
-    square, mean = moments.rows_rows[0], moments.rows[0] / moments.count
-    if not matrix.bias_node:
-        return np.asarray(square)
-    outer = np.outer(mean, mean) if whole else mean**2
-    return np.asarray(square - outer * moments.count)
+    parts = ((patches, None) for _, patches in matrix.patches(data))
+    moments = Moments.of(parts, whole=matrix.rows <= MAX_ROWS).inputs
+    squares = (moments.about_mean() if matrix.bias_node else moments).squares[0]
+    return np.asarray(squares[:, 0] if moments.is_diagonal else squares)
 
 
 def _damped(square: Reals) -> Reals:

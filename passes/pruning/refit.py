@@ -15,12 +15,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from compiler.engines import numerics
 from compiler.ir.graph import Array, Graph, Node, Quant
 from compiler.ir.rewriter import Rewriter
-from passes.pruning.matrix import Matrix, Reals, linear, matrix_of, real
-from passes.pruning.moments import moments_of
-from passes.pruning.regression import regression
-from passes.pruning.walk import Walk
+from passes.calibration.walk import Walk, run_nodes
+from passes.fitting.matrix import Matrix, Reals, linear, matrix_of
+from passes.fitting.moments import Moments
+from passes.fitting.regression import regression
 
 NOISE = 1e-10  # an error below this share of the output's power is rounding
 MAX_ROWS = 2560  # wider layers get their bias matched and keep their weights
@@ -39,30 +40,28 @@ def refit(
     `samples` are [samples, *shape] by input name; layers are refitted in execution order, each on
     what those before it now give.
     """
-    before, after = Walk(dense, samples), Walk(pruned, samples)
-    graph = pruned
+    before, after = Walk(dense, samples, ahead=True), Walk(pruned, samples)
     untouched = set(dense.inputs)
     for position, old in enumerate(dense.nodes):
-        new = graph.nodes[position]
-        before.run(old, dense)
-        known = [name for name in old.outputs if before.knows(name)]
+        new = after.graph.nodes[position]
+        before.advance(position)
+        known = {name: before.values[name] for name in old.outputs if name in before.values}
         if old == new and all(_is_same(name, dense, pruned, untouched) for name in old.inputs):
             untouched.update(old.outputs)
-            after.values.update({name: before.values[name] for name in known})
-        else:
-            matrix = matrix_of(new, graph) if known else None
-            if matrix is not None:
-                target = _linear_output(old, dense, before)
-                target = _surviving_part(old.outputs[0], target, surviving)
-                graph = _refitted(matrix, graph, after, target)
-            after.run(graph.nodes[position], graph)
-            if not after.knows(*known):
-                raise ValueError(
-                    f"{new.op} {new.name!r} ran before it was pruned and does not run after"
-                )
-        before.forget(old)
-        after.forget(graph.nodes[position])
-    return graph
+            after.skip(known)
+            continue
+        matrix = matrix_of(new, after.graph) if known else None
+        if matrix is not None:
+            target = _linear_output(old, before)
+            after.change(
+                _refitted(matrix, after, _surviving_part(old.outputs[0], target, surviving))
+            )
+        after.advance(position)
+        if not known.keys() <= after.values.keys():
+            raise ValueError(
+                f"{new.op} {new.name!r} ran before it was pruned and does not run after"
+            )
+    return after.graph
 
 
 def _is_same(name: str, dense: Graph, pruned: Graph, untouched: set[str]) -> bool:
@@ -79,35 +78,40 @@ def _surviving_part(name: str, data: Array, surviving: SurvivingChannels) -> Arr
     return np.compress(stays, data, axis=axis + 1)
 
 
-def _linear_output(node: Node, graph: Graph, walk: Walk) -> Array:
-    """Computes the output of a product before any clip and output format."""
+def _linear_output(node: Node, walk: Walk) -> Array:
+    """What a product gives before any clip and output format."""
     name = node.outputs[0]
-    plain, part = linear(node, graph)
-    return (
-        walk.values[name] if plain is node and walk.knows(name) else walk.outputs(plain, part)[name]
-    )
+    plain, part = linear(node, walk.graph)
+    if plain is node and name in walk.values:
+        return walk.values[name]
+    made = run_nodes(part, (plain,), walk.values)
+    assert made is not None
+    return made[name]
 
 
-def _refitted(matrix: Matrix, graph: Graph, walk: Walk, target: Array) -> Graph:
-    """Fits one layer to what it should give.
+def _refitted(matrix: Matrix, walk: Walk, target: Array) -> Graph:
+    """The graph with one layer fitted to what it should give.
 
     The same graph when it already gives that.
     """
-    node = matrix.node
-    given = _linear_output(node, graph, walk)
+    node, graph = matrix.node, walk.graph
+    given = _linear_output(node, walk)
     error = target.astype(np.float64) - given.astype(np.float64)
     power = float(np.square(target, dtype=np.float64).sum())
     lost = float(np.square(error).sum())
     if not np.isfinite(lost) or lost <= NOISE * power:
         return graph
-    data = real(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
-    moments = moments_of(matrix, data, error, matrix.rows <= MAX_ROWS)
+    data = numerics.reals(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+    whole = matrix.rows <= MAX_ROWS
+    parts = ((patches, matrix.at_patches(error[part])) for part, patches in matrix.patches(data))
+    moments = Moments.of(parts, whole=whole)
     weights = matrix.weights(graph)
     change = np.zeros_like(weights)
-    if matrix.rows <= MAX_ROWS:
+    if whole:
         change = regression(moments.about_mean() if matrix.bias_node else moments)
-    shift = moments.error - (change @ moments.rows[:, :, None])[:, :, 0]
-    return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / moments.count)
+    shift = moments.errors.sums - (moments.inputs.sums[:, None, :] @ change)[:, 0]
+    count = moments.inputs.count
+    return _rewritten(matrix, graph, weights + change, shift.reshape(-1) / count)
 
 
 def _rewritten(matrix: Matrix, graph: Graph, weights: Reals, shift: Reals) -> Graph:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from passes.pruning.matrix import Reals
+from passes.fitting.matrix import Reals
 from passes.pruning.structure import FIXED, Classes, Layer, Structure
 
 Indices: TypeAlias = npt.NDArray[np.int64]

@@ -572,7 +572,7 @@ def test_what_moves_integers_of_the_host_is_charged_for_their_rounding() -> None
     placed = Partition(place=(("y", "digital"),))(graph, target)
     assert placed.partition is not None
     assert placed.partition.divergence == rounding_divergence("x", graph) > 0
-    steps = Quantize(synthetic_inputs(graph, 4))(placed, target).nodes
+    steps = Quantize()(placed, target).nodes
     assert [(node.op, node.placement.divergence) for node in steps if node.placement] == [
         ("QuantizeLinear", placed.partition.divergence),
         ("Slice", 0.0),

@@ -25,6 +25,7 @@ from passes.calibration.divergence import divergence
 from passes.calibration.inputs import CalibrationInputs, load_inputs, synthetic_inputs
 from passes.pipeline import clean_passes, compile_passes
 from passes.quantize import Quantize
+from passes.refit import Refit
 from tests.support.chips import on_chips
 
 DIANA = load_target("diana")
@@ -43,7 +44,7 @@ def quantized(text: str, engines: dict[str, str], slices: int = 1) -> Graph:
         replace(node, placement=placed(node, graph, engines.get(node.name, "digital"), slices))
         for node in graph
     )
-    after = Quantize(inputs)(replace(graph, nodes=nodes), DIANA)
+    after = Refit(inputs)(Quantize()(replace(graph, nodes=nodes), DIANA), DIANA)
     verify(after)
     return after
 

@@ -19,18 +19,14 @@ from compiler.ir.graph import Graph, Quant, TensorType
 from compiler.ir.text import from_text
 from compiler.target.chip import Analog, load_target
 from passes.fitting import fit, rounding
-from passes.fitting.engine_nodes import analog_constants, analog_node, integer_constants
-from passes.fitting.fit import AnalogWeights, analog_input, analog_layer, fit_analog, fit_integer
-from passes.fitting.layer_data import (
-    LayerData,
-    layer_outputs,
-    layer_patches,
-    real_bias,
-    real_weights,
-    spread,
-)
-from passes.fitting.moments import InputMoments, Moments
+from passes.fitting.engine_nodes import analog_node
+from passes.fitting.fit import analog_input, analog_layer, fit_analog, fit_integer
+from passes.fitting.float_fit import FloatFit, input_moments
+from passes.fitting.layer_data import LayerData, layer_outputs, spread, thinned_patches
+from passes.fitting.matrix import product_matrix
+from passes.fitting.moments import InputMoments
 from passes.fitting.rounding import best_scale, coarse_integers, on_grid, sweep
+from passes.fitting.weights import AnalogWeights
 from tests.support.chips import only_analog
 
 Doubles = npt.NDArray[np.float64]
@@ -53,8 +49,10 @@ def layer(
     random = np.random.default_rng(seed)
     mixed = random.standard_normal((samples, rows)) @ random.standard_normal((rows, rows))
     values = np.maximum(mixed, 0).astype(np.float32).reshape(samples, 1, rows)
-    patches = layer_patches(values, graph.nodes[0], 1)
-    return values, LayerData(patches, layer_outputs(patches, graph.nodes[0], graph))
+    patches = thinned_patches(values, product_matrix(graph.nodes[0], graph))
+    return values, LayerData(
+        patches, layer_outputs(patches, product_matrix(graph.nodes[0], graph), graph)
+    )
 
 
 def fitted_to(
@@ -64,17 +62,17 @@ def fitted_to(
     return fit_analog(analog_layer(data, values, node, graph, engine), node, digits, engine)
 
 
-def moments_of(data: LayerData, original: Doubles) -> Moments:
-    return Moments.of(InputMoments.of(data.patches), data.targets, original)
+def moments_of(data: LayerData, original: Doubles) -> FloatFit:
+    return FloatFit.of(input_moments(data.patches), data.patches, data.targets, original)
 
 
-def output_error(moments: Moments, integers: npt.NDArray[np.int8], scale: Doubles) -> Doubles:
+def output_error(moments: FloatFit, integers: npt.NDArray[np.int8], scale: Doubles) -> Doubles:
     """What rounding adds to the outputs' variance, by column: (w - q s)' H (w - q s)."""
     lost = moments.weights - integers * scale[:, None, :]
     return np.asarray(np.einsum("grk,grs,gsk->gk", lost, moments.inputs.damped, lost))
 
 
-def rounded_alone(moments: Moments, scale: Doubles, reach: int) -> npt.NDArray[np.int8]:
+def rounded_alone(moments: FloatFit, scale: Doubles, reach: int) -> npt.NDArray[np.int8]:
     rounded = np.clip(np.rint(moments.weights / scale[:, None, :]), -reach, reach)
     return rounded.astype(np.int8)
 
@@ -89,9 +87,10 @@ w: int8[1, 2, 2]{scale=[0.25, 2.0], axis=2} = const [1, 2, 3, 4]
 b: int32[2] = const [8, -1]
 y: int8[1, 2]{scale=1.0} = Product(x, w, b)
 """)
-    weights, bias = (part(graph.nodes[0], graph) for part in (real_weights, real_bias))
+    matrix = product_matrix(graph.nodes[0], graph)
+    weights, bias = matrix.weights(graph), matrix.bias(graph)
     assert weights.tolist() == [[[0.25, 4.0], [0.75, 8.0]]]
-    assert bias.tolist() == [8 * 0.25 * 0.5, -1 * 2.0 * 0.5]
+    assert bias.tolist() == [[8 * 0.25 * 0.5, -1 * 2.0 * 0.5]]
 
 
 def test_patches_times_weights_are_what_the_layer_gives() -> None:
@@ -104,7 +103,8 @@ strides=[2, 1]
 """)
     random = np.random.default_rng(0)
     values = random.standard_normal((3, 1, 4, 5, 5)).astype(np.float32)
-    found = layer_outputs(layer_patches(values, graph.nodes[0], 2), graph.nodes[0], graph)
+    matrix = product_matrix(graph.nodes[0], graph)
+    found = layer_outputs(thinned_patches(values, matrix), matrix, graph)
     wanted = Interpreter(graph).run_all({"x": values})["y"]  # [samples, 1, 2 groups * 3, 3, 2]
     moved = wanted.reshape(3, 2, 3, 6).transpose(1, 0, 3, 2).reshape(2, 18, 3)
     assert np.abs(found - moved.astype(np.float32)).max() < 1e-5
@@ -120,7 +120,7 @@ def test_the_moments_give_the_weights_back() -> None:
     """
     graph = dense(6, 4)
     _, data = layer(graph)
-    original = real_weights(graph.nodes[0], graph)
+    original = product_matrix(graph.nodes[0], graph).weights(graph)
     np.testing.assert_allclose(moments_of(data, original).weights, original, atol=1e-4)
     blind = LayerData(np.zeros_like(data.patches), np.zeros_like(data.targets))
     np.testing.assert_allclose(moments_of(blind, original).weights, original)
@@ -132,12 +132,17 @@ def test_few_patches_are_not_learned_by_heart(monkeypatch: pytest.MonkeyPatch) -
     On 2,000 others more damping leaves less error, however little it was on the 16.
     """
     graph = dense(64, 16)
-    original, (_, unseen) = real_weights(graph.nodes[0], graph), layer(graph, 2000, seed=9)
+    original, (_, unseen) = (
+        product_matrix(graph.nodes[0], graph).weights(graph),
+        layer(graph, 2000, seed=9),
+    )
 
     def error(seed: int) -> float:
         values, _ = layer(graph, 2000, seed=9)  # the same distribution: every 125th of it is seen
-        patches = layer_patches(values[seed::125], graph.nodes[0], 1)
-        few = LayerData(patches, layer_outputs(patches, graph.nodes[0], graph))
+        patches = thinned_patches(values[seed::125], product_matrix(graph.nodes[0], graph))
+        few = LayerData(
+            patches, layer_outputs(patches, product_matrix(graph.nodes[0], graph), graph)
+        )
         integers = coarse_integers(moments_of(few, original), 1).astype(np.float64)
         made = np.matmul(unseen.patches, integers)
         wanted = unseen.targets - unseen.targets.mean(axis=1, keepdims=True)
@@ -155,7 +160,7 @@ def test_few_patches_are_not_learned_by_heart(monkeypatch: pytest.MonkeyPatch) -
 def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
     graph = dense(24, 8)
     _, data = layer(graph, seed=seed)
-    moments = moments_of(data, real_weights(graph.nodes[0], graph))
+    moments = moments_of(data, product_matrix(graph.nodes[0], graph).weights(graph))
     scale = best_scale(moments.weights, moments.inputs.power, reach)
     swept = output_error(moments, sweep(moments, scale, reach), scale).sum()
     plain = output_error(moments, rounded_alone(moments, scale, reach), scale).sum()
@@ -164,8 +169,8 @@ def test_the_sweep_beats_rounding_to_the_nearest(seed: int, reach: int) -> None:
 
 def test_on_uncorrelated_inputs_the_sweep_is_rounding_to_the_nearest() -> None:
     weights = np.random.default_rng(0).standard_normal((1, 6, 3))
-    inputs = InputMoments(np.zeros((1, 0, 6)), np.zeros((1, 6)), np.eye(6)[None])
-    moments = Moments(inputs, weights, np.zeros((1, 3)), weights)
+    inputs = InputMoments(1, np.zeros((1, 6)), np.eye(6)[None])
+    moments = FloatFit(inputs, weights, np.zeros((1, 3)), weights)
     scale = np.full((1, 3), 0.1)
     assert np.array_equal(sweep(moments, scale, 20), rounded_alone(moments, scale, 20))
 
@@ -174,7 +179,7 @@ def test_the_sweep_by_blocks_is_the_sweep_row_by_row(monkeypatch: pytest.MonkeyP
     """So is the descent that follows it; 150 rows make three blocks, the last of them short."""
     graph = dense(150, 8)
     _, data = layer(graph)
-    moments = moments_of(data, real_weights(graph.nodes[0], graph))
+    moments = moments_of(data, product_matrix(graph.nodes[0], graph).weights(graph))
     scale = best_scale(moments.weights, moments.inputs.power, 13)
     found = sweep(moments, scale, 13), coarse_integers(moments, 1)
     monkeypatch.setattr(rounding, "BLOCK_ROWS", 1)
@@ -200,15 +205,15 @@ def test_of_many_rows_that_few_patches_see_only_the_power_is_known() -> None:
     """
     random = np.random.default_rng(0)
     patches = random.standard_normal((1, 1100, 1100)).astype(np.float32)
-    assert not InputMoments.of(patches[..., :1024]).is_diagonal
-    assert not InputMoments.of(patches).is_diagonal
-    few = InputMoments.of(patches[:, :-1])
+    assert not input_moments(patches[..., :1024]).is_diagonal
+    assert not input_moments(patches).is_diagonal
+    few = input_moments(patches[:, :-1])
     assert few.is_diagonal
     variance = patches[:, :-1].var(axis=1, dtype=np.float64)[:, :, None]
     np.testing.assert_allclose(few.power, variance + 0.1 * variance.mean(), rtol=1e-6)
     weights = random.standard_normal((1, 1100, 3))
     targets = random.standard_normal((1, 1099, 3)).astype(np.float32)
-    moments = Moments.of(few, targets, weights)
+    moments = FloatFit.of(few, patches[:, :-1], targets, weights)
     assert moments.weights is weights
     scale = np.full((1, 3), 0.1)
     assert np.array_equal(sweep(moments, scale, 20), rounded_alone(moments, scale, 20))
@@ -255,7 +260,7 @@ def test_few_levels_come_near_the_best_of_all_assignments(seed: int) -> None:
     """
     graph = dense(5, 6)
     _, data = layer(graph, seed=seed)
-    moments = moments_of(data, real_weights(graph.nodes[0], graph))
+    moments = moments_of(data, product_matrix(graph.nodes[0], graph).weights(graph))
 
     def error(integers: npt.NDArray[np.int8]) -> Doubles:
         mapped = np.matmul(moments.inputs.damped, integers.astype(float))
@@ -295,7 +300,7 @@ def test_fit_integer_gives_what_the_floats_give() -> None:
     inputs = numerics.asymmetric(8, float(values.min()), float(values.max()))
     wanted = run(graph, values)
     out = numerics.asymmetric(8, float(wanted.min()), float(wanted.max()))
-    constants = integer_constants(fit_integer(data, graph.nodes[0], graph, inputs))
+    constants = fit_integer(data, graph.nodes[0], graph, inputs).constants
     node = replace(graph.nodes[0], inputs=("x", *(label for label, _, _ in constants)))
     types = {
         "x": TensorType("int8", (1, 24), inputs),
@@ -397,7 +402,7 @@ def analog_outputs(graph: Graph, digits: int, engine: Analog) -> tuple[Doubles, 
     values, data = layer(graph)
     wanted = run(graph, values)
     fitted = fitted_to(data, values, graph, digits, engine)
-    constants = analog_constants(fitted)
+    constants = fitted.constants
     rows, columns = graph.types["w"].sizes[1:]
     names = ("x", *(label for label, _, _ in constants))
     out = numerics.asymmetric(8, float(wanted.min()), float(wanted.max()))

@@ -1,11 +1,8 @@
-"""Views a layer with constant weights as matrices over float64, whichever operation it is.
-
-It reads and writes the layer's rows, weights and bias.
-"""
+"""A layer with constant weights as matrices, whichever operation it is: rows, weights, bias."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
@@ -13,20 +10,22 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler.engines.numerics import Window, dequantize, patches, product_multiplier
+from compiler.engines.numerics import Window, patches, product_multiplier
 from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 from passes.patterns.products import MATRIX_PRODUCTS
 
 Reals: TypeAlias = npt.NDArray[np.float64]
 
 CHUNK_ELEMENTS = 1 << 20  # of rows held at a time
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """`groups` matrices of `columns` x `rows` weights.
+    """`groups` matrices of `rows` x `columns` weights.
 
-    A row is a (channel, tap) pair, `taps` to a channel.
+    A row is a (channel, tap) pair, `taps` to a channel. A patch is what the rows hold together for
+    one place of the output: places times samples are the patches.
 
     `window` has no kernel for a dense layer. `bias_node` and `bias_input` say where a bias is or
     could be; `bias_node` is empty where there can be none.
@@ -41,19 +40,30 @@ class Matrix:
     bias_node: str
     bias_input: int
 
-    def weights(self, graph: Graph) -> Reals:
-        """Reads the weights [groups, columns, rows] as real numbers.
-
-        They are real numbers also where integers stand for them.
-        """
+    def weights(self, graph: Graph, columns: slice = ALL) -> Reals:
+        """The weights [G,R,K], or some columns of each group, as real numbers."""
         name = self.node.inputs[1]
-        data = graph.constants[name].astype(np.float64)
+        data, quant = graph.constants[name], graph.types[name].quant
         if self.node.op == "Conv":
-            return data.reshape(self.groups, self.columns, self.rows)
-        if self.node.op == "Product":
-            return data.transpose(0, 2, 1) * self._steps(graph.types[name].quant)
-        transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
-        return (data if transposed else data.T)[None]
+            data = data.reshape(self.groups, self.columns, self.rows).swapaxes(1, 2)
+        elif self.node.op != "Product":
+            transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
+            data = (data.T if transposed else data)[None]
+        taken = np.asarray(data[..., columns], np.float64)
+        if quant is None or graph.types[self.node.inputs[0]].quant is None:
+            return taken
+        return taken * self._steps(quant)[..., columns]
+
+    def bias(self, graph: Graph) -> Reals:
+        """The bias [G,K] in the node itself as real numbers, zeros where it has none."""
+        shape = (self.groups, self.columns)
+        if len(self.node.inputs) < 3:
+            return np.zeros(shape)
+        bias = np.asarray(graph.constants[self.node.inputs[2]], np.float64).reshape(shape)
+        weights, data = (graph.types[name].quant for name in self.node.inputs[1::-1])
+        if weights is None or data is None:
+            return bias
+        return bias * self._steps(weights)[:, 0] * data.scale[0]
 
     def format_for(self, weights: Reals, graph: Graph) -> Quant | None:
         """Returns the node's own weight format, with scales that hold these weights.
@@ -63,36 +73,30 @@ class Matrix:
         quant = graph.types[self.node.inputs[1]].quant
         if quant is None:
             return None
-        reach = np.abs(weights).max(axis=2, initial=0) / quant.highest
+        reach = np.abs(weights).max(axis=1, initial=0) / quant.highest
         needed = reach.reshape(-1) if len(quant.scale) > 1 else reach.max(keepdims=True).reshape(-1)
         scale = np.maximum(np.asarray(quant.scale), needed).astype(np.float32)
         return replace(quant, scale=tuple(float(item) for item in scale))
 
     def stored(self, weights: Reals, graph: Graph, quant: Quant | None) -> Array:
-        """Writes weights [groups, columns, rows] in the layout and type of the node's constant.
-
-        They become integers of a format where that is one.
-        """
+        """Lays weights [G,R,K] out as the node's constant, in its type and format."""
         old = graph.constants[self.node.inputs[1]]
         if self.node.op == "Conv":
-            data = weights.reshape(old.shape)
+            data = weights.swapaxes(1, 2).reshape(old.shape)
         elif self.node.op == "Product":
-            data = (weights / self._steps(quant)).transpose(0, 2, 1)
+            data = weights / self._steps(quant)
         else:
             transposed = self.node.op == "Gemm" and self.node.integer("transB", 0)
-            data = weights[0] if transposed else weights[0].T
+            data = weights[0].T if transposed else weights[0]
         if quant is not None:
             data = np.clip(np.rint(data), quant.lowest, quant.highest)
         return np.asarray(data.astype(old.dtype))
 
     def _steps(self, quant: Quant | None) -> Reals:
-        """Returns the worth of one integer step of a weight, to multiply [groups, columns, rows].
-
-        Ones for floats.
-        """
-        scale = np.array((1.0,) if quant is None else quant.scale)
-        shape = (self.groups, self.columns, 1) if scale.size > 1 else (1, 1, 1)
-        return scale.reshape(shape)
+        """What one integer step of a weight is worth, [G,1,K]: ones for floats."""
+        scale = np.array((1.0,) if quant is None else quant.scale, np.float64)
+        wide = np.broadcast_to(scale, (self.groups * self.columns,))
+        return wide.reshape(self.groups, 1, self.columns)
 
     def bias_steps(self, graph: Graph, weights: Quant | None) -> Reals:
         """Returns the worth of one step of each column's bias when the weights have a format.
@@ -105,42 +109,49 @@ class Matrix:
         steps = product_multiplier(data, weights, None).astype(np.float64)
         return np.broadcast_to(steps, (self.groups * self.columns,))
 
-    def rows_of(self, data: Array) -> Iterator[tuple[slice, Reals]]:
-        """Walks what the matrices multiply, a few samples at a time.
-
-        Gives the samples, and [parts, groups, rows, places].
-        """
+    def patches(
+        self, data: npt.NDArray[np.floating]
+    ) -> Iterator[tuple[slice, npt.NDArray[np.floating]]]:
+        """What the matrices multiply, a few samples at a time: the samples, patches [G,M,R]."""
         sizes = data.shape[1:]
         spread = prod(sizes) * max(1, self.taps // max(1, prod(self.window.strides)))
-        step = max(1, CHUNK_ELEMENTS // spread)
+        step = max(1, CHUNK_ELEMENTS // max(1, spread))
         for start in range(0, len(data), step):
             part = slice(start, min(start + step, len(data)))
-            chunk = data[part].astype(np.float64)
+            chunk = data[part]
             if not self.window.kernel:
-                yield part, chunk.reshape(-1, self.rows).T[None, None]
+                yield part, chunk.reshape(1, -1, self.rows)
                 continue
             flat = patches(chunk.reshape(-1, *sizes[1:]), self.window)
-            rows = flat.reshape(len(flat), self.groups, self.rows, -1)
-            yield part, rows.astype(np.float64, copy=False)
+            rows = flat.reshape(len(flat), self.groups, self.rows, -1).transpose(1, 0, 3, 2)
+            yield part, rows.reshape(self.groups, -1, self.rows)
 
-    def columns_of(self, data: Array) -> Reals:
-        """Views the layer's output as [parts, groups, columns, places]."""
-        chunk = data.astype(np.float64, copy=False)
+    def at_patches(self, data: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """What lies where the matrices' outputs do, as [G,M,K]."""
         if not self.window.kernel:
-            return chunk.reshape(-1, self.columns).T[None, None]
-        places = prod(data.shape[3:])
-        return chunk.reshape(-1, self.groups, self.columns, places)
+            return data.reshape(1, -1, self.columns)
+        parts = data.reshape(-1, self.groups, self.columns, prod(data.shape[3:]))
+        return parts.transpose(1, 0, 3, 2).reshape(self.groups, -1, self.columns)
 
+    def places(self, data: npt.NDArray[np.floating]) -> int:
+        """How many patches there are in data [samples, *shape]."""
+        if not self.window.kernel:
+            return data.size // self.rows
+        samples, parts, _, *sizes = data.shape
+        return int(samples * parts * prod(self._output_sizes(sizes)))
 
-def real(data: Array, quant: Quant | None) -> Array:
-    """Computes the real numbers that a value stands for."""
-    return data if quant is None else dequantize(data.astype(np.int64), quant)
+    def _output_sizes(self, sizes: Sequence[int]) -> Iterator[int]:
+        window, rank = self.window, len(self.window.kernel)
+        for axis, size in enumerate(sizes):
+            reach = window.dilations[axis] * (window.kernel[axis] - 1) + 1
+            padded = size + window.pads[axis] + window.pads[axis + rank]
+            yield (padded - reach) // window.strides[axis] + 1
 
 
 def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
-    """Takes the clip and the format of its output off a product: what weights are fitted to.
+    """A product without the clip and the format of its output: what weights are fitted to.
 
-    Returns it with a graph in which its output has that type.
+    With it a graph in which its output has that type.
     """
     name = node.outputs[0]
     plain = TensorType("float32", graph.types[name].shape)
@@ -153,9 +164,9 @@ def linear(node: Node, graph: Graph) -> tuple[Node, Graph]:
 
 
 def matrix_of(node: Node, graph: Graph) -> Matrix | None:
-    """Views the node as matrices.
+    """The node as matrices to change, or None.
 
-    None for what is no product, or not one whose constant weights belong to it alone.
+    None for what is no product, or none whose constant weights belong to it alone.
     """
     if node.op not in (*MATRIX_PRODUCTS, "Product") or len(node.inputs) < 2:
         return None
@@ -188,16 +199,23 @@ def matrix_of(node: Node, graph: Graph) -> Matrix | None:
     return Matrix(node, 1, rows, columns, 1, window, *adder)
 
 
+def product_matrix(node: Node, graph: Graph) -> Matrix:
+    """A Product as matrices to read."""
+    groups, rows, columns = graph.types[node.inputs[1]].sizes
+    window = Window.of(node)
+    return Matrix(node, groups, rows, columns, prod(window.kernel), window, node.name, 2)
+
+
 def _convolution(node: Node, graph: Graph, weight: Array) -> Matrix | None:
     if node.op == "Product":
-        groups, rows, columns = weight.shape
-        window = Window.of(node)
-        taps = prod(window.kernel)
-    else:
-        groups = node.integer("group", 1)
-        outputs, *patch = weight.shape
-        rows, columns, taps = prod(patch), outputs // groups, prod(patch[1:])
-        window = convolution_window(node, graph)
+        whole = product_matrix(node, graph)
+        return _with_bias(
+            node, graph, whole.groups, whole.rows, whole.columns, whole.taps, whole.window
+        )
+    groups = node.integer("group", 1)
+    outputs, *patch = weight.shape
+    rows, columns, taps = prod(patch), outputs // groups, prod(patch[1:])
+    window = convolution_window(node, graph)
     return _with_bias(node, graph, groups, rows, columns, taps, window)
 
 
