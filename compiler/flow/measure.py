@@ -25,7 +25,6 @@ def measured_divergence(
 ) -> MeasuredDivergence | None:
     """Measures the divergence of the placed graph from the clean one; None without given samples.
 
-    The keys are measured_divergence, measured_samples and measured_held_out.
     The samples are those of the file `data` that follow the calibration samples; where none follow,
     the calibration samples themselves, on which the plan does better than it will on others.
     Outputs that are no numbers of known size (a sequence, places of non-zeros) are not measured.
