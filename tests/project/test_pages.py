@@ -34,7 +34,7 @@ PAGES = [
 ]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 # What takes long to compile is left to `make test-all`.
-SLOW = ("digits_resnet", "digits_dscnn")
+SLOW = ("digits_resnet", "digits_dscnn", "dim20_diana")
 
 
 def name_of(page: Path) -> str:

@@ -91,7 +91,7 @@ MEANINGS: dict[type[Strict], dict[str, str]] = {
         "step_ns": "time of one step: rows driven, columns converted",
         "cell_pj": "one cell in one step, its piece of bitline included unless `bitline_pj` is "
         "given",
-        "bitline_pj": "a cell's piece of bitline in one step, where told apart from the cell",
+        "bitline_pj": "a cell's piece of bitline in one step, where it is counted by itself",
         "row_driver_pj": "driving one row once with `input_bits_per_step` bits",
         "converter_pj": "one conversion",
         "recombine_pj": "one conversion's share of adding up digits, slices and tiles",

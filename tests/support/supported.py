@@ -224,8 +224,8 @@ def page(chip: str) -> str:
         "",
         *_wrapped(
             f"Whatever no other engine takes runs on the host `{target.host[0]}`, in floats,",
-            "control flow included. Values are float32 in the model; on an engine they become the integers",
-            "of its formats. Quantized models come to the same forms first:",
+            "control flow included. Values are float32 in the model; on an engine they become the",
+            "integers of its formats. Quantized models come to the same forms first:",
             "[dialects.md](../dialects.md). Where a node *does* run is decided by energy:",
             "`joulec explain`. What the engines would take of a model of yours:",
             f"`joulec inspect MODEL --target {chip}`.",
@@ -280,7 +280,7 @@ def _shown(reason: str) -> str:
 
 def _asked(example: Example, engine: str, target: Target) -> str:
     """Why an engine cannot take what an example became; empty when it takes all of it."""
-    graph = _placed_form(example, target.name)
+    graph = _placed_form(example)
     nodes = [node for node in graph if "it" in node.origin]
     assert nodes, f"nothing is left of {example.says}"
     if isinstance(target.chip.engines[engine], Analog):  # what only moves data goes elsewhere
@@ -290,10 +290,10 @@ def _asked(example: Example, engine: str, target: Target) -> str:
 
 
 @cache
-def _placed_form(example: Example, chip: str) -> Graph:
-    """An example's graph as partition would see it."""
+def _placed_form(example: Example) -> Graph:
+    """An example's graph as partition would see it: no pass so far looks at the chip."""
     passes = (*clean_passes(), *matrix_passes())
-    return run_passes(example.graph, passes, load_target(chip))
+    return run_passes(example.graph, passes, load_target(built_in()[0]))
 
 
 def _others(engines: Sequence[str], target: Target) -> Iterator[tuple[list[str], tuple[str, ...]]]:
