@@ -1,4 +1,4 @@
-"""The build steps of docs/build-systems.md: what they depend on redoes them once, and nothing else does."""
+"""The build steps of docs/build-systems.md: what they depend on redoes them once, nothing else."""
 
 from __future__ import annotations
 
