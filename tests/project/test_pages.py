@@ -1,5 +1,6 @@
-"""README.md, CONTRIBUTING.md and docs/: links lead somewhere, commands parse, outputs are those of
-a run, and what the compiler itself says is what the pages say.
+"""Pages have links that lead somewhere, commands that parse, and the outputs of a run.
+
+What the compiler itself can say (keys, operations, labels) is compared with what they say.
 """
 
 from __future__ import annotations
@@ -208,9 +209,7 @@ def test_the_minimal_chip_compiles() -> None:
 
 
 def labels_in(source: str) -> set[str]:
-    """The labels that the lines of a report begin with: of what is yielded in pairs, and of
-    `_line("LABEL", ...)`.
-    """
+    """The labels of a report's lines: firsts of yielded pairs and of `_line("LABEL", ...)`."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         pair = node.value if isinstance(node, ast.Yield) else None
