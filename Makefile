@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all readme fit conformance check format lint types wheel bench fuzz random clean
+.PHONY: demo test test-all readme pages fit conformance check format lint types wheel bench fuzz random clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -63,9 +63,13 @@ CHIPS := one-each
 random: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.support.random_check 0:2000 --targets $(CHIPS)
 
-# Runs the README's commands and pastes what they print.
+# Runs the commands of README.md and docs/ and pastes what they print.
 readme: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.support.readme
+
+# Writes what the compiler itself says into docs/: the keys of chip files, the operations by chip.
+pages: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.support.pages
 
 # Refits the constants that no source gives to published silicon; see docs/energy.md.
 fit: $(VENV)/.installed-dev

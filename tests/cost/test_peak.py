@@ -41,8 +41,8 @@ def test_a_published_chip_lists_its_peak(name: str) -> None:
     assert any(item.unit == "TOPS/W" for item in comparisons(load_target(name)))
 
 
-def test_the_readme_shows_what_is_predicted() -> None:
-    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_chips_shows_what_is_predicted() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "chips.md").read_text(encoding="utf-8")
     table = page.split("| published TOPS/W | predicted |")[1].split("\n\n")[0]
     rows = {row.split("`")[1]: row for row in table.splitlines() if "`" in row}
     assert len(rows) >= 9

@@ -1,4 +1,4 @@
-"""The build steps of the README: what they depend on redoes them once, and nothing else does."""
+"""The build steps of docs/build-systems.md: what they depend on redoes them once, nothing else."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def block(language: str) -> str:
-    """The code block of a language in the README."""
+    """The code block of a language on the page."""
     found = re.search(
-        rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+        rf"```{language}\n(.*?)```",
+        (ROOT / "docs" / "build-systems.md").read_text("utf-8"),
+        re.DOTALL,
     )
     assert found is not None
     return found.group(1)
@@ -27,7 +29,7 @@ def block(language: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with a space in its name, a model and a chip file, as the README's examples
+    """A folder with a space in its name, a model and a chip file, as the page's examples
     expect them.
     """
     folder = tmp_path / "a project"

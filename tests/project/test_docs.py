@@ -103,23 +103,31 @@ def test_the_page_of_constants_is_the_file_s() -> None:
     )
 
 
-def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def python_of(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a page's blocks of Python leave, run in order in a folder with the models."""
     (tmp_path / "models").symlink_to(DOCS.parent / "models")
     monkeypatch.chdir(tmp_path)
-    page = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    [block] = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
     found: dict[str, Any] = {}
-    exec(block, found)
+    for block in re.findall(r"(?ms)^```python\n(.*?)^```$", (DOCS / page).read_text("utf-8")):
+        exec(block, found)
+    return found
+
+
+def test_the_python_of_the_quick_start_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python_of("quickstart.md", tmp_path, monkeypatch)
+    assert np.load("samples.npz")["image"].shape == (256, 64)
+
+
+def test_the_python_of_its_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = python_of("python.md", tmp_path, monkeypatch)
+    assert "U002 no chip 'no_such_chip'" in capsys.readouterr().out
     assert found["logits"].shape == (500, 10)
     labels = np.load("models/dim20_test.npz")["y"]
     assert (found["logits"].argmax(-1) == labels).mean() > 0.97
-
-
-def test_links_between_the_pages_hold() -> None:
-    for page in [*PAGES, *DOCS.glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_the_page_beside_zigzag_shows_what_is_computed() -> None:

@@ -1,7 +1,7 @@
-"""Renews the outputs in README.md: runs every console block, pastes what it prints below.
+"""Renews the outputs in README.md and docs/: runs every console block, pastes what it prints.
 
-Run by `make readme`. Commands run in the repository's folder, one after the other, and must
-succeed.
+Run by `make readme`. Commands run in the repository's folder, page by page, one after the other,
+and must succeed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
+def pages() -> list[Path]:
+    """The pages that show commands with their outputs."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
 def commands(text: str) -> list[str]:
     """The commands of the console blocks, in order."""
     return [
@@ -27,27 +33,27 @@ def commands(text: str) -> list[str]:
 
 
 def run(command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Runs one command of the README with this environment's joulec first on the path."""
+    """Runs one command of a page with this environment's joulec, on this tree's source."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+    settings = {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}
     return subprocess.run(
         command,
         shell=True,
         cwd=folder,
-        env=environment,
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def renewed(text: str) -> str:
+def renewed(text: str, folder: Path = ROOT) -> str:
     """The text with every console block's output replaced by that of a run now."""
 
     def replace(match: re.Match[str]) -> str:
         lines = []
         for command in commands(match.group(0)):
-            done = run(command)
+            done = run(command, folder)
             if done.returncode != 0:
                 raise SystemExit(f"{command}: exit {done.returncode}\n{done.stderr}")
             lines += [f"$ {command}", *(done.stdout.rstrip() or "").splitlines()]
@@ -57,5 +63,5 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    page = ROOT / "README.md"
-    page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in pages():
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,7 +1,7 @@
 """A round trip per producer: a model in its style compiles, its layers run as integers on an
 engine, and it gives what ONNX Runtime gives.
 
-The README's table of dialects says what this table says. Calibration data and test inputs are
+The table of docs/dialects.md says what this table says. Calibration data and test inputs are
 different made-up samples of one kind.
 """
 
