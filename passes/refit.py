@@ -17,10 +17,9 @@ from compiler.target.chip import Analog, Target
 from passes.base import Pass, report_progress
 from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.walk import Walk
-from passes.fitting.errors import analog_error, integer_error
 from passes.fitting.fit import analog_layer, fit_analog, fit_integer
-from passes.fitting.layer_data import LayerData, layer_data
-from passes.fitting.weights import AnalogWeights, IntegerWeights, Named
+from passes.fitting.layer_data import layer_data
+from passes.fitting.weights import AnalogWeights, Named
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,7 @@ class Refit(Pass):
     """Fits the products that `quantize` rounded, one after the other, on samples.
 
     Each is fitted to give, from the inputs that the quantized network really has, the outputs of
-    the network before (so errors are corrected, not added up). A product whose squared error on the
-    samples is least as it was rounded stays so. Weights, scales, converter gains and the format in
+    the network before (so errors are corrected, not added up). Weights, scales, converter gains and the format in
     which an array takes its inputs change; where things run, and the formats of all other values,
     stay. Lossy as `quantize` is: the sum of the divergences that `calibrate` measured estimates
     what both give up.
@@ -129,38 +127,18 @@ class _Refitter:
             return
         data = layer_data(seen, wanted, before, self.before)
         engine = self.target.chip.engines[node.engine]
+        given = self.graph.types[node.inputs[0]].quant
         if isinstance(engine, Analog):
-            fitted = self._fit_analog(layer, data, seen, engine)
-            if fitted is not None:
-                self._change(node, fitted.constants, {node.inputs[0]: fitted.inputs})
+            drivers = analog_layer(
+                data, seen, before, self.before, engine, None if layer.has_own_format else given
+            )
+            slices = len(AnalogWeights.of(node, self.graph).digits)
+            fitted = fit_analog(drivers, before, slices, engine)
+            self._change(node, fitted.constants, {node.inputs[0]: fitted.inputs})
         else:
-            found = self._fit_integer(layer, data)
-            if found is not None:
-                self._change(node, found.constants, {})
-
-    def _fit_integer(self, layer: _Layer, data: LayerData) -> IntegerWeights | None:
-        """The fitted weights, None where those at hand have the lesser error."""
-        given = self.graph.types[layer.node.inputs[0]].quant
-        assert given is not None
-        fitted = fit_integer(data, layer.before, self.before, given)
-        plain = IntegerWeights.of(layer.node, self.graph)
-        plain_error, error = (
-            integer_error(one, data, layer.before, given) for one in (plain, fitted)
-        )
-        return fitted if error <= plain_error else None
-
-    def _fit_analog(
-        self, layer: _Layer, data: LayerData, seen: Floats, engine: Analog
-    ) -> AnalogWeights | None:
-        """The fitted weights, None where those at hand have the lesser error."""
-        given = None if layer.has_own_format else self.graph.types[layer.node.inputs[0]].quant
-        plain = AnalogWeights.of(layer.node, self.graph)
-        drivers = analog_layer(data, seen, layer.before, self.before, engine, given)
-        fitted = fit_analog(drivers, layer.before, len(plain.digits), engine)
-        plain_error, error = (
-            analog_error(one, data, layer.before, engine) for one in (plain, fitted)
-        )
-        return fitted if error <= plain_error else None
+            assert given is not None
+            found = fit_integer(data, before, self.before, given)
+            self._change(node, found.constants, {})
 
     def _change(self, node: Node, constants: Named, formats: Mapping[str, Quant]) -> None:
         """Goes on in the graph in which a product has other constants, and values other formats."""

@@ -11,7 +11,7 @@ import pytest
 
 from compiler.engines.mapping import map_node
 from compiler.execute.interpreter import Interpreter
-from compiler.ir.graph import Graph, Node, Placement, Quant
+from compiler.ir.graph import Graph, Node, Placement
 from compiler.ir.text import from_text, to_text
 from compiler.ir.verify import verify
 from compiler.target.chip import Analog, Target, load_target
@@ -19,13 +19,13 @@ from passes.base import run_passes
 from passes.calibrate import Calibrate
 from passes.calibration.divergence import divergence
 from passes.calibration.inputs import CalibrationInputs, synthetic_inputs
-from passes.fitting.errors import analog_error, integer_error
-from passes.fitting.fit import AnalogLayer, fit_analog, fit_integer
-from passes.fitting.layer_data import LayerData, layer_data
+from passes.fitting.fit import AnalogLayer, fit_analog
+from passes.fitting.layer_data import layer_data
 from passes.fitting.weights import AnalogWeights, IntegerWeights
 from passes.quantize import Quantize
 from passes.refit import Refit
 from tests.support.chips import only_analog
+from tests.support.fit_errors import analog_error, integer_error
 
 TWO_LAYERS = """\
 graph g(x: float32[1, 24]) -> (y)
@@ -103,27 +103,6 @@ def test_no_product_is_worse_than_rounded(case: tuple[str, str, int]) -> None:
                 for node, graph in zip(products, (plain, after), strict=True)
             ]
         assert error[1] <= error[0]
-
-
-@pytest.mark.parametrize("case", CASES[:2])
-def test_a_fit_that_is_worse_than_rounding_is_not_taken(
-    case: tuple[str, str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, inputs, target = rounded(*case)
-
-    def spoiled_integer(data: LayerData, node: Node, graph: Graph, given: Quant) -> IntegerWeights:
-        found = fit_integer(data, node, graph, given)
-        return replace(found, scale=found.scale * 2)
-
-    def spoiled_analog(layer: AnalogLayer, node: Node, digits: int, unit: Analog) -> AnalogWeights:
-        found = fit_analog(layer, node, digits, unit)
-        return replace(found, multiplier=found.multiplier * 2)
-
-    monkeypatch.setattr("passes.refit.fit_integer", spoiled_integer)
-    monkeypatch.setattr("passes.refit.fit_analog", spoiled_analog)
-    after = Refit(inputs)(plain, target)
-    assert to_text(after) == to_text(replace(plain, unquantized=None))
-    assert all(after.constants[name] is data for name, data in plain.constants.items())
 
 
 def test_only_the_products_change() -> None:
