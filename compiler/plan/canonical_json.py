@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from compiler.plan.schema import SCHEMA, Plan
 MAX_PLAN_BYTES = 256 << 20
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
+_VERSION: Final = re.compile(rb'\n"schema": "(joulec\.plan/[0-9]{1,3})"')
 _BLANK_HASH: Final = (
     b'\n"hash": ""'  # line breaks inside texts are escaped: no other line begins so
 )
@@ -53,6 +55,7 @@ def parse_plan(data: bytes) -> Plan:
     """A plan from the bytes of its file, from anyone: PackageError unless the bytes are what `render_plan` writes and the hash holds."""
     if len(data) > MAX_PLAN_BYTES:
         raise PackageError(f"plan.json is larger than {MAX_PLAN_BYTES:,} bytes")
+    _require_version(data)
     try:
         plan = Plan.model_validate_json(data)
     except ValidationError as error:
@@ -66,6 +69,16 @@ def parse_plan(data: bytes) -> Plan:
     if proper.hash != plan.hash:
         raise PackageError("plan.json was changed: its own hash does not match")
     return plan
+
+
+def _require_version(data: bytes) -> None:
+    """Raises PackageError for a plan of another version of the schema, in the words of its user."""
+    found = _VERSION.search(data)
+    if found is not None and found[1].decode() != SCHEMA:
+        raise PackageError(
+            f"plan.json is written as {found[1].decode()}, and this joulec reads {SCHEMA}",
+            hint="compile the model again",
+        )
 
 
 def _first_fault(error: ValidationError) -> str:

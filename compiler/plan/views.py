@@ -28,7 +28,7 @@ class CriticalPath:
     @property
     def latency_ns(self) -> float:
         """The time from the start of the inference to the end of the last step."""
-        return self.waits_ns + sum(step.latency_ns.value for step in self.steps)
+        return self.waits_ns + sum(step.end_ns - step.start_ns for step in self.steps)
 
 
 def critical_path(plan: Plan) -> CriticalPath:
@@ -109,7 +109,7 @@ def plan_graph(plan: Plan) -> networkx.DiGraph[Vertex]:
                 ("step", other.name),
                 ("step", step.name),
                 kind="order",
-                latency_ns=other.latency_ns,
+                latency_ns=other.latency_ns.value,
             )
     return graph
 

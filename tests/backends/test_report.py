@@ -90,7 +90,7 @@ def test_the_critical_path_adds_up_in_the_report(plan: Plan) -> None:
     path = report_table(plan)["critical_path"]
     assert path["waits_ns"] == 0
     assert path["latency_ns"] == pytest.approx(plan.latency_ns.value)
-    spent = sum(plan.steps[index].latency_ns for index in path["steps"])
+    spent = sum(plan.steps[index].latency_ns.value for index in path["steps"])
     assert spent == pytest.approx(plan.latency_ns.value)
     assert sum(path["engines"].values()) == pytest.approx(1)
     line = next(line for line in render_report(plan).splitlines() if "critical path" in line)
@@ -207,9 +207,9 @@ def test_the_same_plan_gives_the_same_report(plan: Plan, form: Form) -> None:
 def test_the_keys_of_the_json_are_a_promise(plan: Plan) -> None:
     table = json.loads(render_report(plan, "json"))
     assert sorted(table) == [
-        "bound", "critical_path", "divergence", "energy_pj", "engines", "inputs", "latency_ns",
+        "bound", "critical_path", "diagnostics", "divergence", "energy_pj", "engines", "inputs", "latency_ns",
         "layers", "macs",
-        "memories", "model", "nodes", "not_modelled", "notes", "one_time_load", "outputs",
+        "measured", "memories", "model", "nodes", "not_modelled", "one_time_load", "outputs",
         "partition", "plan_hash", "pruning", "resident", "schema", "serial_latency_ns", "spills",
         "steps", "target", "tops_per_watt", "utilization", "verdict",
     ]  # fmt: skip

@@ -10,11 +10,13 @@ import pytest
 
 from backends.hybrid import lower
 from compiler.errors import Diagnostic, PackageError, UsageError
+from compiler.ir.mapping import DigitalMapping, HostMapping
 from compiler.plan.canonical_json import parse_plan, plan_schema, render_plan, sealed
 from compiler.plan.check import check_package, check_plan
 from compiler.plan.package import Package, read_package, write_package
 from compiler.plan.schema import LowerBound, PartitionResult, Plan
 from compiler.target.chip import load_target
+from compiler.units import Estimate
 from tests.support.placed_graphs import classifier
 
 
@@ -92,7 +94,7 @@ def test_wrong_values_are_refused_by_their_path(package: Package) -> None:
         (("steps", 0, "index"), 1 << 70, "steps.0.index"),
         (("steps", 0, "payload"), "host/../../x.onnx", "steps.0.payload"),
         (("buffers", 0, "address"), -64, "buffers.0.address"),
-        (("schema",), "joulec.plan/3", "schema"),
+        (("schema",), "joulec.graph/2", "schema"),
         (("energy_pj", "total", "low"), 1e300, "energy_pj.total"),
         (("new",), 1, "new"),
         (("latency_ns",), float("nan"), "latency_ns"),
@@ -106,6 +108,16 @@ def test_wrong_values_are_refused_by_their_path(package: Package) -> None:
         with pytest.raises(PackageError, match=r"plan\.json is not a plan") as caught:
             parse_plan(json.dumps(changed).encode())
         assert words in str(caught.value), path
+
+
+def test_a_plan_of_an_older_schema_is_refused_with_the_way_out(package: Package) -> None:
+    data = render_plan(package.plan).replace(b"joulec.plan/2", b"joulec.plan/1")
+    with pytest.raises(PackageError) as caught:
+        parse_plan(data)
+    assert caught.value.line() == (
+        "error[P001]: plan.json is written as joulec.plan/1, and this joulec reads joulec.plan/2; "
+        "compile the model again"
+    )
 
 
 def test_another_way_of_writing_is_refused(package: Package) -> None:
@@ -242,6 +254,9 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
     buffer = next(b for b in plan.buffers if b.size_bytes and b.first_step == 1)
     source = next(b for b in plan.buffers if b.name == second.inputs[0])
     more = plan.energy_pj.total.times(1.000001)
+    kindless = DigitalMapping(engine=first.engine)
+    assert second.utilization is not None
+    emptied = second.utilization.model_copy(update={"used": 1})
     lies: dict[str, dict[str, Any]] = {
         "the energy of the plan is not the sum of its parts": {
             "energy_pj": plan.energy_pj.model_copy(update={"total": more})
@@ -255,8 +270,28 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
                 for index, step in enumerate((second, first, *plan.steps[2:]))
             )
         },
-        "the latency is not the end of the last step": {"latency_ns": plan.latency_ns.value + 1},
-        "the serial latency is not the sum": {"serial_latency_ns": plan.serial_latency_ns.value * 1.01},
+        "the latency is not the end of the last step": {
+            "latency_ns": plan.latency_ns + Estimate.exact(1)
+        },
+        "the serial latency is not the sum": {"serial_latency_ns": plan.serial_latency_ns.times(1.01)},
+        "takes another time than lies between": {
+            "steps": (
+                first.model_copy(update={"latency_ns": first.latency_ns.times(2)}),
+                *plan.steps[1:],
+            )
+        },
+        "is mapped onto another engine": {
+            "steps": (
+                first.model_copy(update={"mapping": HostMapping(engine="digital")}),
+                *plan.steps[1:],
+            )
+        },
+        "has a mapping of another kind of engine": {
+            "steps": (first.model_copy(update={"mapping": kindless}), *plan.steps[1:])
+        },
+        "where its mapping takes": {
+            "steps": (first, second.model_copy(update={"utilization": emptied}), *plan.steps[2:])
+        },
         "the MACs are not the sum": {"macs": plan.macs.model_copy(update={"after": 1})},
         "has not the size of its type": {"buffers": with_buffer(plan, buffer, size_bytes=7)},
         "overlap in 'l1'": {"buffers": with_buffer(plan, buffer, address=source.address)},

@@ -10,6 +10,7 @@ import pytest
 import joulec
 from compiler.plan.schema import Plan
 from compiler.plan.views import critical_path, plan_graph
+from compiler.units import ZERO, Estimate
 
 MODELS = Path(__file__).parents[2] / "models"
 CASES = {
@@ -77,11 +78,17 @@ def test_the_graph_holds_the_steps_and_buffers(compiled: joulec.Compiled) -> Non
 def later(plan: Plan, times: list[tuple[float, float]]) -> Plan:
     """A plan with other times."""
     steps = [
-        step.model_copy(update={"start_ns": start, "end_ns": end})
+        step.model_copy(
+            update={
+                "start_ns": start,
+                "end_ns": end,
+                "latency_ns": Estimate.exact(end - start),
+            }
+        )
         for step, (start, end) in zip(plan.steps, times, strict=True)
     ]
     latency_ns = max(end for _, end in times)
-    return plan.model_copy(update={"steps": tuple(steps), "latency_ns": latency_ns})
+    return plan.model_copy(update={"steps": tuple(steps), "latency_ns": Estimate.exact(latency_ns)})
 
 
 def test_what_another_scheduler_lets_wait_is_counted() -> None:
@@ -98,7 +105,7 @@ def test_what_another_scheduler_lets_wait_is_counted() -> None:
 def test_a_plan_without_steps_has_no_path() -> None:
     options = joulec.Options(precision="float")
     plan = joulec.compile(MODELS / "dim20.onnx", "diana", options=options).plan
-    nothing = plan.model_copy(update={"steps": (), "buffers": (), "latency_ns": 0.0})
+    nothing = plan.model_copy(update={"steps": (), "buffers": (), "latency_ns": ZERO})
     assert critical_path(nothing).steps == ()
     assert critical_path(nothing).latency_ns == 0
     assert len(plan_graph(nothing)) == 0
