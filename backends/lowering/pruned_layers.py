@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from compiler.cost.memory import weight_home
 from compiler.cost.node import node_cost, weight_load_cost
-from compiler.engines.mapping import map_node, why_not_unrolled
+from compiler.engines.mapping import map_like
 from compiler.ir.graph import Graph, Node, Placement
-from compiler.ir.mapping import AnalogMapping, NodeMapping
 from compiler.ir.ops import product_shape
 from compiler.plan.schema import PrunedLayer, PrunedSize
 from compiler.target.chip import Target
@@ -46,7 +45,7 @@ def _origin(node: Node) -> str:
 
 def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> PrunedSize:
     """Measures a layer as its placement has it: engine, format, weights resident or not."""
-    mapping = _mapped(node, graph, placement.mapping, target)
+    mapping = map_like(node, graph, placement.mapping, target)
     shape = product_shape(node, graph)
     assert shape is not None
     cost = node_cost(node, graph, mapping, target)
@@ -61,23 +60,4 @@ def _size(node: Node, graph: Graph, placement: Placement, target: Target) -> Pru
         mapping=mapping,
         energy_pj=cost.energy_pj.value,
         latency_ns=cost.latency_ns,
-    )
-
-
-def _mapped(node: Node, graph: Graph, chosen: NodeMapping, target: Target) -> NodeMapping:
-    """Maps a layer of another size as `chosen` is mapped."""
-    slices, outputs = 1, 1
-    if isinstance(chosen, AnalogMapping):
-        slices, outputs = chosen.weight_slices, chosen.unroll.outputs
-        unit = target.analog_engines[chosen.engine]
-        if why_not_unrolled(node, graph, unit, slices, outputs):
-            outputs = 1  # the layer before pruning may have been too large
-    return map_node(
-        node,
-        graph,
-        chosen.engine,
-        target,
-        weight_slices=slices,
-        resident=chosen.resident,
-        outputs=outputs,
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from compiler.bound.values import FORMATS, cheapest, data_of, engines_for
 from compiler.cost.node import node_cost, value_bytes, weight_load_cost
-from compiler.engines.mapping import map_node, output_unrolls
+from compiler.engines.mapping import analog_mappings, map_node
+from compiler.ir.formats import Format
 from compiler.ir.graph import Graph, Node
-from compiler.ir.mapping import AnalogMapping
+from compiler.ir.mapping import AnalogMapping, NodeMapping
 from compiler.ir.ops import VIEWS, product_shape
 from compiler.target.chip import Analog, Host, Target
 
@@ -49,14 +50,15 @@ def _candidate(
 ) -> BoundCandidate:
     unit = target.chip.engines[engine]
     shape = product_shape(node, graph)
-    slices, unrolls = 1, [1]
+    slices = 1
+    mappings: list[NodeMapping] = []
     if isinstance(unit, Analog):
         slices = _fewest_slices(node, graph, engine)
-        unrolls = output_unrolls(node, graph, unit, slices)
-    mappings = [
-        map_node(node, graph, engine, free, weight_slices=slices, resident=True, outputs=outputs)
-        for outputs in unrolls
-    ]
+        form = Format.analog(engine, slices)
+        found = analog_mappings(node, graph, form, unit)
+        mappings += [replace(mapping, resident=True) for mapping in found]
+    else:
+        mappings.append(map_node(node, graph, engine, free, resident=True))
     costs = [node_cost(node, graph, mapping, free) for mapping in mappings]
     energy = min(cost.energy_pj.value for cost in costs)
     latency = min(cost.latency_ns for cost in costs)

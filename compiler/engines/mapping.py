@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil, prod
 
 from compiler.ir.formats import FLOAT, INT8, Format
@@ -42,6 +43,28 @@ def map_node(
     if isinstance(unit, Digital):
         return map_digital(node, graph, engine, unit, resident=resident)
     return HostMapping(engine=engine)
+
+
+def analog_mappings(
+    node: Node, graph: Graph, form: Format, unit: Analog
+) -> Iterator[AnalogMapping]:
+    """Lists all ways a product can lie on the arrays of the analog engine whose format it takes.
+
+    All are reloaded; `replace(mapping, resident=True)` is the same with weights that stay. What the
+    partition tries and what the lower bound is of comes from here alone.
+    """
+    for outputs in output_unrolls(node, graph, unit, form.weight_slices):
+        yield map_analog(node, graph, form, unit, resident=False, outputs=outputs)
+
+
+def map_like(node: Node, graph: Graph, chosen: NodeMapping, target: Target) -> NodeMapping:
+    """Maps a layer of another size as `chosen` is, one output at a time where that does not fit."""
+    if not isinstance(chosen, AnalogMapping):
+        return map_node(node, graph, chosen.engine, target, resident=chosen.resident)
+    unit, outputs = target.analog_engines[chosen.engine], chosen.unroll.outputs
+    if why_not_unrolled(node, graph, unit, chosen.weight_slices, outputs):
+        outputs = 1
+    return map_analog(node, graph, chosen.format, unit, resident=chosen.resident, outputs=outputs)
 
 
 def map_off_arrays(engine: str, target: Target) -> DigitalMapping | HostMapping:

@@ -99,6 +99,22 @@ class AnalogMapping:
         return self.format.weight_slices
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers that must be 1 or more in a mapping of anything, by name."""
+        return {
+            "groups": self.shape.groups,
+            "rows": self.shape.rows,
+            "columns": self.shape.columns,
+            "array_rows": self.array_rows,
+            "array_columns": self.array_columns,
+            "row_tiles": self.row_tiles,
+            "column_tiles": self.column_tiles,
+            "array_steps": self.array_steps,
+            "outputs": self.unroll.outputs,
+            "weight_slices": self.weight_slices,
+        }
+
+    @property
     def copies(self) -> int:
         """How often the weights lie in the arrays: once for each output of an activation."""
         return self.unroll.outputs
@@ -186,6 +202,18 @@ class DigitalTiling:
     weight_bytes: int
     working_bytes: int
     input_reads: float
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers that must be 1 or more in a tiling of anything, by name."""
+        return {
+            "macs": self.shape.macs,
+            "row_lanes": self.row_lanes,
+            "column_lanes": self.column_lanes,
+            "position_lanes": self.position_lanes,
+            "blocks": self.blocks,
+            "row_steps": self.row_steps,
+        }
 
     @property
     def lane_steps(self) -> int:

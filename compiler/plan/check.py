@@ -129,18 +129,21 @@ def _check_mappings(plan: Plan) -> None:
         kind = plan.engines.get(step.engine)
         _demand(mapping.kind == kind, f"{where} has a mapping of another kind of engine")
         if isinstance(mapping, AnalogMapping):
-            sizes = [mapping.shape.groups, mapping.array_rows, mapping.array_columns]
-            sizes += [mapping.row_tiles, mapping.column_tiles, mapping.format.weight_slices]
-            _demand(min(sizes) > 0, f"{where} has a mapping without cells")
+            _demand_sizes(mapping.sizes, where)
             used, whole = mapping.used_cells, mapping.array_cells
         elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
+            _demand_sizes(mapping.tiling.sizes, where)
             used, whole = mapping.tiling.shape.macs, mapping.tiling.lane_steps
-            _demand(0 < used <= whole, f"{where} has a mapping without work")
         else:
             continue
         use = step.utilization
         matches = use is None or (use.used, use.total) == (used, whole)
         _demand(matches, f"{where} uses {use} where its mapping takes {used:,} of {whole:,}")
+
+
+def _demand_sizes(sizes: Mapping[str, int], where: str) -> None:
+    for name, size in sizes.items():
+        _demand(size > 0, f"{where} has a mapping with {name} {size}")
 
 
 def _check_files(plan: Plan) -> None:

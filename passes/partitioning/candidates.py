@@ -16,7 +16,7 @@ from compiler.cost.node import (
     weight_load_cost,
 )
 from compiler.engines.legality import why_not
-from compiler.engines.mapping import map_analog, map_digital, output_unrolls
+from compiler.engines.mapping import analog_mappings, map_digital
 from compiler.errors import UsageError, nearest, one_line
 from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Graph, Node
@@ -191,8 +191,7 @@ def _analog_candidates(
     for form in formats:
         if form not in known:
             continue
-        for outputs in output_unrolls(node, graph, engine, form.weight_slices):
-            reloaded = map_analog(node, graph, form, engine, resident=False, outputs=outputs)
+        for reloaded in analog_mappings(node, graph, form, engine):
             for resident in _modes(weights, reloaded.tiles <= engine.arrays.value):
                 mapping = replace(reloaded, resident=resident)
                 cost = node_cost(node, graph, mapping, target) + requantize
