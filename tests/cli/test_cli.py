@@ -243,7 +243,7 @@ def test_the_same_compilation_prints_the_same_bytes(joulec: Shell, packages: Pat
         "compile", DIM20, "-t", "tile16", "-o", "out", "--data", DIM20_DATA, "--format", "json"
     )  # fmt: skip
     assert again.out == joulec("report", packages / "dim20", "--format", "json").out
-    assert again.table["schema"] == "joulec.report/1"
+    assert again.table["schema"] == "joulec.report/2"
 
 
 def test_run_writes_the_same_bytes_every_time(

@@ -125,7 +125,7 @@ def test_a_pass_that_fails_leaves_its_graph(
 ) -> None:
     monkeypatch.setattr(*broken("passes.pad_to_tiles", "PadToTiles.__call__"))
     for _ in range(2):  # the second goes over the first
-        assert "pass 17 PadToTiles(): ZeroDivisionError" in fails(COMPILE, capsys)
+        assert "pass 18 PadToTiles(): ZeroDivisionError" in fails(COMPILE, capsys)
     folder = here / "reproducer"
     assert "PadToTiles()" in (folder / "joulec-reproducer.txt").read_text()
     assert "AnalogProduct" in (folder / "graph.txt").read_text()

@@ -63,12 +63,13 @@ def test_every_stage_knows_its_graph_chip_options_passes_and_notes() -> None:
         assert later.options == OPTIONS
     plan = quantized.plan().plan
     assert plan.pipeline == quantized.pipeline
-    assert [one.name for one in quantized.passes[-6:]] == [
+    assert [one.name for one in quantized.passes[-7:]] == [
         "lower_convolution",
         "fuse_activations",
         "calibrate",
         "partition",
         "quantize",
+        "refit",
         "pad_to_tiles",
     ]
     assert plan.diagnostics[: len(quantized.notes)] == quantized.notes
@@ -103,7 +104,7 @@ def test_nothing_runs_twice() -> None:
     first = len(ran)
     calibrated.compile(replace(OPTIONS, max_divergence=0.1))
     assert [position for position, _ in ran] == list(range(len(ran)))
-    assert [name for _, name in ran[first:]] == ["partition", "quantize", "pad_to_tiles"]
+    assert [name for _, name in ran[first:]] == ["partition", "quantize", "refit", "pad_to_tiles"]
 
 
 def test_one_clean_model_serves_many_chips() -> None:

@@ -218,7 +218,7 @@ def test_the_page_says_how_far_the_fit_moves(rows: list[Row]) -> None:
         f"`bias_ua` moves between {low:.2f} and {high:.2f}, `activity` between "
         f"{least:.2f} and {greatest:.2f}."
     )
-    assert line in page
+    assert line in " ".join(page.split())
 
 
 def test_every_row_is_predicted_or_says_why_not(left_out: list[Verdict]) -> None:
