@@ -1,4 +1,7 @@
-"""Turns a placed graph into a plan package: form drafts of steps, settle time and place, write them, add up."""
+"""Lowers a placed graph to a plan package.
+
+Forms drafts of steps, schedules and allocates them, writes the steps, adds up energy and time.
+"""
 
 from __future__ import annotations
 
@@ -182,7 +185,7 @@ def _attributes(draft: StepDraft, target: Target) -> dict[str, Attribute]:
 
 
 def _reason(nodes: Sequence[Node]) -> str:
-    """Why the nodes run where they do: the reasons they share, or the first and how many there are."""
+    """Says why the nodes run where they do: the reason they share, or the first of several."""
     reasons = list(dict.fromkeys(node.placement.reason for node in nodes if node.placement))
     if len(reasons) > 1:
         more = f"{len(reasons) - 1} more reason{'s' if len(reasons) > 2 else ''}"
@@ -238,7 +241,10 @@ def _port(name: str, graph: Graph) -> Port:
 
 
 def _buffers(drafts: Sequence[StepDraft], graph: Graph, layout: Layout) -> tuple[Buffer, ...]:
-    """Every value that steps exchange, in the order in which they come to be, and the scratch memory of host segments."""
+    """Lists the values that steps exchange, in the order of their making.
+
+    The scratch memory of a host segment follows the values that the segment makes.
+    """
     position = {name: i for i, draft in enumerate(drafts) for name in draft.outputs}
     buffers = [_buffer(name, -1, graph, layout) for name in graph.inputs]
     for index, draft in enumerate(drafts):

@@ -27,10 +27,10 @@ class Refit(Pass):
     """Fits the products that `quantize` rounded, one after the other, on samples.
 
     Each is fitted to give, from the inputs that the quantized network really has, the outputs of
-    the network before (so errors are corrected, not added up). Weights, scales, converter gains and the format in
-    which an array takes its inputs change; where things run, and the formats of all other values,
-    stay. Lossy as `quantize` is: the sum of the divergences that `calibrate` measured estimates
-    what both give up.
+    the network before (so errors are corrected, not added up). Weights, scales, converter gains and
+    the format in which an array takes its inputs change; where things run, and the formats of all
+    other values, stay. Lossy as `quantize` is: the sum of the divergences that `calibrate` measured
+    estimates what both give up.
     """
 
     inputs: CalibrationInputs

@@ -223,6 +223,7 @@ def _scratch_bytes(draft: StepDraft, graph: Graph) -> int:
 
 
 def tasks_of(drafts: Sequence[StepDraft], costs: Sequence[StepCost]) -> list[Task]:
+    """Makes one task of each draft: its engine, its latency (ns), the tasks it waits for."""
     maker = {name: i for i, draft in enumerate(drafts) for name in draft.outputs if name}
     return [
         Task(

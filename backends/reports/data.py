@@ -106,8 +106,8 @@ def json_text(plan: Plan) -> str:
 COLUMNS = (
     "index", "name", "op", "engine", "groups", "rows", "columns", "positions", "mapping", "weights",
     "macs", "energy_pj", "energy_low_pj", "energy_high_pj", *(f"{part}_pj" for part in PARTS),
-    "latency_ns", "latency_low_ns", "latency_high_ns", "start_ns", "end_ns", "utilization", "divergence", "reason", "source",
-    "not_modelled",
+    "latency_ns", "latency_low_ns", "latency_high_ns", "start_ns", "end_ns", "utilization",
+    "divergence", "reason", "source", "not_modelled",
 )  # fmt: skip
 
 

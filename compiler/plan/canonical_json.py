@@ -1,4 +1,7 @@
-"""The bytes of plan.json: a plan is written one way only, so that every byte is under its own hash."""
+"""Writes and reads the bytes of plan.json.
+
+A plan is written one way only, so that every byte is under its own hash.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ def _hash_line(own_hash: str) -> bytes:
 
 
 def sealed(plan: Plan) -> tuple[Plan, bytes]:
-    """The plan with its own hash filled in (SHA-256 over its bytes with the field `hash` blank), and the bytes of its `plan.json`."""
+    """Fills in a plan's own hash; returns the plan and the bytes of its `plan.json`.
+
+    The hash is SHA-256 over the plan's bytes with the field `hash` blank.
+    """
     blank = render_plan(plan.model_copy(update={"hash": ""}))
     own_hash = hashlib.sha256(blank).hexdigest()
     data = blank.replace(_BLANK_HASH, _hash_line(own_hash), 1)
@@ -52,7 +58,10 @@ def sealed(plan: Plan) -> tuple[Plan, bytes]:
 
 
 def parse_plan(data: bytes) -> Plan:
-    """A plan from the bytes of its file, from anyone: PackageError unless the bytes are what `render_plan` writes and the hash holds."""
+    """Reads a plan from the bytes of its file, whoever wrote them.
+
+    Raises: PackageError unless the bytes are what `render_plan` writes and the hash holds.
+    """
     if len(data) > MAX_PLAN_BYTES:
         raise PackageError(f"plan.json is larger than {MAX_PLAN_BYTES:,} bytes")
     _require_version(data)

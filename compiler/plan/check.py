@@ -1,4 +1,7 @@
-"""What must hold in a package, whoever made it: hashes, sums, order, places, capacities, and a row for every node."""
+"""Checks what must hold in a package, whoever made it.
+
+Hashes, sums, the order of steps, places in memory, capacities, and a row for every node.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,13 @@ ITEM_BITS = {
 
 
 def check_package(package: Package) -> None:
-    """Raises PackageError with the first thing that does not hold: P001 for damaged files, P002 for numbers that contradict each other.
+    """Checks a package with its payloads.
 
-    The plan's own hash is held to its bytes where these are read
+    The plan's own hash is compared with its bytes where these are read
     (compiler.plan.canonical_json.parse_plan) and nowhere else.
+
+    Raises: PackageError with the first thing that does not hold: P001 for damaged files, P002 for
+    numbers that contradict each other.
     """
     plan = package.plan
     for name, file in plan.files.items():
@@ -38,7 +44,7 @@ def check_package(package: Package) -> None:
 
 
 def check_plan(plan: Plan) -> None:
-    """The part of `check_package` that needs no payloads."""
+    """Checks a plan alone: the part of `check_package` that needs no payloads."""
     _check_steps(plan)
     _check_times(plan)
     _check_mappings(plan)
@@ -165,7 +171,10 @@ def _check_files(plan: Plan) -> None:
 
 
 def _check_energy(plan: Plan) -> None:
-    """Every energy is the sum of its parts, and the plan's is the sum of its steps, by part and by engine."""
+    """Requires that every energy is the sum of its parts.
+
+    The plan's energy is the sum of its steps', in total, by part and by engine.
+    """
     for step in plan.steps:
         _check_parts(step.energy_pj, f"step {step.index} ({step.name!r})")
     _check_parts(plan.energy_pj, "the plan")
@@ -287,7 +296,10 @@ def _check_constants(plan: Plan) -> None:
 
 
 def _check_memory(plan: Plan) -> None:
-    """Everything lies inside its memory, and nothing on anything else that is needed at the same time."""
+    """Requires that everything lies inside its memory.
+
+    Nothing may share bytes with anything else that is needed at the same time.
+    """
     constants = {c.name: c for step in plan.steps for c in step.constants}
     things: list[Buffer | Constant] = [*constants.values(), *plan.buffers]
     for thing in things:
@@ -298,7 +310,8 @@ def _check_memory(plan: Plan) -> None:
             assert known is not None
             _demand(
                 end <= known.capacity_bytes,
-                f"{thing.name!r} ends at byte {end:,} of {thing.memory!r}, which holds {known.capacity_bytes:,}",
+                f"{thing.name!r} ends at byte {end:,} of {thing.memory!r}, "
+                f"which holds {known.capacity_bytes:,}",
             )
     _demand(set(plan.peak_bytes) == set(plan.memories), "peak bytes do not name the memories")
     for name, use in plan.memories.items():
@@ -313,7 +326,10 @@ def _check_memory(plan: Plan) -> None:
 
 
 def _check_one_memory(name: str, constants: Mapping[str, Constant], plan: Plan) -> None:
-    """No two things overlap in bytes unless one is done, in time and in order, before the other begins."""
+    """Requires that no two things of a memory overlap in bytes while both are needed.
+
+    They may overlap where one is done, in time and in order, before the other begins.
+    """
     forever = float("inf")
     rows = [
         (c.address, c.address + c.size_bytes, -2, len(plan.steps) + 1, -1.0, forever)

@@ -1,4 +1,7 @@
-"""A plan package: the plan with its payloads, in memory or as a folder that is written whole or not at all."""
+"""Holds a plan with its payloads, in memory or as a folder.
+
+A folder is written whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -93,12 +96,16 @@ def seal(plan: Plan, payloads: Mapping[str, Payload]) -> Package:
 def write_package(
     package: Package, folder: str | Path, progress: Callable[[str, int], None] = lambda *_: None
 ) -> None:
-    """Writes payloads, then renames plan.json in (that is the commit), then removes payloads that no plan names and what a killed run left.
+    """Writes a package into a folder.
 
-    Payloads that are there already stay untouched; plan.json is always renewed. Raises UsageError
-    (U007) when the folder holds anything else than a package, or cannot be written; what was made
-    is then taken back. A second writer of the same folder waits for the first. `progress` is told
-    the name and the bytes of each payload as it is written.
+    First come the payloads; then plan.json is renamed into its place, which is the commit; then
+    payloads that no plan names and files that a killed run left are removed. Payloads that are
+    there already stay untouched; plan.json is always renewed. A second writer of the same folder
+    waits for the first. `progress` is called with the name and the bytes of each payload before the
+    payload is written.
+
+    Raises: UsageError (U007) when the folder holds anything else than a package, or cannot be
+    written; the files and folders made so far are then removed.
     """
     folder = Path(folder)
     with _told(folder):
@@ -125,7 +132,10 @@ def write_package(
 
 
 def require_place(folder: Path) -> None:
-    """Raises what `write_package` would raise for a folder that it cannot write, before there is anything to write."""
+    """Requires, before there is a package, a folder that `write_package` can write.
+
+    Raises: UsageError (U007), as `write_package` would.
+    """
     with _told(folder):
         _refuse_strange(folder)
         nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -150,7 +160,10 @@ def _told(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _taken_back(plan_file: Path, text: bytes) -> Iterator[list[Path]]:
-    """A list of what was made, files and folders: should something fail before the plan is in place, what stands in it is removed again."""
+    """Yields an empty list for the paths made; removes these where the block fails.
+
+    They stay where the plan with the bytes `text` is already in place.
+    """
     made: list[Path] = []
     try:
         yield made
@@ -174,7 +187,10 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps other writers out of a folder, where the system can: its lock ends with the process, however that ends."""
+    """Locks a folder against other writers, where the system can.
+
+    The system ends the lock with the process, however that ends.
+    """
     try:
         import fcntl
     except ImportError:
@@ -190,7 +206,12 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def renew_package(folder: str | Path) -> None:
-    """Gives plan.json a new time and leaves its bytes: what a write of the same package would do, for make. Raises UsageError (U007)."""
+    """Renews the time of plan.json and leaves its bytes, as a write of the same package would.
+
+    make compares times.
+
+    Raises: UsageError (U007) when the file is missing or cannot be touched.
+    """
     try:
         os.utime(Path(folder) / PLAN_FILE)
     except OSError as error:
@@ -201,7 +222,10 @@ def renew_package(folder: str | Path) -> None:
 
 
 def _refuse_strange(folder: Path) -> None:
-    """UsageError for a folder with contents that are not a package's: they might be somebody's work."""
+    """Refuses a folder with contents that are not a package's: they might be somebody's work.
+
+    Raises: UsageError (U007).
+    """
     if folder.is_file() or (folder.is_symlink() and not folder.exists()):
         raise UsageError(
             f"output {one_line(str(folder))!r} is no folder",
@@ -220,7 +244,8 @@ def _refuse_strange(folder: Path) -> None:
         strange = HOST_FOLDER
     if strange:
         raise UsageError(
-            f"folder {one_line(str(folder))!r} is not empty and no joulec package (it holds {one_line(strange)!r})",
+            f"folder {one_line(str(folder))!r} is not empty and no joulec package "
+            f"(it holds {one_line(strange)!r})",
             code="U007",
             hint="give a new folder, or remove what is in it",
         )
@@ -284,9 +309,12 @@ def _replace(path: Path, data: Payload) -> None:
 
 
 def read_package(folder: str | Path) -> Package:
-    """A package from a folder, from anyone: the plan is read strictly, payloads are verified when they are asked for.
+    """Reads a package from a folder, whoever wrote it.
 
-    Raises UsageError (U001) when there is no such folder, PackageError when it holds no sound plan.
+    The plan is read strictly; a payload is verified when it is first read.
+
+    Raises: UsageError (U001) when there is no such folder, PackageError when it holds no sound
+    plan.
     """
     folder = Path(folder)
     try:

@@ -1,4 +1,4 @@
-"""The plan: everything a chip (or the simulator) needs to run a compiled model, and what that costs.
+"""The plan: everything a chip or the simulator needs to run a model, and what the run costs.
 
 The schema "joulec.plan/2" is a promise: keys are added, never changed. How it is written stands in
 compiler.plan.canonical_json, what a folder of files adds to it in compiler.plan.package, what must
@@ -70,8 +70,9 @@ class Port(_Record):
 
 
 class Buffer(_Record):
-    """A value and its place: bytes [address, address + size_bytes) of `memory`, held from `first_step` to `last_step`.
+    """A value and its place in memory.
 
+    It takes the bytes [address, address + size_bytes) of `memory` from `first_step` to `last_step`.
     `first_step` is -1 for a model input, `last_step` the number of steps for a model output.
     `same_as` names the buffer that a view shares its bytes with ("" for none). A value whose size
     is unknown before it runs has no memory ("") and size 0.
@@ -92,11 +93,11 @@ class Buffer(_Record):
 
 
 class Constant(_Record):
-    """Data a step reads that is known beforehand: where it lies in the weights payload, and where on the chip.
+    """Data that a step reads and that is known beforehand.
 
-    `offset` is None when the data lies inside the step's own payload. On the chip it takes
-    `size_bytes` of `memory` at `address`; cells of an analog array are packed there, and spread to
-    an int8 image of the array tiles in the payload.
+    `offset` is the first byte in the weights payload; it is None when the data lies inside the
+    step's own payload. On the chip it takes `size_bytes` of `memory` at `address`; cells of an
+    analog array are packed there, and spread to an int8 image of the array tiles in the payload.
     """
 
     name: str
@@ -123,7 +124,10 @@ class PlanEnergy(Energy):
 
 
 class Use(_Record):
-    """How much of something is used: cells of an analog array, lanes of a digital one, resident tiles or bytes (`unit`)."""
+    """How much of something is used, counted in `unit`.
+
+    Cells of an analog array, lanes of a digital one, tiles or bytes of resident weights.
+    """
 
     used: Whole
     total: Whole
@@ -188,7 +192,10 @@ class Step(_Record):
 
 
 class Alternative(_Record):
-    """A way a node could have run: what it would have cost, and in `reason` why it was not taken though it is better by itself; or why it cannot."""
+    """Another engine or mapping that a node could have had, and what it would have cost.
+
+    `reason` says why it was not chosen although it is better by itself, or why it cannot run.
+    """
 
     engine: str
     mapping: str
@@ -199,7 +206,10 @@ class Alternative(_Record):
 
 
 class Part(_Record):
-    """The part of a node that one engine does: its share of the node's MACs (of its operations where it has none), and the steps."""
+    """The part of a node that one engine does, and the steps that do it.
+
+    `share` is of the node's MACs, or of its operations where it has no MACs.
+    """
 
     engine: str
     share: Annotated[float, Field(ge=0, le=1)]
@@ -223,7 +233,7 @@ class Placement(_Record):
 
 
 class Spill(_Record):
-    """A value that lies farther out than its size asked for, because the nearer memory was full, and what that costs."""
+    """A value in a farther memory than its size asked for, as the nearer one was full."""
 
     buffer: str
     wanted: str
@@ -232,7 +242,10 @@ class Spill(_Record):
 
 
 class Macs(_Record):
-    """Multiply-accumulates of one inference: of the model as given (None when not known), and of the plan."""
+    """Multiply-accumulates of one inference, before and after compilation.
+
+    `before` are those of the model as given (None when not known), `after` those of the plan.
+    """
 
     before: Whole | None
     after: Whole
@@ -251,7 +264,10 @@ class Efficiency(_Record):
 
 
 class MemoryUse(_Record):
-    """A memory: what it holds, the peak of activations and weights together, and the part that is weights."""
+    """How much of a memory is used.
+
+    The peak is that of activations and weights together; `weight_bytes` is the part of weights.
+    """
 
     capacity_bytes: Whole
     peak_bytes: Whole
@@ -269,10 +285,10 @@ class Load(_Record):
 
 
 class PrunedSize(_Record):
-    """A layer before or after pruning: `groups` of rows x columns, how they lie on the engine's arrays, and what that costs.
+    """A layer before or after pruning: `groups` of `rows` x `columns`, and what they cost.
 
-    The energy holds the weight load where that is paid in each inference. `tiles` and `used_share`
-    (of their cells) are None on an engine without arrays of cells.
+    `mapping` is how they lie on the engine's arrays. The energy holds the weight load where that is
+    paid in each inference.
     """
 
     groups: Whole
@@ -312,9 +328,10 @@ class LowerBound(_Record):
 
 
 class PartitionResult(_Record):
-    """How good the chosen assignment is: its objective as recomputed, and the proven gap to any other.
+    """How good the chosen assignment is.
 
-    Energy (pJ) and serial latency (ns) are of the nodes and the changes of format between them.
+    The objective is recomputed from the assignment; no other is better by more than `gap`. Energy
+    (pJ) and serial latency (ns) are of the nodes and the changes of format between them.
     `max_divergence` is None where there was no limit.
     """
 
@@ -346,11 +363,12 @@ class File(_Record):
 
 
 class BuiltFrom(_Record):
-    """What a plan was made from beside its `model` and `target`: enough to see that making it again would change nothing.
+    """What a plan was made from in addition to its `model` and `target`.
 
-    `external` are the files the model keeps weights in, relative to its folder; their bytes are
-    part of the model's hash. The others are hashes: of the calibration data ("" for none), of all
-    options, of the compiler's source and the versions it ran on.
+    It is enough to see whether compiling again would change nothing. `external` are the files the
+    model keeps weights in, relative to its folder; their bytes are part of the model's hash. The
+    others are hashes: of the calibration data ("" for none), of all options, of the compiler's
+    source and the versions it ran on.
     """
 
     external: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""The chip: engines, memories and numbers with their sources, typed and strict, read from one TOML file."""
+"""Reads a chip from one TOML file: its engines, memories and numbers with their sources.
+
+Types are strict: unknown keys and missing keys are refused.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 class PixelUnroll(Strict):
-    """Several neighbouring outputs of a line in one activation: 1, 2, 4 and so on up to `most`, each with a copy of the weights.
+    """Several neighbouring outputs of a line in one activation.
 
-    Rows are wired in blocks of channels: a convolution of fewer than `least_channels` takes the
-    rows of so many.
+    Their number is 1, 2, 4 and so on up to `most`; each has a copy of the weights. Rows are wired
+    in blocks of channels: a convolution of fewer than `least_channels` takes the rows of so many.
     """
 
     most: Whole
@@ -50,22 +53,27 @@ class PixelUnroll(Strict):
 
 
 class OdimoCycles(Strict):
-    """Time counted as ODiMO counts it (compiler.cost.odimo): so many input channels an activation, the rows a layer needs loaded or all."""
+    """Time counted as ODiMO counts it (compiler.cost.odimo).
+
+    An activation takes `channels_per_activation` input channels; a load writes the rows that the
+    layer needs, or all of them where `loads_all_rows`.
+    """
 
     channels_per_activation: Whole
     loads_all_rows: Statement
 
 
 class Analog(Strict):
-    """An analog in-memory engine: arrays of cells, row drivers, converters, and the digital part that recombines codes.
+    """An analog in-memory engine: arrays of cells, row drivers and converters.
 
-    A weight is held as digits of `cell_levels` levels (odd: balanced digits; a power of two: two's
-    complement in that base), one cell column a digit. Inputs drive the rows with all their bits at
-    once, or `input_bits_per_step` in each step, least significant first; `step_ns` and the energies
-    of drivers, cells and converters are those of one step. `cell_pj` is that of a cell with its
-    bitline, in driven rows and converted columns; where `bitline_pj` tells the bitline apart,
-    charges follow the wires: every cell of a driven row, and the bitline of a converted column over
-    all rows of the array. `active_mw` is power that the engine takes while it works, beside those.
+    A digital part recombines the converters' codes. A weight is held as digits of `cell_levels`
+    levels (odd: balanced digits; a power of two: two's complement in that base), one cell column a
+    digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step,
+    least significant first; `step_ns` and the energies of drivers, cells and converters are those
+    of one step. `cell_pj` is that of a cell with its bitline, in driven rows and converted columns;
+    where `bitline_pj` gives the bitline separately, charges follow the wires: every cell of a
+    driven row, and the bitline of a converted column over all rows of the array. `active_mw` is
+    power that the engine takes while it works, beside those.
     """
 
     kind: Literal["analog"]
@@ -201,9 +209,10 @@ def _entry(chip: Chip, path: str) -> object:
 
 @dataclass(frozen=True)
 class Target:
-    """A chip ready for use; `sha256` is over the bytes of its file, `file` is None for a chip that is built in.
+    """A chip ready for use.
 
-    `costs` remembers what `compiler.cost.node` found for the chip.
+    `sha256` is over the bytes of its file; `file` is None for a chip that is built in. `costs`
+    remembers what `compiler.cost.node` found for the chip.
     """
 
     chip: Chip

@@ -1,4 +1,7 @@
-"""Puts numbers where a chip file names components: at the chip's node and supply, from the library and the chip's own constants."""
+"""Puts numbers where a chip file names components.
+
+They hold at the chip's node and supply, from the library and the chip's own constants.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ NOTHING = Quantity(value=0, source="faulty")
 
 
 def with_components(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The table of a chip file with each component in it resolved, and every fault as 'key.path: what is wrong'."""
+    """Resolves each component in the table of a chip file; returns the new table and every fault.
+
+    A fault reads 'key.path: what is wrong'.
+    """
     work = _Resolver(table, unknown_constants(table))
     return work.walk(table, ""), work.faults
 
@@ -86,7 +92,10 @@ class _Resolver:
         )
 
     def _own_source(self, entry: Mapping[str, Any], where: str) -> list[str]:
-        """Why the file takes this component with these parameters, where it says so; "assumption: ..." makes the number one."""
+        """Returns why the file takes this component with these parameters, where it says so.
+
+        A source that begins with "assumption:" makes the number an assumption.
+        """
         source = entry.get("source", "")
         if isinstance(source, str):
             return [source] if source else []
@@ -138,7 +147,8 @@ class _Resolver:
             except ValidationError:
                 return None  # the chip's own check tells it
             if not least <= estimate.low <= estimate.high <= most:
-                self.faults.append(f"{key}: wanted {least:g} to {most:g}, since the file names components")  # fmt: skip
+                wanted = f"{least:g} to {most:g}"
+                self.faults.append(f"{key}: wanted {wanted}, since the file names components")
                 return None
             found.append(estimate)
         return found[0].value, found[1]

@@ -1,4 +1,7 @@
-"""The digital engine of a chip file: an array of multipliers, beside or inside the memory of the weights, and a vector unit."""
+"""The digital engine of a chip file: an array of multipliers and a vector unit.
+
+The multipliers lie next to the memory of the weights, or inside it.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,16 @@ Arithmetic = Literal["int8", "float32"]
 
 
 class MacArray(Strict):
-    """Multipliers: `columns` outputs x neighbouring `positions` x `rows` of the patch, which one step sums (1 where left out).
+    """Multipliers: `columns` outputs x neighbouring `positions` x `rows` of the patch.
 
-    They multiply int8 unless `arithmetic` says otherwise. A step takes `cycles_per_step` cycles:
-    more than one where inputs enter bit by bit. Several `arrays` share a layer by its columns and
-    groups. Where `holds_weights`, the multipliers lie in the memory of the weights (digital
-    in-memory computing): using a weight costs no read, and a layer that stays takes whole arrays of
-    it. Lanes without work are gated, or take `idle_lane_pj` in each step. `accumulate_pj` is what a
-    step costs for each output beside its multiplications, where `mac_pj` does not include it. With
-    `odimo` the cycles are counted as ODiMO counts them (compiler.cost.odimo).
+    One step sums the rows; what is left out is 1. They multiply int8 unless `arithmetic` says
+    otherwise. A step takes `cycles_per_step` cycles: more than one where inputs enter bit by bit.
+    Several `arrays` share a layer by its columns and groups. Where `holds_weights`, the multipliers
+    lie in the memory of the weights (digital in-memory computing): using a weight costs no read,
+    and a layer that stays takes whole arrays of it. Lanes without work are gated, or take
+    `idle_lane_pj` in each step. `accumulate_pj` is what a step costs for each output beside its
+    multiplications, where `mac_pj` does not include it. With `odimo` the cycles are counted as
+    ODiMO counts them (compiler.cost.odimo).
     """
 
     arithmetic: Arithmetic = "int8"

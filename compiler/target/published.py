@@ -1,4 +1,7 @@
-"""The peaks that a chip's makers published, as a chip file lists them: what the file's own constants are held against."""
+"""The peaks that a chip's makers published, as a chip file lists them.
+
+The peaks that follow from the file's own constants are compared with them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of a chip file: a physical number, a whole number or a statement, each with its source."""
+"""The values of a chip file, each with its source: physical numbers, whole numbers, statements."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Quantity(Strict):
 
 
 class Rate(Quantity):
-    """A physical number that others are divided by, so that next to nothing is none of its values."""
+    """A physical number that others are divided by, so it must not be close to zero."""
 
     value: Annotated[float, Field(ge=1e-6, le=1e15)]
 

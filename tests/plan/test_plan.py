@@ -273,7 +273,9 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
         "the latency is not the end of the last step": {
             "latency_ns": plan.latency_ns + Estimate.exact(1)
         },
-        "the serial latency is not the sum": {"serial_latency_ns": plan.serial_latency_ns.times(1.01)},
+        "the serial latency is not the sum": {
+            "serial_latency_ns": plan.serial_latency_ns.times(1.01)
+        },
         "takes another time than lies between": {
             "steps": (
                 first.model_copy(update={"latency_ns": first.latency_ns.times(2)}),
