@@ -146,7 +146,13 @@ class Simulator:
         self, step: Step, given: Sequence[Value], random: np.random.Generator | None
     ) -> Sequence[Value]:
         types = self._call_types[step.index]
-        node = Node(step.name, step.op, step.inputs, step.outputs, step.attributes)
+        node = Node(
+            name=step.name,
+            op=step.op,
+            inputs=step.inputs,
+            outputs=step.outputs,
+            attrs=step.attributes,
+        )
         arrays = [value for value in given if not isinstance(value, list)]
         results = run_kernel(Call(node, types, random), arrays)
         for name, result in zip(step.outputs, results, strict=True):
@@ -228,7 +234,7 @@ def _quant(quantization: Quantization | None) -> Quant | None:
     if quantization is None:
         return None
     q = quantization
-    return Quant(q.bits, q.signed, q.scale, q.zero_point, q.axis)
+    return Quant(bits=q.bits, signed=q.signed, scale=q.scale, zero_point=q.zero_point, axis=q.axis)
 
 
 def _constant(constant: Constant, data: Payload) -> Array:

@@ -112,12 +112,12 @@ class _Calibrator:
             else "relative squared error"
         )
         return Calibration(
-            self.ranges,
-            self.divergence,
-            kind,
-            self.inputs.hash,
-            self.estimated,
-            self.rounding,
+            ranges=self.ranges,
+            divergence=self.divergence,
+            kind=kind,
+            inputs_hash=self.inputs.hash,
+            estimated=self.estimated,
+            rounding=self.rounding,
         )
 
     # -- what to measure

@@ -68,7 +68,15 @@ class FoldConstants(Pass):
             if kind.size_bytes > self.limit_bytes:
                 return None
         outputs = tuple(name for name in node.outputs if name)
-        single = Graph("fold", (), outputs, (node,), graph.types, known, graph.domains)
+        single = Graph(
+            name="fold",
+            inputs=(),
+            outputs=outputs,
+            nodes=(node,),
+            types=graph.types,
+            constants=known,
+            domains=graph.domains,
+        )
         try:
             runner = Interpreter(single)
             # The reference is lenient where a kernel refuses, such as an integer divided by 0; it

@@ -89,10 +89,15 @@ def _lower(rewriter: Rewriter, graph: Graph, node: Node) -> None:
         inputs.append(_bias(rewriter, graph, node, beta))
     rewriter.add(
         Node(
-            node.name, "Product", tuple(inputs), node.outputs, form.attrs,
-            origin=node.origin, source=node.source,
+            name=node.name,
+            op="Product",
+            inputs=tuple(inputs),
+            outputs=node.outputs,
+            attrs=form.attrs,
+            origin=node.origin,
+            source=node.source,
         )
-    )  # fmt: skip
+    )
 
 
 def _lower_scaling(rewriter: Rewriter, graph: Graph, node: Node) -> bool:
@@ -168,7 +173,7 @@ def _lower_transposed(rewriter: Rewriter, graph: Graph, node: Node) -> None:
     }
     rewriter.add(
         Node(
-            node.name, "Product", tuple(inputs), node.outputs, attrs,
+            name=node.name, op="Product", inputs=tuple(inputs), outputs=node.outputs, attrs=attrs,
             origin=node.origin, source=node.source,
         )
     )  # fmt: skip

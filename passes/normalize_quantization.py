@@ -192,7 +192,9 @@ class _Normalizer:
         bounds, nodes, out = self._ending(nodes)
         if core.op in AFFINE and out is None:
             return None  # its floats are wanted, and it is no work for an array
-        return _Cluster(core, tuple(nodes), source, form, bounds, out)
+        return _Cluster(
+            core=core, fused=tuple(nodes), source=source, form=form, bounds=bounds, out=out
+        )
 
     def _form(self, core: Node, affine: tuple[Node, ...], source: str) -> IntegerProduct | None:
         data = self.graph.types[source].quant
@@ -284,7 +286,7 @@ class _Normalizer:
             if made is not None and made.op == "DequantizeLinear":
                 origin += made.origin
         node = Node(
-            core.name, op, inputs, (output,), attrs,
+            name=core.name, op=op, inputs=inputs, outputs=(output,), attrs=attrs,
             origin=tuple(dict.fromkeys(origin)), source=core.source,
         )  # fmt: skip
         self.rewriter.add(node)

@@ -82,7 +82,15 @@ def place_passes(
     """
     allow_int8 = max_divergence is None and inputs.synthetic
     budget = MAX_DIVERGENCE if max_divergence is None else max_divergence
-    return (Partition(objective, budget, weights, allow_int8, place),)
+    return (
+        Partition(
+            objective=objective,
+            max_divergence=budget,
+            weights=weights,
+            allow_int8=allow_int8,
+            place=place,
+        ),
+    )
 
 
 def quantize_passes(inputs: CalibrationInputs) -> tuple[Pass, ...]:

@@ -89,9 +89,14 @@ def _float_layer(node: Node, graph: Graph) -> tuple[Node, Node, npt.NDArray[np.f
     if real is None:
         return None
     product = Node(
-        node.name, FLOAT_FORM[node.op], (quantize.inputs[0], ""), last.outputs, node.attrs,
-        origin=tuple(dict.fromkeys(origin)), source=node.source or last.source,
-    )  # fmt: skip
+        name=node.name,
+        op=FLOAT_FORM[node.op],
+        inputs=(quantize.inputs[0], ""),
+        outputs=last.outputs,
+        attrs=node.attrs,
+        origin=tuple(dict.fromkeys(origin)),
+        source=node.source or last.source,
+    )
     return last, product, real
 
 

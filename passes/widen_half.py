@@ -99,7 +99,13 @@ class _Widener:
 
     def _cast(self, source: str, output: str, dtype: str) -> Node:
         name = self.unique(f"{output}.cast")
-        return Node(name, "Cast", (source,), (output,), {"to": dtype_number(dtype)})
+        return Node(
+            name=name,
+            op="Cast",
+            inputs=(source,),
+            outputs=(output,),
+            attrs={"to": dtype_number(dtype)},
+        )
 
 
 def _widened(kind: TensorType) -> TensorType:

@@ -92,7 +92,14 @@ def form_steps(graph: Graph, target: Target) -> list[StepDraft]:
         model, weights = _host_model(graph, (), (), handed_out)
         drafts.append(
             StepDraft(
-                "constants", HOST_SEGMENT, host, (), (), handed_out, model=model, weights=weights
+                name="constants",
+                op=HOST_SEGMENT,
+                engine=host,
+                nodes=(),
+                inputs=(),
+                outputs=handed_out,
+                model=model,
+                weights=weights,
             )
         )
     return _with_own_names(drafts, graph)
@@ -160,7 +167,14 @@ def _view(node: Node, graph: Graph) -> StepDraft | None:
     form = form_of(node, graph) if node.op in VIEWS else None
     if form is None or form.inputs[0] in graph.constants:
         return None
-    return StepDraft(node.name, node.op, _engine(node), (node,), form.inputs, node.outputs)
+    return StepDraft(
+        name=node.name,
+        op=node.op,
+        engine=_engine(node),
+        nodes=(node,),
+        inputs=form.inputs,
+        outputs=node.outputs,
+    )
 
 
 def _single(node: Node, graph: Graph) -> StepDraft:
@@ -173,22 +187,44 @@ def _single(node: Node, graph: Graph) -> StepDraft:
     if form is not None:
         stored = tuple(n for n in dict.fromkeys(form.inputs) if n in graph.constants)
         return StepDraft(
-            node.name, node.op, engine, (node,), form.inputs, node.outputs, form.attributes, stored
+            name=node.name,
+            op=node.op,
+            engine=engine,
+            nodes=(node,),
+            inputs=form.inputs,
+            outputs=node.outputs,
+            attributes=form.attributes,
+            stored=stored,
         )
     outputs = tuple(name for name in node.outputs if name)
     if node.op == "Segment":
         read = [name for name in node.inputs if name]
         inputs = tuple(name for name in read if name not in graph.constants)
         model = _closed(node, read, graph)
-        return StepDraft(node.name, node.op, engine, (node,), inputs, outputs, model=model)
+        return StepDraft(
+            name=node.name,
+            op=node.op,
+            engine=engine,
+            nodes=(node,),
+            inputs=inputs,
+            outputs=outputs,
+            model=model,
+        )
     names = tuple(dict.fromkeys(name for name in node.inputs if name))
     inside = tuple(name for name in names if name in graph.constants)
     inputs = tuple(name for name in names if name not in graph.constants)
     model, weights = _host_model(graph, (node,), inputs, outputs)
     return StepDraft(
-        node.name, node.op, engine, (node,), inputs, outputs, {}, inside=inside, model=model,
+        name=node.name,
+        op=node.op,
+        engine=engine,
+        nodes=(node,),
+        inputs=inputs,
+        outputs=outputs,
+        inside=inside,
+        model=model,
         weights=weights,
-    )  # fmt: skip
+    )
 
 
 def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
@@ -227,12 +263,12 @@ def _run_of_host_nodes(
     model, weights = _host_model(graph, nodes, inputs, outputs)
     first, last = nodes[0], nodes[-1]
     return StepDraft(
-        first.name if len(nodes) == 1 else f"{first.name}..{last.name}",
-        first.op if len(nodes) == 1 else HOST_SEGMENT,
-        host,
-        nodes,
-        inputs,
-        outputs,
+        name=first.name if len(nodes) == 1 else f"{first.name}..{last.name}",
+        op=first.op if len(nodes) == 1 else HOST_SEGMENT,
+        engine=host,
+        nodes=nodes,
+        inputs=inputs,
+        outputs=outputs,
         inside=inside,
         model=model,
         weights=weights,

@@ -66,9 +66,17 @@ def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Tar
         found = {name: place.memory for name, place in places.items()}
         if found == homes:
             return Layout(
-                costs, loads, times, lives, roots, places, asked, constant_places, constant_bytes,
-                weight_bytes,
-            )  # fmt: skip
+                costs=costs,
+                loads=loads,
+                times=times,
+                lives=lives,
+                roots=roots,
+                places=places,
+                homes=asked,
+                constant_places=constant_places,
+                constant_bytes=constant_bytes,
+                weight_bytes=weight_bytes,
+            )
         homes = found
 
 
@@ -215,7 +223,15 @@ def _scratch_bytes(draft: StepDraft, graph: Graph) -> int:
         last.update((name, position) for name in reader.inputs if name in first)
     return packed_bytes(
         [
-            Live(name, graph.types[name].size_bytes, first[name], last[name], 0.0, 0.0, "")
+            Live(
+                name=name,
+                size_bytes=graph.types[name].size_bytes,
+                first_step=first[name],
+                last_step=last[name],
+                from_ns=0.0,
+                to_ns=0.0,
+                home="",
+            )
             for name in draft.scratch
             if graph.types[name].is_static
         ]
@@ -263,6 +279,14 @@ def _lives(
         if root is not None:
             last[root], end[root] = len(drafts), times.latency_ns
     return {
-        name: Live(name, size, first[name], last[name], start[name], end[name], homes[name])
+        name: Live(
+            name=name,
+            size_bytes=size,
+            first_step=first[name],
+            last_step=last[name],
+            from_ns=start[name],
+            to_ns=end[name],
+            home=homes[name],
+        )
         for name, size in sizes.items()
     }

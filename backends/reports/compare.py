@@ -105,7 +105,14 @@ def parse_condition(text: str) -> Condition:
             hint=f"write {metric}{operator}+{number}%",
         )
     value = float(number) * (-1 if sign == "-" else 1)
-    return Condition(shown, metric, operator == ">", value, bool(sign), bool(percent))
+    return Condition(
+        text=shown,
+        metric=metric,
+        above=operator == ">",
+        number=value,
+        is_change=bool(sign),
+        in_percent=bool(percent),
+    )
 
 
 def comparison(before: Plan, after: Plan) -> list[Row]:

@@ -152,11 +152,11 @@ def bound_of(plan: Plan) -> Bound | None:
     whole = plan.energy_pj.total.value
     load = plan.energy_pj.parts.get("weight_load", ZERO).value
     return Bound(
-        bound.energy_pj,
-        (whole - load) / bound.energy_pj if bound.energy_pj else None,
-        bound.energy_with_load_pj,
-        whole / bound.energy_with_load_pj if bound.energy_with_load_pj else None,
-        bound.latency_ns,
+        energy_pj=bound.energy_pj,
+        ratio=(whole - load) / bound.energy_pj if bound.energy_pj else None,
+        with_load_pj=bound.energy_with_load_pj,
+        ratio_with_load=whole / bound.energy_with_load_pj if bound.energy_with_load_pj else None,
+        latency_ns=bound.latency_ns,
     )
 
 

@@ -39,7 +39,9 @@ def candidates_of(node: Node, graph: Graph, target: Target, free: Target) -> lis
     `free` is the chip `with_free_memories`.
     """
     if node.op in VIEWS or node.op in FORMATS:
-        return [BoundCandidate("", 0.0, 0.0, 0.0, {})]
+        return [
+            BoundCandidate(engine="", energy_pj=0.0, latency_ns=0.0, weight_bits=0.0, load_pj={})
+        ]
     return [
         _candidate(node, graph, name, target, free) for name in engines_for(node, graph, target)
     ]
@@ -67,17 +69,27 @@ def _candidate(
             graph.types[n].size_bytes for n in dict.fromkeys(node.inputs) if n in graph.constants
         ]
         energy += sum(size * cheapest(size, target, "read") for size in sizes)
-        return BoundCandidate(engine, energy, latency, 0.0, {})
+        return BoundCandidate(
+            engine=engine, energy_pj=energy, latency_ns=latency, weight_bits=0.0, load_pj={}
+        )
     latency = max(latency, _port_ns(node, graph, target))
     if shape is None:
-        return BoundCandidate(engine, energy, latency, 0.0, {})
+        return BoundCandidate(
+            engine=engine, energy_pj=energy, latency_ns=latency, weight_bits=0.0, load_pj={}
+        )
     homes = list(target.memories)[1:] or list(target.memories)
     loads = {
         home: weight_load_cost(mappings[0], home, target).parts["weight_load"].value
         for home in homes
     }
     stored = unit.cell_storage_bits.value * slices if isinstance(unit, Analog) else 8
-    return BoundCandidate(engine, energy, latency, float(shape.weights * stored), loads)
+    return BoundCandidate(
+        engine=engine,
+        energy_pj=energy,
+        latency_ns=latency,
+        weight_bits=float(shape.weights * stored),
+        load_pj=loads,
+    )
 
 
 def _fewest_slices(node: Node, graph: Graph, engine: str) -> int:

@@ -51,7 +51,13 @@ class Layer:
         outputs = shape.groups * shape.columns
         line = output_width(node, graph)
         return Layer(
-            inputs, outputs, shape.groups, prod(kernel[:-1]), kernel[-1], shape.positions, line
+            inputs=inputs,
+            outputs=outputs,
+            groups=shape.groups,
+            kernel_rest=prod(kernel[:-1]),
+            kernel_x=kernel[-1],
+            positions=shape.positions,
+            line=line,
         )
 
 

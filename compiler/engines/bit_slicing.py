@@ -122,7 +122,15 @@ def input_slices(bits: int, signed: bool, bits_per_step: int) -> tuple[Slice, ..
         is_top = shift + width == bits
         is_sign_bit = is_top and signed and width == 1
         weight = -(1 << shift) if is_sign_bit else 1 << shift
-        found.append(Slice(shift, width, weight, is_top and signed and not is_sign_bit, is_top))
+        found.append(
+            Slice(
+                shift=shift,
+                bits=width,
+                weight=weight,
+                is_signed=is_top and signed and not is_sign_bit,
+                is_top=is_top,
+            )
+        )
     return tuple(found)
 
 
@@ -153,4 +161,4 @@ class Slicing:
         return not piece.is_signed and digit < self.unsigned_digits
 
 
-WHOLE = Slicing((Slice(0, 32, 1, True, True),))
+WHOLE = Slicing((Slice(shift=0, bits=32, weight=1, is_signed=True, is_top=True),))

@@ -296,10 +296,15 @@ class Interpreter:
             port.type.tensor_type.shape.dim[0].ClearField("dim_value")
         if weights:
             take_as_inputs(model)
-        names = {name: name for name in inputs}, {name: name for name in outputs}
         with _of_running():
             runner = Model(model.SerializeToString(), weights)
-        return _Piece(runner, *names, later, shares_weights)
+        return _Piece(
+            model=runner,
+            inputs={name: name for name in inputs},
+            outputs={name: name for name in outputs},
+            later=later,
+            shares_weights=shares_weights,
+        )
 
     def _segment(self, node: Node, later: set[str]) -> _Piece:
         data = node.attrs["model"]

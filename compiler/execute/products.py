@@ -218,13 +218,13 @@ class _Rows:
         groups, _ = shape
         taps = prod(window.kernel)
         if groups > 1:
-            return _Rows(value, part, 0, channels, taps)
+            return _Rows(value=value, part=part, first=0, channels=channels, taps=taps)
         first, last = part.start // taps, -(-part.stop // taps)
         if last - first < channels:
             axis = writer.const([1 if window.kernel else -1], np.int64)
             ends = (writer.const([first], np.int64), writer.const([last], np.int64))
             value = writer.emit("Slice", value, *ends, axis)
-        return _Rows(value, part, first, last - first, taps)
+        return _Rows(value=value, part=part, first=first, channels=last - first, taps=taps)
 
     def times(self, writer: Writer, digits: npt.NDArray[np.int8], window: numerics.Window) -> str:
         """Writes the tile's bitline sums of a digit [G,R,K].

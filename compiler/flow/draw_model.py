@@ -72,7 +72,9 @@ def picture(graph: Graph, name: str, chip: Target | None) -> Picture:
         caption.append(f"the first engine of {chip.name} that could take a node colours it:")
         groups = _groups(view, chip)
     boxes, arcs = _boxes(graph, view, bold, takers)
-    return Picture(name, tuple(caption), tuple(boxes), tuple(arcs), groups)
+    return Picture(
+        title=name, caption=tuple(caption), boxes=tuple(boxes), arcs=tuple(arcs), groups=groups
+    )
 
 
 def engines_by_node(graph: Graph, chip: Target) -> dict[str, tuple[str, ...]]:

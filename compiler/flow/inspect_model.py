@@ -114,14 +114,14 @@ def inspect_model(
     chips = [target] if target is not None else [load_target(name) for name in built_in()]
     clean = run_passes(imported.graph, clean_passes(), chips[0])
     return Inspection(
-        imported.name,
-        imported.sha256,
-        imported.opset,
-        imported.graph,
-        clean,
-        imported.notes,
-        tuple(_on(chip, clean) for chip in chips),
-        imported.files,
+        name=imported.name,
+        sha256=imported.sha256,
+        opset=imported.opset,
+        graph=imported.graph,
+        clean=clean,
+        notes=imported.notes,
+        chips=tuple(_on(chip, clean) for chip in chips),
+        files=imported.files,
     )
 
 
@@ -133,7 +133,9 @@ def _on(chip: Target, clean: Graph) -> ChipView:
     try:
         graph = run_passes(clean, matrix_passes(), chip)
     except CompileError as error:
-        return ChipView(chip.name, 0, 0, 0, (), error.line())
+        return ChipView(
+            name=chip.name, nodes=0, macs=0, host_only=0, engines=(), problem=error.line()
+        )
     work = {node.name: macs(node, graph) for node in graph}
     engines = []
     left = set(work)
@@ -145,14 +147,20 @@ def _on(chip: Target, clean: Graph) -> ChipView:
         kinds = {node.name: _kind(reasons[node.name], node.op) for node in graph}
         engines.append(
             EngineView(
-                name,
-                unit.kind,
-                len(taken),
-                sum(work[node] for node in taken),
-                _grouped(reasons, kinds, work),
+                name=name,
+                kind=unit.kind,
+                nodes=len(taken),
+                macs=sum(work[node] for node in taken),
+                refusals=_grouped(reasons, kinds, work),
             )
         )
-    return ChipView(chip.name, len(work), sum(work.values()), len(left), tuple(engines))
+    return ChipView(
+        name=chip.name,
+        nodes=len(work),
+        macs=sum(work.values()),
+        host_only=len(left),
+        engines=tuple(engines),
+    )
 
 
 def _kind(reason: str, op: str) -> str:

@@ -93,7 +93,12 @@ def verify_package(
     count = len(next(iter(samples.values()), [None]))
     same = reference.sha256 == plan.model.sha256
     return Verification(
-        reference.runtime, count, same, tuple(steps), tuple(at_outputs), tuple(uncompared)
+        reference=reference.runtime,
+        samples=count,
+        same_model=same,
+        steps=tuple(steps),
+        outputs=tuple(at_outputs),
+        uncompared=tuple(uncompared),
     )
 
 
@@ -165,7 +170,16 @@ def _compare(
         other = _real(other, buffer) if theirs.dtype.kind in "iu" else other
     absolute, relative, squared = _distances(one, other)
     agreement = _agreement(one, other) if scores else None
-    return Difference(*named, absolute, relative, squared, agreement)
+    step, engine, value = named
+    return Difference(
+        step=step,
+        engine=engine,
+        value=value,
+        absolute=absolute,
+        relative=relative,
+        squared_error=squared,
+        agreement=agreement,
+    )
 
 
 def _real(integers: npt.NDArray[np.float64], buffer: Buffer) -> npt.NDArray[np.float64]:

@@ -98,7 +98,16 @@ class Builder:
         outputs = outputs or (self.fresh(op.lower()),)
         name = _unused(self.label if main else f"{self.label}.{op}", self._node_names)
         inputs = _without_trailing_blanks(inputs)
-        node = Node(name, op, inputs, outputs, dict(attrs or {}), None, (self.name,), self.source)
+        node = Node(
+            name=name,
+            op=op,
+            inputs=inputs,
+            outputs=outputs,
+            attrs=dict(attrs or {}),
+            placement=None,
+            origin=(self.name,),
+            source=self.source,
+        )
         self.add(node)
         return outputs[0]
 
@@ -155,7 +164,16 @@ class Builder:
         outputs = tuple(types)
         attrs: dict[str, Attribute] = {"model": model}
         self.nodes.append(
-            Node(name, "Segment", inputs, outputs, attrs, None, (self.name,), self.source)
+            Node(
+                name=name,
+                op="Segment",
+                inputs=inputs,
+                outputs=outputs,
+                attrs=attrs,
+                placement=None,
+                origin=(self.name,),
+                source=self.source,
+            )
         )
 
     def sizes(self, value: str) -> tuple[int, ...]:
@@ -191,12 +209,12 @@ class Builder:
             key: fate or ("" if key in standing else "removed") for key, fate in self.ledger.items()
         }
         return Graph(
-            name,
-            inputs,
-            outputs,
-            tuple(nodes),
-            {value: kind for value, kind in self.types.items() if value in wanted},
-            {value: data for value, data in self.constants.items() if value in wanted},
+            name=name,
+            inputs=inputs,
+            outputs=outputs,
+            nodes=tuple(nodes),
+            types={value: kind for value, kind in self.types.items() if value in wanted},
+            constants={value: data for value, data in self.constants.items() if value in wanted},
             ledger=ledger,
         )
 

@@ -77,7 +77,14 @@ def import_onnx(
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
     notes = (*loaded.notes, *sizes.notes)
-    return Imported(graph, notes, loaded.name, loaded.sha256, loaded.files, loaded.opset)
+    return Imported(
+        graph=graph,
+        notes=notes,
+        name=loaded.name,
+        sha256=loaded.sha256,
+        files=loaded.files,
+        opset=loaded.opset,
+    )
 
 
 def _walk(loaded: Loaded, builder: Builder, keep_quantized: bool) -> None:

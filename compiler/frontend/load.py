@@ -150,13 +150,13 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
             f"the model has operations of {MICROSOFT} and imports no opset of it: taken as 1"
         )
     return Loaded(
-        model,
-        weights,
-        order,
-        name,
-        digest.hexdigest(),
-        files,
-        tuple(Diagnostic(message=note) for note in notes),
+        model=model,
+        weights=weights,
+        order=order,
+        name=name,
+        sha256=digest.hexdigest(),
+        files=files,
+        notes=tuple(Diagnostic(message=note) for note in notes),
     )
 
 

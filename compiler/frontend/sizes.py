@@ -95,7 +95,13 @@ def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Si
         types[value.name] = kind
     if missing:
         raise _unbound(missing)
-    return Sizes(types, symbols, frozenset(batch_symbols), batch_axes, tuple(notes))
+    return Sizes(
+        types=types,
+        symbols=symbols,
+        batch_symbols=frozenset(batch_symbols),
+        batch_axes=batch_axes,
+        notes=tuple(notes),
+    )
 
 
 def _size_of(

@@ -114,4 +114,10 @@ def quant_of(scale: Array, zero_point: Array | None, dtype: str, axis: int | Non
         else tuple(int(item) for item in np.asarray(zero_point).reshape(-1))
     )
     bits = DTYPE_BITS[dtype]
-    return Quant(bits, dtype.startswith("int"), scales, points, axis if len(scales) > 1 else None)
+    return Quant(
+        bits=bits,
+        signed=dtype.startswith("int"),
+        scale=scales,
+        zero_point=points,
+        axis=axis if len(scales) > 1 else None,
+    )

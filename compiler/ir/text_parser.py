@@ -78,10 +78,18 @@ class _Reader:
 
     def finish(self) -> Graph:
         return Graph(
-            self._name, self._inputs, self._outputs, tuple(self._nodes), self._types,
-            self._constants, self._domains, self._batch_axes, self._ledger, self._calibration,
-            self._partition,
-        )  # fmt: skip
+            name=self._name,
+            inputs=self._inputs,
+            outputs=self._outputs,
+            nodes=tuple(self._nodes),
+            types=self._types,
+            constants=self._constants,
+            domains=self._domains,
+            batch_axes=self._batch_axes,
+            ledger=self._ledger,
+            calibration=self._calibration,
+            partition=self._partition,
+        )
 
     def read(self, line: Line) -> None:
         """Reads one line after the header: a word and its entry, or values and what makes them."""
@@ -127,7 +135,9 @@ class _Reader:
         line.want("on")
         inputs_hash = line.text()
         estimated = line.integer() if line.took("estimated") else 0
-        self._calibration = Calibration({}, {}, kind, inputs_hash, estimated)
+        self._calibration = Calibration(
+            ranges={}, divergence={}, kind=kind, inputs_hash=inputs_hash, estimated=estimated
+        )
 
     def _read_range(self, line: Line) -> None:
         seen, name = self._seen(line), line.name()
@@ -209,7 +219,16 @@ def _node(line: Line, outputs: tuple[str, ...]) -> Node:
         else:
             line.fail("attribute=value, 'named', 'from', 'at' or '@engine'")
     name = name or default_name(outputs, origin)
-    return Node(name, op, inputs, outputs, attrs, placement, origin, source)
+    return Node(
+        name=name,
+        op=op,
+        inputs=inputs,
+        outputs=outputs,
+        attrs=attrs,
+        placement=placement,
+        origin=origin,
+        source=source,
+    )
 
 
 def plain_placement(engine: str) -> Placement:
@@ -277,7 +296,13 @@ def _quant(line: Line, dtype: str, bits: int) -> Quant:
     if not scale:
         line.refuse("a quantization needs a scale")
     whole_axis = None if axis is None else int(axis)
-    return Quant(bits, bool(signed), scale, cast(tuple[int, ...], zero), whole_axis)
+    return Quant(
+        bits=bits,
+        signed=bool(signed),
+        scale=scale,
+        zero_point=cast(tuple[int, ...], zero),
+        axis=whole_axis,
+    )
 
 
 def _values(line: Line, *, whole: bool) -> tuple[float, ...]:

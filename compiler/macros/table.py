@@ -128,15 +128,15 @@ def _broken(shown: str, why: str) -> ModelError:
 def _row(line: int, cells: Mapping[str, str]) -> Row:
     measured, native, flaw = _measured(cells)
     return Row(
-        line,
-        cells.get("chip_id", "") or cells.get("chip", "") or f"line {line}",
-        cells.get("chip", "") or cells.get("chip_id", "") or f"line {line}",
-        cells.get("class", ""),
-        cells.get("scope", ""),
-        {name: cells.get(name, "") for name in PARAMETERS},
-        measured,
-        native,
-        flaw,
+        line=line,
+        chip=cells.get("chip_id", "") or cells.get("chip", "") or f"line {line}",
+        name=cells.get("chip", "") or cells.get("chip_id", "") or f"line {line}",
+        group=cells.get("class", ""),
+        scope=cells.get("scope", ""),
+        parameters={name: cells.get(name, "") for name in PARAMETERS},
+        measured_tops_w=measured,
+        native_macs=native,
+        flaw=flaw,
     )
 
 

@@ -89,7 +89,9 @@ def product_formats(
     names = dict.fromkeys(form.engine for form in formats if form.kind == "analog")
     engines = target.analog_engines
     on_arrays = {name: analog_layer(layer, seen, node, graph, engines[name]) for name in names}
-    return ProductFormats(node, graph, target, seen, layer, on_arrays)
+    return ProductFormats(
+        node=node, graph=graph, target=target, seen=seen, layer=layer, on_arrays=on_arrays
+    )
 
 
 def _on_arrays(single: Graph, steps: Integers) -> Array:
@@ -120,4 +122,6 @@ def _single(
     for label, values, weights in constants:
         types[label] = TensorType(values.dtype.name, values.shape, weights)
     held = {label: values for label, values, _ in constants}
-    return Graph("product", ("x",), ("y",), (node,), types, held)
+    return Graph(
+        name="product", inputs=("x",), outputs=("y",), nodes=(node,), types=types, constants=held
+    )

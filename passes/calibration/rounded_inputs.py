@@ -71,5 +71,12 @@ def on_rounded_constants(node: Node, graph: Graph, values: Mapping[str, Array]) 
         constants[name] = numerics.dequantize(numerics.quantize(reals, quant), quant)
     feed = {name: values[name] for name in node.inputs if name and name not in constants}
     types = {name: graph.types[name] for name in (*node.inputs, *node.outputs) if name}
-    alone = Graph(node.name, tuple(feed), node.outputs[:1], (node,), types, constants)
+    alone = Graph(
+        name=node.name,
+        inputs=tuple(feed),
+        outputs=node.outputs[:1],
+        nodes=(node,),
+        types=types,
+        constants=constants,
+    )
     return Interpreter(alone).run_all(feed)[node.outputs[0]]

@@ -66,7 +66,15 @@ class SuffixRunner:
         inputs = tuple(n for n in read if n not in made and n not in graph.constants)
         outputs = tuple(name for name in made if self._last_reads[name] > end)
         types, constants, domains = graph.types, graph.constants, graph.domains
-        part = Graph(graph.name, inputs, outputs, nodes, types, constants, domains)
+        part = Graph(
+            name=graph.name,
+            inputs=inputs,
+            outputs=outputs,
+            nodes=nodes,
+            types=types,
+            constants=constants,
+            domains=domains,
+        )
         piece = Interpreter(part) if outputs else None
         if start in self._cuts:
             self._pieces[start] = piece

@@ -149,13 +149,13 @@ def run_nodes(
         return None
     count = len(next(iter(values.values())))
     part = Graph(
-        "part",
-        tuple(inputs),
-        wanted,
-        tuple(nodes),
-        graph.types,
-        graph.constants,
-        graph.domains,
+        name="part",
+        inputs=tuple(inputs),
+        outputs=wanted,
+        nodes=tuple(nodes),
+        types=graph.types,
+        constants=graph.constants,
+        domains=graph.domains,
     )
     try:
         runner = Interpreter(part)

@@ -40,7 +40,13 @@ def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, cut: Slicing) -> 
             weights = cells[digit, :, part].astype(np.float32)
             for piece, values in driven:
                 unipolar = cut.is_unipolar(piece, digit)
-                yield Sums(tile, digit, piece, unipolar, np.matmul(values, weights))
+                yield Sums(
+                    tile=tile,
+                    digit=digit,
+                    piece=piece,
+                    unipolar=unipolar,
+                    values=np.matmul(values, weights),
+                )
 
 
 def choose_gain(

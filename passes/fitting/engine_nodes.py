@@ -21,12 +21,12 @@ def analog_node(
         attrs["input_bits_per_step"] = engine.bits_per_step
         attrs["unsigned_digits"] = unsigned_digits(engine.cell_levels.value, digits)
     return Node(
-        node.name,
-        "AnalogProduct",
-        inputs,
-        (output,),
-        attrs,
-        node.placement,
-        node.origin,
-        node.source,
+        name=node.name,
+        op="AnalogProduct",
+        inputs=inputs,
+        outputs=(output,),
+        attrs=attrs,
+        placement=node.placement,
+        origin=node.origin,
+        source=node.source,
     )

@@ -194,16 +194,33 @@ def matrix_of(node: Node, graph: Graph) -> Matrix | None:
         if node.integer("transB", 0):
             rows, columns = columns, rows
         return _with_bias(node, graph, 1, rows, columns, 1, Window((), (), (), ()))
-    adder = _bias_after(node, graph, columns)
-    window = Window((), (), (), ())
-    return Matrix(node, 1, rows, columns, 1, window, *adder)
+    bias_node, bias_input = _bias_after(node, graph, columns)
+    return Matrix(
+        node=node,
+        groups=1,
+        rows=rows,
+        columns=columns,
+        taps=1,
+        window=Window((), (), (), ()),
+        bias_node=bias_node,
+        bias_input=bias_input,
+    )
 
 
 def product_matrix(node: Node, graph: Graph) -> Matrix:
     """A Product as matrices to read."""
     groups, rows, columns = graph.types[node.inputs[1]].sizes
     window = Window.of(node)
-    return Matrix(node, groups, rows, columns, prod(window.kernel), window, node.name, 2)
+    return Matrix(
+        node=node,
+        groups=groups,
+        rows=rows,
+        columns=columns,
+        taps=prod(window.kernel),
+        window=window,
+        bias_node=node.name,
+        bias_input=2,
+    )
 
 
 def _convolution(node: Node, graph: Graph, weight: Array) -> Matrix | None:
@@ -231,7 +248,16 @@ def _with_bias(
         bias = graph.constants.get(name)
         if bias is None or bias.size not in (1, groups * columns):
             return None
-    return Matrix(node, groups, rows, columns, taps, window, node.name, 2)
+    return Matrix(
+        node=node,
+        groups=groups,
+        rows=rows,
+        columns=columns,
+        taps=taps,
+        window=window,
+        bias_node=node.name,
+        bias_input=2,
+    )
 
 
 def _bias_after(node: Node, graph: Graph, columns: int) -> tuple[str, int]:

@@ -38,7 +38,13 @@ class IntegerWeights:
     def constants(self) -> Named:
         """The constant inputs of an integer Product, as (label, data, quantization)."""
         scales = tuple(float(s) for s in self.scale)
-        quant = Quant(8, True, scales, (0,) * len(scales), 2 if len(scales) > 1 else None)
+        quant = Quant(
+            bits=8,
+            signed=True,
+            scale=scales,
+            zero_point=(0,) * len(scales),
+            axis=2 if len(scales) > 1 else None,
+        )
         return (("weights", self.weights, quant), ("bias", self.bias, None))
 
 

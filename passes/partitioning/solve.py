@@ -67,7 +67,9 @@ def solve(problem: Problem, objective: Objective) -> Solution:
     where none stays within the budgets.
     """
     if not problem.candidates:
-        return Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
+        return Solution(
+            chosen=(), energy_pj=0.0, latency_ns=0.0, divergence=0.0, bound=0.0, gap=0.0
+        )
     if objective == "energy":
         return _weighted(problem, 1.0, 0.0)
     if objective == "latency":
@@ -102,7 +104,12 @@ def _least_product(problem: Problem) -> Solution:
     product = best.energy_pj * best.latency_ns
     gap = 0.0 if not intervals else best.gap
     return Solution(
-        best.chosen, best.energy_pj, best.latency_ns, best.divergence, product * (1 - gap), gap
+        chosen=best.chosen,
+        energy_pj=best.energy_pj,
+        latency_ns=best.latency_ns,
+        divergence=best.divergence,
+        bound=product * (1 - gap),
+        gap=gap,
     )
 
 
@@ -119,7 +126,14 @@ def _weighted(problem: Problem, energy_weight: float, latency_weight: float) -> 
     objective = energy_weight * energy + latency_weight * latency
     bound = lower * program.scale
     gap = max(0.0, (objective - bound) / objective) if objective > 0 else 0.0
-    return Solution(chosen, energy, latency, divergence, bound, gap if gap > 1e-9 else 0.0)
+    return Solution(
+        chosen=chosen,
+        energy_pj=energy,
+        latency_ns=latency,
+        divergence=divergence,
+        bound=bound,
+        gap=gap if gap > 1e-9 else 0.0,
+    )
 
 
 def _relaxed(program: _Program) -> tuple[Values, float] | None:

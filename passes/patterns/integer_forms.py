@@ -31,7 +31,13 @@ class Function:
             None if data is None else (data.dtype.name, data.shape, data.tobytes())
             for data in found
         )
-        return cls(node.op, repr(dict(node.attrs)), constants, node, graph)
+        return cls(
+            op=node.op,
+            attributes=repr(dict(node.attrs)),
+            constants=constants,
+            node=node,
+            graph=graph,
+        )
 
 
 def table_of(
@@ -80,7 +86,16 @@ def _runner(
     last = nodes[-1].outputs[0]
     nodes.append(Node("q", "QuantizeLinear", (last, "out.scale", "out.point"), ("y",)))
     inputs = ("i", "in.scale", "in.point", "out.scale", "out.point")
-    return Interpreter(Graph("table", inputs, ("y",), tuple(nodes), types, constants))
+    return Interpreter(
+        Graph(
+            name="table",
+            inputs=inputs,
+            outputs=("y",),
+            nodes=tuple(nodes),
+            types=types,
+            constants=constants,
+        )
+    )
 
 
 def pool_window(node: Node, graph: Graph) -> dict[str, Attribute] | None:
@@ -103,7 +118,7 @@ def pool_window(node: Node, graph: Graph) -> dict[str, Attribute] | None:
         "pads": node.ints("pads", (0,) * 2 * rank) if mode == "NOTSET" else (0,) * 2 * rank,
         "count_include_pad": node.integer("count_include_pad", 0),
     }
-    probe = Node("probe", "IntegerAveragePool", (), (), attrs)
+    probe = Node(name="probe", op="IntegerAveragePool", inputs=(), outputs=(), attrs=attrs)
     if window_outputs(sizes, probe) != graph.types[node.outputs[0]].sizes[2:]:
         return None
     return attrs

@@ -76,8 +76,20 @@ def integer_product(
             return None
         read += core.inputs[2:3] if form.has_bias else []
         read += [name for node in affine for name in node.inputs]
-    quant = Quant(8, True, steps, (0,) * len(steps), 2 if len(steps) > 1 else None)
-    return IntegerProduct(matrix, quant, bias, dict(form.attrs), tuple(dict.fromkeys(read)))
+    quant = Quant(
+        bits=8,
+        signed=True,
+        scale=steps,
+        zero_point=(0,) * len(steps),
+        axis=2 if len(steps) > 1 else None,
+    )
+    return IntegerProduct(
+        weights=matrix,
+        quant=quant,
+        bias=bias,
+        attrs=dict(form.attrs),
+        read=tuple(dict.fromkeys(read)),
+    )
 
 
 def _folded(
@@ -203,6 +215,14 @@ def channel_scaling(affine: Sequence[Node], graph: Graph, data: Quant) -> Intege
         "pads": (0,) * 2 * rank,
         "dilations": (1,) * rank,
     }
-    quant = Quant(8, True, steps, (0,) * channels, 2 if channels > 1 else None)
+    quant = Quant(
+        bits=8,
+        signed=True,
+        scale=steps,
+        zero_point=(0,) * channels,
+        axis=2 if channels > 1 else None,
+    )
     read = tuple(name for node in affine for name in node.inputs if name != value)
-    return IntegerProduct(weights, quant, bias.astype(np.int32), attrs, read)
+    return IntegerProduct(
+        weights=weights, quant=quant, bias=bias.astype(np.int32), attrs=attrs, read=read
+    )

@@ -74,7 +74,9 @@ def _product(tracer: Tracer, node: Node) -> None:
         )
     tracer.add_constant(node, 1, columns_axis, columns)
     _add_bias(tracer, node, columns)
-    tracer.layers.append(Layer(node.name, rows, columns, taps, shape.positions))
+    tracer.layers.append(
+        Layer(node=node.name, rows=rows, columns=columns, taps=taps, positions=shape.positions)
+    )
     tracer.values[node.outputs[0]] = Channels(axis, columns)
 
 
@@ -90,7 +92,9 @@ def _depthwise(
     columns = np.repeat(data.classes, multiple)
     tracer.add_constant(node, 1, 0, data.classes if node.op == "Product" else columns)
     _add_bias(tracer, node, columns)
-    tracer.layers.append(Layer(node.name, None, columns, taps, positions))
+    tracer.layers.append(
+        Layer(node=node.name, rows=None, columns=columns, taps=taps, positions=positions)
+    )
     tracer.values[node.outputs[0]] = Channels(1, columns)
 
 

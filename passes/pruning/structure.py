@@ -126,11 +126,11 @@ class Tracer:
             ),
             tuple(
                 Layer(
-                    layer.node,
-                    None if layer.rows is None else classes[layer.rows],
-                    classes[layer.columns],
-                    layer.taps,
-                    layer.positions,
+                    node=layer.node,
+                    rows=None if layer.rows is None else classes[layer.rows],
+                    columns=classes[layer.columns],
+                    taps=layer.taps,
+                    positions=layer.positions,
                 )
                 for layer in self.layers
             ),

@@ -17,7 +17,15 @@ def small(l1: int, l2: int, off_chip: int) -> Target:
 
 
 def live(name: str, size: int, first: int, last: int, home: str = "l1") -> Live:
-    return Live(name, size, first, last, first * 10.0, last * 10.0 + 10, home)
+    return Live(
+        name=name,
+        size_bytes=size,
+        first_step=first,
+        last_step=last,
+        from_ns=first * 10.0,
+        to_ns=last * 10.0 + 10,
+        home=home,
+    )
 
 
 def test_values_that_do_not_meet_share_bytes() -> None:
@@ -39,8 +47,12 @@ def test_values_of_overlapping_steps_never_share() -> None:
 
     In order a ends before b begins, in time it does not.
     """
-    first = Live("a", 64, 0, 1, 0.0, 50.0, "l1")
-    second = Live("b", 64, 2, 3, 20.0, 90.0, "l1")
+    first = Live(
+        name="a", size_bytes=64, first_step=0, last_step=1, from_ns=0.0, to_ns=50.0, home="l1"
+    )
+    second = Live(
+        name="b", size_bytes=64, first_step=2, last_step=3, from_ns=20.0, to_ns=90.0, home="l1"
+    )
     places = allocate([first, second], {}, DIANA)
     assert places["a"].address != places["b"].address
 
@@ -50,8 +62,24 @@ def test_a_run_in_order_is_safe_too() -> None:
 
     Whoever runs steps one by one must not lose its value.
     """
-    first = Live("late in order", 64, 5, 6, 0.0, 10.0, "l1")
-    second = Live("late in time", 64, 1, 2, 10.0, 20.0, "l1")
+    first = Live(
+        name="late in order",
+        size_bytes=64,
+        first_step=5,
+        last_step=6,
+        from_ns=0.0,
+        to_ns=10.0,
+        home="l1",
+    )
+    second = Live(
+        name="late in time",
+        size_bytes=64,
+        first_step=1,
+        last_step=2,
+        from_ns=10.0,
+        to_ns=20.0,
+        home="l1",
+    )
     places = allocate([first, second], {}, DIANA)
     assert len({place.address for place in places.values()}) == 2
 

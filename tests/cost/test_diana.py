@@ -69,7 +69,15 @@ def test_how_many_pixels_odimo_computes_at_once(
 ) -> None:
     engine = ODIMO.chip.engines["analog"]
     assert isinstance(engine, Analog)
-    layer = odimo.Layer(inputs, outputs, 1, kernel, kernel, 1024, 32)
+    layer = odimo.Layer(
+        inputs=inputs,
+        outputs=outputs,
+        groups=1,
+        kernel_rest=kernel,
+        kernel_x=kernel,
+        positions=1024,
+        line=32,
+    )
     assert odimo.pixels(layer, engine) == pixels
 
 

@@ -12,15 +12,15 @@ from compiler.drawing.picture import Arc, Box, Group, Picture
 from compiler.drawing.svg import svg
 
 SMALL = Picture(
-    "small",
-    ("2 nodes",),
-    (
+    title="small",
+    caption=("2 nodes",),
+    boxes=(
         Box("input", ("x",), is_port=True),
         Box("Conv", ("c",), "conv", "analog", is_bottleneck=True, chain=0, region=0),
         Box("Relu", ("r",), "relu", "analog", chain=0, region=0),
     ),
-    (Arc(0, 1, "x: float32[4]"), Arc(1, 2)),
-    (Group("analog", "#e69f00", "analog: 2 nodes"),),
+    arcs=(Arc(0, 1, "x: float32[4]"), Arc(1, 2)),
+    groups=(Group("analog", "#e69f00", "analog: 2 nodes"),),
 )
 HOSTILE = [
     '"]; b9 [label="', "<script>alert(1)</script>", "</text></svg>", "a\nb", "\x1b[31mred\x1b[0m",
@@ -72,14 +72,14 @@ def test_the_small_picture_in_svg() -> None:
 
 def hostile(name: str) -> Picture:
     return Picture(
-        name,
-        (name,),
-        (
+        title=name,
+        caption=(name,),
+        boxes=(
             Box(name, (name,), name, name, chain=0, region=0),
             Box(name, (name,), name, name, region=0),
         ),
-        (Arc(0, 1, name),),
-        (Group(name, "#e69f00", name),),
+        arcs=(Arc(0, 1, name),),
+        groups=(Group(name, "#e69f00", name),),
     )
 
 

@@ -269,7 +269,16 @@ def test_defaults_widen_the_interval() -> None:
 
     def width(**changed: str) -> float:
         texts = {**dict.fromkeys(PARAMETERS, ""), **given_all, **changed}
-        row = Row(2, "chip", "chip", "AIMC-SRAM", "", texts, None, 1.0)
+        row = Row(
+            line=2,
+            chip="chip",
+            name="chip",
+            group="AIMC-SRAM",
+            scope="",
+            parameters=texts,
+            measured_tops_w=None,
+            native_macs=1.0,
+        )
         found = verdict(row, SHIPPED)
         assert found.tops_w is not None
         return found.tops_w.high / found.tops_w.low
@@ -285,7 +294,19 @@ def test_what_a_table_means() -> None:
         "array_cols": "128", "active_rows": "64", "cell_bits": "1", "in_bits_per_step": "8",
         "w_bits": "8", "adc_bits": "8", "n_adc": "16", "scope": "processor", "clock_MHz": "250",
     }  # fmt: skip
-    macro, assumed = macro_of(Row(2, "c", "c", "AIMC-SRAM", "", texts, None, 1.0), SHIPPED)
+    macro, assumed = macro_of(
+        Row(
+            line=2,
+            chip="c",
+            name="c",
+            group="AIMC-SRAM",
+            scope="",
+            parameters=texts,
+            measured_tops_w=None,
+            native_macs=1.0,
+        ),
+        SHIPPED,
+    )
     assert macro == Macro(
         kind="charge", node_nm=22, supply_v=0.85, array_rows=512, columns=128, rows=64,
         input_bits=8, weight_bits=8, converters=16, converter_bits=8, step_ns=4.0,
@@ -319,5 +340,17 @@ def test_the_kind_of_a_cell(group: str, cell: str, bits: str, kind: str) -> None
         "cell_bits": "",
         "scope": "",
     }
-    macro, _ = macro_of(Row(2, "c", "c", group, "", texts, None, 1.0), SHIPPED)
+    macro, _ = macro_of(
+        Row(
+            line=2,
+            chip="c",
+            name="c",
+            group=group,
+            scope="",
+            parameters=texts,
+            measured_tops_w=None,
+            native_macs=1.0,
+        ),
+        SHIPPED,
+    )
     assert macro.kind == kind

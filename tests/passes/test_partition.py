@@ -80,14 +80,14 @@ def random_problem(seed: int) -> Problem:
     for maker in range(-1, nodes):
         readers = tuple(i for i in range(maker + 1, nodes) if random.random() < 0.6)
         boundary = FormatBoundary(
-            f"v{maker}",
-            None if maker < 0 else maker,
-            readers,
-            bool(random.integers(2)),
-            step(scale * number(0, 3), scale * number(0, 3)),
-            step(scale * number(0, 3), scale * number(0, 3)),
-            float(random.choice([0.0, number(0, 0.02)])),
-            tuple(i for i in readers if random.random() < 0.5),
+            value=f"v{maker}",
+            maker=None if maker < 0 else maker,
+            readers=readers,
+            is_output=bool(random.integers(2)),
+            to_integers=step(scale * number(0, 3), scale * number(0, 3)),
+            to_floats=step(scale * number(0, 3), scale * number(0, 3)),
+            divergence=float(random.choice([0.0, number(0, 0.02)])),
+            rounded_for=tuple(i for i in readers if random.random() < 0.5),
         )
         boundaries.append(boundary)
     budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
@@ -219,7 +219,9 @@ def test_a_candidate_may_do_the_work_of_several_nodes() -> None:
 
 def test_nothing_to_place() -> None:
     problem = problem_of()
-    assert solve(problem, "energy") == Solution((), 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert solve(problem, "energy") == Solution(
+        chosen=(), energy_pj=0.0, latency_ns=0.0, divergence=0.0, bound=0.0, gap=0.0
+    )
 
 
 # -- each rule, on a problem of two nodes
@@ -288,8 +290,22 @@ def test_a_change_of_form_is_paid_once_for_each_value() -> None:
 
     An output of one becomes floats: 1 pJ.
     """
-    read_twice = FormatBoundary("x", None, (0, 1), False, step(3, 3), step(99, 99))
-    output = FormatBoundary("y", 1, (), True, step(99, 99), step(1, 1))
+    read_twice = FormatBoundary(
+        value="x",
+        maker=None,
+        readers=(0, 1),
+        is_output=False,
+        to_integers=step(3, 3),
+        to_floats=step(99, 99),
+    )
+    output = FormatBoundary(
+        value="y",
+        maker=1,
+        readers=(),
+        is_output=True,
+        to_integers=step(99, 99),
+        to_floats=step(1, 1),
+    )
     problem = problem_of(pair(), pair())
     problem = replace(problem, boundaries=(read_twice, output))
     assert Assignment(problem, (0, 0)).totals()[0] == 3 + 1
@@ -303,7 +319,16 @@ def test_a_change_to_integers_diverges_once_for_those_who_do_not_count_it() -> N
 
     The first counts what int8 does to it, the second does not.
     """
-    change = FormatBoundary("x", None, (0, 1), False, step(0, 0), step(0, 0), 0.01, (1,))
+    change = FormatBoundary(
+        value="x",
+        maker=None,
+        readers=(0, 1),
+        is_output=False,
+        to_integers=step(0, 0),
+        to_floats=step(0, 0),
+        divergence=0.01,
+        rounded_for=(1,),
+    )
     problem = problem_of(pair(divergence=0.0), pair(divergence=0.0))
     problem = replace(problem, boundaries=(change,), max_divergence=0.005)
     assert Assignment(problem, (0, 0)).totals()[2] == 0.01

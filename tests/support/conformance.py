@@ -153,7 +153,15 @@ def try_case(case: Case, setting: Setting = Setting()) -> Result:
         return Result(case.name, level, "refused" if clean else "failed", error.line())
     except Exception as error:  # any kind: it is a traceback that a user would see
         return Result(case.name, level, "failed", f"{type(error).__name__}: {error}")
-    return Result(case.name, level, "passed", "", tuple(own), sum(own.values()), furthest)
+    return Result(
+        name=case.name,
+        tier=level,
+        verdict="passed",
+        why="",
+        own=tuple(own),
+        macs=sum(own.values()),
+        ulps=furthest,
+    )
 
 
 def own_work(package: joulec.Compiled) -> dict[str, int]:

@@ -108,9 +108,12 @@ def _interpolated(table: tuple[tuple[float, float], ...], x: float) -> float:
 
 def _constant(entry: Mapping[str, Any]) -> Constant:
     return Constant(
-        Estimate(float(entry["value"]), float(entry["low"]), float(entry["high"])),
-        entry["source"],
-        *(entry.get(key) for key in ("node_nm", "supply_v", "prior", "prior_factor")),
+        estimate=Estimate(float(entry["value"]), float(entry["low"]), float(entry["high"])),
+        source=entry["source"],
+        node_nm=entry.get("node_nm"),
+        supply_v=entry.get("supply_v"),
+        prior=entry.get("prior"),
+        prior_factor=entry.get("prior_factor"),
     )
 
 
@@ -125,11 +128,15 @@ def load_components() -> Components:
     table = tomllib.loads(text)
     pitches = {float(node): entry for node, entry in table["gate_pitch_nm"].items()}
     return Components(
-        {name: _constant(entry) for name, entry in table["constants"].items()},
-        {name: _constant(entry) for name, entry in table["defaults"].items()},
-        tuple(sorted((float(node), float(volt)) for node, volt in table["supply_v"].items())),
-        tuple(sorted((node, float(entry["value"])) for node, entry in pitches.items())),
-        {node: entry["source"] for node, entry in sorted(pitches.items())},
+        constants={name: _constant(entry) for name, entry in table["constants"].items()},
+        defaults={name: _constant(entry) for name, entry in table["defaults"].items()},
+        supplies_v=tuple(
+            sorted((float(node), float(volt)) for node, volt in table["supply_v"].items())
+        ),
+        gate_pitches_nm=tuple(
+            sorted((node, float(entry["value"])) for node, entry in pitches.items())
+        ),
+        pitch_sources={node: entry["source"] for node, entry in sorted(pitches.items())},
     )
 
 

@@ -88,7 +88,14 @@ def over_intervals(
     """
     scale = components.scale(node_nm)
     constants = {name: constant.estimate for name, constant in components.constants.items()}
-    middle = Silicon({}, scale, supply_v.value, node_nm, input_toggle, weight_density)
+    middle = Silicon(
+        values={},
+        scale=scale,
+        supply_v=supply_v.value,
+        node_nm=node_nm,
+        input_toggle=input_toggle,
+        weight_density=weight_density,
+    )
     value, low, high = (
         formula(replace(middle, values=values, supply_v=supply))
         for values, supply in (
