@@ -77,8 +77,8 @@ class Condition:
         found = self.measured(rows)
         return found > self.number if self.above else found < self.number
 
-    def told(self, rows: Sequence[Row]) -> str:
-        """The condition in words, with what was found."""
+    def describe(self, rows: Sequence[Row]) -> str:
+        """Puts the condition into words, with what was found."""
         row = next(row for row in rows if row.metric == self.metric)
         found = f"{row.before:.6g} -> {row.after:.6g}{row.unit}, {row.percent:+.3g} %"
         return f"{self.metric} is {found}, which is what --fail-if {self.text!r} forbids"

@@ -25,9 +25,9 @@ class _Table:
     def value(self, given: dict[str, Any]) -> Any:
         """The table that flags make; takes them out of what was given."""
         values = {}
-        for name, told in declarations(self.kind).items():
+        for name, declared in declarations(self.kind).items():
             value = given.pop(name)
-            values[name] = told.parse(value) if told.parse is not None else value
+            values[name] = declared.parse(value) if declared.parse is not None else value
         return self.kind(**values)
 
 
@@ -59,8 +59,10 @@ def with_flags(command: Command) -> Command:
 
 def flag_of(table: type, name: str) -> Any:
     """The flag of one option, for a command that takes no other of its table."""
-    told = declarations(table)[name]
-    return typer.Option(flag(name), metavar=told.metavar, help=told.help, min=told.minimum)
+    declared = declarations(table)[name]
+    return typer.Option(
+        flag(name), metavar=declared.metavar, help=declared.help, min=declared.minimum
+    )
 
 
 def _parameters(table: type) -> list[Parameter]:

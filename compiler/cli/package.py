@@ -144,7 +144,7 @@ def compare_command(
     with limits.enforced():
         plans = [sound_package(Path(folder)).plan for folder in (before, after)]
         rows = comparison(*plans)
-    met = [condition.told(rows) for condition in conditions if condition.is_met(rows)]
+    met = [condition.describe(rows) for condition in conditions if condition.is_met(rows)]
     if form == "json":
         print_json(
             {

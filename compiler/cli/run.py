@@ -106,8 +106,8 @@ def evaluate_command(
             {
                 "schema": "joulec.evaluation/1",
                 "output": first,
-                "package": _told(ours),
-                "model": _told(theirs) if theirs else None,
+                "package": _accuracy_table(ours),
+                "model": _accuracy_table(theirs) if theirs else None,
             }
         )
     else:
@@ -116,7 +116,7 @@ def evaluate_command(
         raise GateError(f"accuracy is {ours}, --min-accuracy wants {100 * min_accuracy:g} %")
 
 
-def _told(accuracy: Accuracy) -> dict[str, Any]:
+def _accuracy_table(accuracy: Accuracy) -> dict[str, Any]:
     return {"accuracy": accuracy.share, "right": accuracy.right, "samples": accuracy.samples}
 
 

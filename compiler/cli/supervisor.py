@@ -90,7 +90,7 @@ def _watch(child: int, arguments: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.setitimer(signal.ITIMER_REAL, 0)
-    return status if status >= 0 else _told(asked[0] if asked else -status, arguments)
+    return status if status >= 0 else _report_signal(asked[0] if asked else -status, arguments)
 
 
 def _send(child: int, number: int) -> None:
@@ -98,8 +98,8 @@ def _send(child: int, number: int) -> None:
         os.kill(child, number)
 
 
-def _told(number: int, arguments: Sequence[str]) -> int:
-    """Tells of the signal that ended the work, and gives the exit status for it."""
+def _report_signal(number: int, arguments: Sequence[str]) -> int:
+    """Prints which signal ended the work and returns the exit status for it."""
     from compiler.cli.console import print_error
     from compiler.cli.failures import bug, restrain_streams
 

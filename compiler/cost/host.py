@@ -49,7 +49,7 @@ FUNCTIONS = frozenset(
 )
 
 
-def work_cost(
+def host_cost(
     macs: int,
     elements: int,
     functions: int,

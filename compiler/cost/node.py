@@ -184,7 +184,7 @@ def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Tar
 def _host_pass(elements: int, read: int, written: int, target: Target) -> StepCost:
     """Computes a pass of the host over so many elements, of so many bytes read and written."""
     _, unit = target.host
-    cost = host.work_cost(
+    cost = host.host_cost(
         0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
     )
     return _clocked(cost, unit, target)
@@ -242,7 +242,7 @@ def _host_cost(
     elements = max(sizes, default=0)
     functions = elements if node.op in host.FUNCTIONS else 0
     multiply_accumulates = macs(node, graph)
-    return host.work_cost(
+    return host.host_cost(
         multiply_accumulates,
         elements,
         functions,

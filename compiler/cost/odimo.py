@@ -75,12 +75,12 @@ def analog_ns(layer: Layer, engine: Analog) -> float:
     assert engine.odimo is not None
     column_tiles = ceil(layer.outputs / engine.columns.value)
     row_tiles = ceil(layer.inputs / engine.odimo.channels_per_activation.value)
-    activations = column_tiles * row_tiles * layer.positions / pixels(layer, engine)
+    activations = column_tiles * row_tiles * layer.positions / outputs_at_a_time(layer, engine)
     return activations * engine.step_ns.value
 
 
-def pixels(layer: Layer, engine: Analog) -> int:
-    """Computes the output pixels of one activation."""
+def outputs_at_a_time(layer: Layer, engine: Analog) -> int:
+    """Computes how many outputs of a line one activation gives."""
     rule = engine.pixel_unroll
     if rule is None:
         return 1

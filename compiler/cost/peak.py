@@ -1,7 +1,7 @@
 """Computes an engine's peak from its chip's constants, to compare with published figures.
 
 At the peak every array is full and busy, at the bits that a figure was published for. One
-activation of an analog array of R x K cells, with weights of d digits (d from the bits of a weight
+activation of an analog array of R x K cells, with weights of d slices (d from the bits of a weight
 and the levels of a cell) and inputs in s steps, computes M = R floor(K / d) MACs; one step of a
 digital array computes M = all its lanes. By scope the energy covers
 
@@ -112,8 +112,8 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
     }
 
 
-def digits_of(weight_bits: float, levels: int) -> int:
-    """Counts the cells that hold a weight of so many bits.
+def weight_slices(weight_bits: float, levels: int) -> int:
+    """Counts the slices, each in a cell, of a weight of so many bits.
 
     A balanced cell counts as its next power of two (15 levels hold 4 bits).
     """
@@ -125,7 +125,7 @@ def _analog(published: Published, unit: Analog, target: Target) -> _Activation:
     steps = 1
     if unit.input_bits_per_step is not None:
         steps = ceil(published.input_bits / unit.bits_per_step)
-    outputs = columns // digits_of(published.weight_bits, unit.cell_levels.value)
+    outputs = columns // weight_slices(published.weight_bits, unit.cell_levels.value)
     array = (
         unit.row_driver_pj.estimate.times(rows)
         + unit.converter_pj.estimate.times(columns)

@@ -69,7 +69,7 @@ def analog_product(
     array_rows: int,
     converter: Converter,
     zero_point: int = 0,
-    cut: Slicing = WHOLE,
+    slicing: Slicing = WHOLE,
 ) -> Floats:
     """Computes the product that an analog array gives: float32, shape as `matrix_product`.
 
@@ -97,13 +97,13 @@ def analog_product(
         spread = spread.reshape(-1, 1, 1, rows)
     result = np.zeros((*spread.shape[:3], columns), np.float32)
     for tile, part in enumerate(row_tiles(rows, array_rows)):
-        driven = [(piece, piece.of(spread[..., part])) for piece in cut.slices]
+        driven = [(piece, piece.of(spread[..., part])) for piece in slicing.slices]
         for digit in range(count):
             weights = digits[digit, :, part].astype(width)
             scale = gain[:, tile, digit][:, None, :]
             codes = np.zeros(result.shape, np.float32)
             for piece, values in driven:
-                unipolar = cut.is_unipolar(piece, digit)
+                unipolar = slicing.is_unipolar(piece, digit)
                 step = converter.codes(np.matmul(values, weights), scale, unipolar=unipolar)
                 codes += step * np.float32(piece.weight)
             result += codes * digit_weight[:, tile, digit][:, None, :]

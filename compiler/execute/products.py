@@ -112,42 +112,42 @@ def _write_analog_product(writer: Writer, node: Node) -> None:
     data, out = types[node.inputs[0]], types[node.outputs[0]]
     data_quant = needed_quant(data)
     window = numerics.Window.of(node)
-    digits = _digits_of(node, constant_of(writer, node.inputs[1]), writer.graph)
+    weight_slices = _weight_slices(node, constant_of(writer, node.inputs[1]), writer.graph)
     gain, digit_weight, multiplier, bias = (constant_of(writer, name) for name in node.inputs[2:6])
     channels = data.sizes[1 if window.kernel else -1]
     rows, window = _row_drives(writer, node.inputs[0], data_quant, window)
-    cut = Slicing.of(node, data_quant)
+    slicing = Slicing.of(node, data_quant)
     bits = node.integer("converter_bits", 0)
-    driven = [(piece, _slice_of(writer, rows, piece)) for piece in cut.slices]
+    driven = [(piece, _slice_of(writer, rows, piece)) for piece in slicing.slices]
     ends = {
         unipolar: [
             writer.const(code, np.float32) for code in numerics_analog.code_range(bits, unipolar)
         ]
         for unipolar in sorted(
-            {cut.is_unipolar(p, d) for p in cut.slices for d in range(len(digits))}
+            {slicing.is_unipolar(p, d) for p in slicing.slices for d in range(len(weight_slices))}
         )
     }
     sum_of_codes = ""
     for tile, part in enumerate(
-        numerics_analog.row_tiles(digits.shape[2], node.integer("array_rows", 0))
+        numerics_analog.row_tiles(weight_slices.shape[2], node.integer("array_rows", 0))
     ):
         parts = [
-            (piece, _Rows.of(writer, value, part, digits.shape[1:3], window, channels))
+            (piece, _Rows.of(writer, value, part, weight_slices.shape[1:3], window, channels))
             for piece, value in driven
         ]
-        for digit in range(digits.shape[0]):
+        for index in range(len(weight_slices)):
             scale = writer.const(
-                per_column(gain[:, tile, digit].reshape(-1), node, out), np.float32
+                per_column(gain[:, tile, index].reshape(-1), node, out), np.float32
             )
             codes = ""
             for piece, inputs in parts:
-                value = inputs.times(writer, digits[digit], window)
+                value = inputs.times(writer, weight_slices[index], window)
                 rounded = writer.emit("Round", writer.emit("Mul", value, scale))
-                code = writer.emit("Clip", rounded, *ends[cut.is_unipolar(piece, digit)])
+                code = writer.emit("Clip", rounded, *ends[slicing.is_unipolar(piece, index)])
                 if piece.weight != 1:
                     code = writer.emit("Mul", code, writer.const(piece.weight, np.float32))
                 codes = writer.emit("Add", codes, code) if codes else code
-            worth = per_column(digit_weight[:, tile, digit].reshape(-1), node, out)
+            worth = per_column(digit_weight[:, tile, index].reshape(-1), node, out)
             share = writer.emit("Mul", codes, writer.const(worth, np.float32))
             sum_of_codes = writer.emit("Add", sum_of_codes, share) if sum_of_codes else share
     factor = writer.const(per_column(multiplier, node, out), np.float32)
@@ -226,21 +226,21 @@ class _Rows:
             value = writer.emit("Slice", value, *ends, axis)
         return _Rows(value=value, part=part, first=first, channels=last - first, taps=taps)
 
-    def times(self, writer: Writer, digits: npt.NDArray[np.int8], window: numerics.Window) -> str:
-        """Writes the tile's bitline sums of a digit [G,R,K].
+    def times(self, writer: Writer, cells: npt.NDArray[np.int8], window: numerics.Window) -> str:
+        """Writes the tile's bitline sums of `cells`, a weight slice [G,R,K].
 
         Rows of other tiles that share a channel count nothing.
         """
-        masked: Array = np.zeros(digits.shape, np.float32)
-        masked[:, self.part] = digits[:, self.part]
-        groups = len(digits)
+        masked: Array = np.zeros(cells.shape, np.float32)
+        masked[:, self.part] = cells[:, self.part]
+        groups = len(cells)
         start = self.first * self.taps
         rows = masked[:, start : start + self.channels // groups * self.taps]
         return _multiply(writer, self.value, rows, window, self.channels, integer=False)
 
 
-def _digits_of(node: Node, weights: Array, graph: Graph) -> npt.NDArray[np.int8]:
-    """Returns the digits [D,G,R,K] of an AnalogProduct.
+def _weight_slices(node: Node, weights: Array, graph: Graph) -> npt.NDArray[np.int8]:
+    """Returns the weight slices [D,G,R,K] of an AnalogProduct.
 
     They are taken out of the tile image where it has one.
     """

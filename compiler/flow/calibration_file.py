@@ -201,8 +201,8 @@ def measured_for(
 
 def _options_read(options: Options) -> dict[str, JsonValue]:
     """The options that change what is measured."""
-    told = declarations(type(options))
-    names = [n for n in read_by("calibrate", type(options)) if told[n].keyed == "value"]
+    declared = declarations(type(options))
+    names = [n for n in read_by("calibrate", type(options)) if declared[n].keyed == "value"]
     plain: dict[str, JsonValue] = json.loads(
         json.dumps({name: getattr(options, name) for name in names}, default=dict)
     )

@@ -49,7 +49,7 @@ def option(
     is_file: bool = False,
 ) -> T:
     """Declares an option as a field of a dataclass; see `Declaration`. A dict is a default too."""
-    told = Declaration(
+    declared = Declaration(
         help=help,
         metavar=metavar,
         fault=fault,
@@ -59,7 +59,7 @@ def option(
         keyed=keyed,
         is_file=is_file,
     )
-    metadata = {"declaration": told}
+    metadata = {"declaration": declared}
     if isinstance(default, dict):
         return cast(T, field(default_factory=default.copy, metadata=metadata))
     return field(default=default, metadata=metadata)
@@ -79,8 +79,8 @@ def files_of(table: Any) -> dict[str, Path]:
     """The files that options name, by the option's name."""
     named = (
         (name, getattr(table, name))
-        for name, told in declarations(type(table)).items()
-        if told.is_file
+        for name, declared in declarations(type(table)).items()
+        if declared.is_file
     )
     return {name: Path(path) for name, path in named if path is not None}
 
@@ -98,4 +98,4 @@ def flag(name: str) -> str:
 def read_by(stage: str, table: type) -> tuple[str, ...]:
     """The options that a compilation has read when it is past a stage."""
     known = STAGES[: STAGES.index(stage) + 1]
-    return tuple(name for name, told in declarations(table).items() if told.stage in known)
+    return tuple(name for name, declared in declarations(table).items() if declared.stage in known)

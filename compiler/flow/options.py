@@ -159,9 +159,9 @@ class Options:
 def check_options(options: Options) -> None:
     """Raises UsageError (U004) for options of another type than theirs, or that have no meaning."""
     _check_types(options)
-    for name, told in declarations(type(options)).items():
+    for name, declared in declarations(type(options)).items():
         value = getattr(options, name)
-        if fault := told.fault(value):
+        if fault := declared.fault(value):
             raise UsageError(f"{flag(name)} {value}: {fault}")
     if options.place and options.precision == "float":
         raise UsageError(

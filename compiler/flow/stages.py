@@ -49,7 +49,7 @@ SYNTHETIC = 16  # made-up samples tell little, so few are made
 
 @dataclass(frozen=True)
 class Watch:
-    """Who looks on: observers are told of each pass, `progress` of each stage as it starts."""
+    """Who looks on: `observers` are called after each pass, `progress` as each stage starts."""
 
     observers: tuple[Observer, ...] = ()
     progress: Callable[[str], None] = lambda _: None

@@ -134,10 +134,10 @@ def _feed(digest: hashlib._Hash, path: Path, *, follow: bool) -> bool:
 def _options_digest(options: Options, digests: Mapping[str, str]) -> str:
     """Hashes the options that a plan depends on: their values, and the bytes of files they name."""
     key: dict[str, object] = {}
-    for name, told in declarations(type(options)).items():
-        if told.keyed == "value":
+    for name, declared in declarations(type(options)).items():
+        if declared.keyed == "value":
             key[name] = getattr(options, name)
-        elif told.keyed == "file" and name in digests:
+        elif declared.keyed == "file" and name in digests:
             key[name] = digests[name]
     table = json.dumps(key, sort_keys=True, default=dict)
     return hashlib.sha256(table.encode()).hexdigest()

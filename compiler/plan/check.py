@@ -57,7 +57,8 @@ def check_plan(plan: Plan) -> None:
     _check_placements(plan)
 
 
-def _demand(holds: bool, message: str) -> None:
+def _require(holds: bool, message: str) -> None:
+    """Raises PackageError (P002) with the message where something does not hold."""
     if not holds:
         raise PackageError(message, code="P002")
 
@@ -77,26 +78,26 @@ def _same(one: Estimate, other: Estimate) -> bool:
 def _check_steps(plan: Plan) -> None:
     """Steps are numbered in order, read only what is there, and make each value once."""
     buffers = {buffer.name for buffer in plan.buffers}
-    _demand(len(buffers) == len(plan.buffers), "two buffers have one name")
+    _require(len(buffers) == len(plan.buffers), "two buffers have one name")
     made = {port.name for port in plan.inputs}
-    _demand(made <= buffers, "an input has no buffer")
+    _require(made <= buffers, "an input has no buffer")
     names: set[str] = set()
     for index, step in enumerate(plan.steps):
         where = f"step {index} ({step.name!r})"
-        _demand(step.index == index, f"{where} says it is step {step.index}")
-        _demand(step.name not in names, f"{where} has the name of another step")
+        _require(step.index == index, f"{where} says it is step {step.index}")
+        _require(step.name not in names, f"{where} has the name of another step")
         names.add(step.name)
-        _demand(step.engine in plan.engines, f"{where} runs on an unknown engine {step.engine!r}")
+        _require(step.engine in plan.engines, f"{where} runs on an unknown engine {step.engine!r}")
         constants = {constant.name for constant in step.constants}
         for name in step.inputs:
             there = not name or name in made or name in constants
-            _demand(there, f"{where} reads {name!r} before it is made")
+            _require(there, f"{where} reads {name!r} before it is made")
         for name in filter(None, step.outputs):
-            _demand(name in buffers, f"{where} makes {name!r}, which has no buffer")
-            _demand(name not in made, f"{where} makes {name!r} a second time")
+            _require(name in buffers, f"{where} makes {name!r}, which has no buffer")
+            _require(name not in made, f"{where} makes {name!r} a second time")
             made.add(name)
     for port in plan.outputs:
-        _demand(port.name in made, f"output {port.name!r} is never made")
+        _require(port.name in made, f"output {port.name!r} is never made")
 
 
 def _check_times(plan: Plan) -> None:
@@ -105,51 +106,51 @@ def _check_times(plan: Plan) -> None:
     free: dict[str, float] = {}
     for step in plan.steps:
         where = f"step {step.index} ({step.name!r})"
-        _demand(step.end_ns >= step.start_ns, f"{where} ends before it starts")
+        _require(step.end_ns >= step.start_ns, f"{where} ends before it starts")
         earliest = max((ready.get(name, 0.0) for name in step.inputs), default=0.0)
-        _demand(step.start_ns >= earliest, f"{where} starts before its inputs are made")
+        _require(step.start_ns >= earliest, f"{where} starts before its inputs are made")
         begins = free.get(step.engine, 0.0)
-        _demand(step.start_ns >= begins, f"{where} starts while {step.engine!r} is busy")
-        _demand(
+        _require(step.start_ns >= begins, f"{where} starts while {step.engine!r} is busy")
+        _require(
             step.weight_load_ns <= step.latency_ns.value * (1 + RELATIVE_TOLERANCE) + 1e-6,
             f"{where} loads weights for longer than it runs",
         )
-        _demand(
+        _require(
             _close(step.latency_ns.value, step.end_ns - step.start_ns),
             f"{where} takes another time than lies between its start and its end",
         )
         free[step.engine] = step.end_ns
         ready.update(dict.fromkeys(step.outputs, step.end_ns))
     latest = max((step.end_ns for step in plan.steps), default=0.0)
-    _demand(_close(plan.latency_ns.value, latest), "the latency is not the end of the last step")
+    _require(_close(plan.latency_ns.value, latest), "the latency is not the end of the last step")
     serial = sum(step.latency_ns.value for step in plan.steps)
     close = abs(plan.serial_latency_ns.value - serial) <= 1e-6 * max(1.0, serial)
-    _demand(close, "the serial latency is not the sum of the steps")
+    _require(close, "the serial latency is not the sum of the steps")
 
 
 def _check_mappings(plan: Plan) -> None:
     """A step is mapped onto its own engine, and what it uses is what its mapping says."""
     for step in plan.steps:
         where, mapping = f"step {step.index} ({step.name!r})", step.mapping
-        _demand(mapping.engine == step.engine, f"{where} is mapped onto another engine")
+        _require(mapping.engine == step.engine, f"{where} is mapped onto another engine")
         kind = plan.engines.get(step.engine)
-        _demand(mapping.kind == kind, f"{where} has a mapping of another kind of engine")
+        _require(mapping.kind == kind, f"{where} has a mapping of another kind of engine")
         if isinstance(mapping, AnalogMapping):
-            _demand_sizes(mapping.sizes, where)
+            _require_sizes(mapping.sizes, where)
             used, whole = mapping.used_cells, mapping.array_cells
         elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
-            _demand_sizes(mapping.tiling.sizes, where)
+            _require_sizes(mapping.tiling.sizes, where)
             used, whole = mapping.tiling.shape.macs, mapping.tiling.lane_steps
         else:
             continue
         use = step.utilization
         matches = use is None or (use.used, use.total) == (used, whole)
-        _demand(matches, f"{where} uses {use} where its mapping takes {used:,} of {whole:,}")
+        _require(matches, f"{where} uses {use} where its mapping takes {used:,} of {whole:,}")
 
 
-def _demand_sizes(sizes: Mapping[str, int], where: str) -> None:
+def _require_sizes(sizes: Mapping[str, int], where: str) -> None:
     for name, size in sizes.items():
-        _demand(size > 0, f"{where} has a mapping with {name} {size}")
+        _require(size > 0, f"{where} has a mapping with {name} {size}")
 
 
 def _check_files(plan: Plan) -> None:
@@ -158,13 +159,13 @@ def _check_files(plan: Plan) -> None:
     used.discard("")
     stored = [c for step in plan.steps for c in step.constants if c.offset is not None]
     weights = [name for name in plan.files if name.startswith("weights.")]
-    _demand(len(weights) == (1 if stored else 0), "there is not one weights file")
-    _demand(used | set(weights) == set(plan.files), "files and steps name different payloads")
+    _require(len(weights) == (1 if stored else 0), "there is not one weights file")
+    _require(used | set(weights) == set(plan.files), "files and steps name different payloads")
     size_bytes = plan.files[weights[0]].size_bytes if weights else 0
     for constant in stored:
         bits = ITEM_BITS.get(constant.dtype, 0)
         end = (constant.offset or 0) + prod(constant.shape) * bits // 8
-        _demand(
+        _require(
             bits > 0 and end <= size_bytes,
             f"constant {constant.name!r} lies outside the weights file",
         )
@@ -180,33 +181,35 @@ def _check_energy(plan: Plan) -> None:
     _check_parts(plan.energy_pj, "the plan")
     energies = [step.energy_pj for step in plan.steps]
     everything = total([energy.total for energy in energies])
-    _demand(_same(plan.energy_pj.total, everything), "the energy is not the sum of the steps")
+    _require(_same(plan.energy_pj.total, everything), "the energy is not the sum of the steps")
     parts = {part for energy in energies for part in energy.parts} | set(plan.energy_pj.parts)
     for part in sorted(parts):
         found = total([energy.parts.get(part, ZERO) for energy in energies])
         stated = plan.energy_pj.parts.get(part, ZERO)
-        _demand(_same(stated, found), f"the energy of part {part!r} is not the sum of the steps")
+        _require(_same(stated, found), f"the energy of part {part!r} is not the sum of the steps")
     by_engine = plan.energy_pj.by_engine
-    _demand(set(by_engine) == set(plan.engines), "energy by engine does not name the engines")
+    _require(set(by_engine) == set(plan.engines), "energy by engine does not name the engines")
     for name, stated in by_engine.items():
         found = total([step.energy_pj.total for step in plan.steps if step.engine == name])
-        _demand(_same(stated, found), f"the energy of engine {name!r} is not the sum of its steps")
+        _require(_same(stated, found), f"the energy of engine {name!r} is not the sum of its steps")
     divergence = sum(step.divergence for step in plan.steps)
-    _demand(_close(plan.divergence_total, divergence), "the divergence is not the sum of the steps")
+    _require(
+        _close(plan.divergence_total, divergence), "the divergence is not the sum of the steps"
+    )
 
 
 def _check_parts(energy: Energy, where: str) -> None:
     parts = total([energy.parts[part] for part in sorted(energy.parts)])
-    _demand(_same(energy.total, parts), f"the energy of {where} is not the sum of its parts")
-    _demand(energy.total.low >= 0, f"the energy of {where} is negative")
+    _require(_same(energy.total, parts), f"the energy of {where} is not the sum of its parts")
+    _require(energy.total.low >= 0, f"the energy of {where} is negative")
 
 
 def _check_macs(plan: Plan) -> None:
     found = dict.fromkeys(plan.engines, 0)
     for step in plan.steps:
         found[step.engine] += step.macs
-    _demand(plan.macs.by_engine == found, "the MACs by engine are not the sums of the steps")
-    _demand(plan.macs.after == sum(found.values()), "the MACs are not the sum of the steps")
+    _require(plan.macs.by_engine == found, "the MACs by engine are not the sums of the steps")
+    _require(plan.macs.after == sum(found.values()), "the MACs are not the sum of the steps")
 
 
 def _check_buffers(plan: Plan) -> None:
@@ -224,17 +227,17 @@ def _check_buffers(plan: Plan) -> None:
     for buffer in plan.buffers:
         where = f"buffer {buffer.name!r}"
         size = _size_bytes(buffer)
-        _demand(size is None or size == buffer.size_bytes, f"{where} has not the size of its type")
-        _demand(bool(buffer.memory) or not buffer.size_bytes, f"{where} has bytes and no memory")
+        _require(size is None or size == buffer.size_bytes, f"{where} has not the size of its type")
+        _require(bool(buffer.memory) or not buffer.size_bytes, f"{where} has bytes and no memory")
         if buffer.same_as:
             source, root = sources.get(buffer.name), owners.get(buffer.same_as)
             true = source is not None and (source.same_as or source.name) == buffer.same_as
-            _demand(true, f"{where} is no view of {buffer.same_as!r}")
+            _require(true, f"{where} is no view of {buffer.same_as!r}")
             assert root is not None
-            _demand(_place(root) == _place(buffer), f"{where} does not lie where its view says")
+            _require(_place(root) == _place(buffer), f"{where} does not lie where its view says")
         if buffer.memory:
             first, last, start, end = uses[buffer.name]
-            _demand(
+            _require(
                 buffer.first_step <= first
                 and last <= buffer.last_step
                 and buffer.live_from_ns <= start
@@ -292,7 +295,7 @@ def _check_constants(plan: Plan) -> None:
         for c in step.constants:
             record = (c.dtype, c.shape, c.memory, c.address, c.size_bytes)
             same = seen.setdefault(c.name, record) == record
-            _demand(same, f"constant {c.name!r} is told in two ways")
+            _require(same, f"constant {c.name!r} is not the same in two steps")
 
 
 def _check_memory(plan: Plan) -> None:
@@ -306,23 +309,25 @@ def _check_memory(plan: Plan) -> None:
         if thing.memory or thing.size_bytes:
             known = plan.memories.get(thing.memory)
             end = thing.address + thing.size_bytes
-            _demand(known is not None, f"{thing.name!r} lies in an unknown memory {thing.memory!r}")
+            _require(
+                known is not None, f"{thing.name!r} lies in an unknown memory {thing.memory!r}"
+            )
             assert known is not None
-            _demand(
+            _require(
                 end <= known.capacity_bytes,
                 f"{thing.name!r} ends at byte {end:,} of {thing.memory!r}, "
                 f"which holds {known.capacity_bytes:,}",
             )
-    _demand(set(plan.peak_bytes) == set(plan.memories), "peak bytes do not name the memories")
+    _require(set(plan.peak_bytes) == set(plan.memories), "peak bytes do not name the memories")
     for name, use in plan.memories.items():
         _check_one_memory(name, constants, plan)
-        _demand(plan.peak_bytes[name] == use.peak_bytes, f"the peak of {name!r} is told twice")
+        _require(plan.peak_bytes[name] == use.peak_bytes, f"the peak of {name!r} is told twice")
         within = use.weight_bytes <= use.peak_bytes <= use.capacity_bytes
-        _demand(within, f"the peak of {name!r} is not between its weights and its capacity")
+        _require(within, f"the peak of {name!r} is not between its weights and its capacity")
     for name, resident in plan.resident.items():
         fits = resident.used <= resident.total
-        told = f"{resident.used} of {resident.total} {resident.unit}"
-        _demand(fits, f"resident weights take {told} of engine {name!r}")
+        share = f"{resident.used} of {resident.total} {resident.unit}"
+        _require(fits, f"resident weights take {share} of engine {name!r}")
 
 
 def _check_one_memory(name: str, constants: Mapping[str, Constant], plan: Plan) -> None:
@@ -343,7 +348,7 @@ def _check_one_memory(name: str, constants: Mapping[str, Constant], plan: Plan) 
             steps = (buffer.first_step, buffer.last_step)
             rows.append((buffer.address, end, *steps, buffer.live_from_ns, buffer.live_to_ns))
             names.append(buffer.name)
-    _demand(
+    _require(
         max((row[1] for row in rows), default=0) <= plan.memories[name].peak_bytes,
         f"something lies above the peak of {name!r}",
     )
@@ -357,26 +362,28 @@ def _check_one_memory(name: str, constants: Mapping[str, Constant], plan: Plan) 
         clash = np.flatnonzero(bytes_shared & ~before & ~after)
         if clash.size:
             other = names[index + 1 + int(clash[0])]
-            _demand(False, f"{names[index]!r} and {other!r} overlap in {name!r}")
+            _require(False, f"{names[index]!r} and {other!r} overlap in {name!r}")
 
 
 def _check_placements(plan: Plan) -> None:
     """Each node has one row; rows and steps name each other."""
     rows = {row.node: row for row in plan.placements}
-    _demand(len(rows) == len(plan.placements), "a node is placed twice")
+    _require(len(rows) == len(plan.placements), "a node is placed twice")
     for row in plan.placements:
         where = f"the placement of {row.node!r}"
         has_parts = row.fate in ("placed", "fused")
-        _demand(bool(row.parts) == has_parts, f"{where} is {row.fate} with {len(row.parts)} parts")
+        _require(bool(row.parts) == has_parts, f"{where} is {row.fate} with {len(row.parts)} parts")
         for part in row.parts:
             for index in part.steps:
-                _demand(index < len(plan.steps), f"{where} names step {index}, which is not there")
+                _require(index < len(plan.steps), f"{where} names step {index}, which is not there")
                 step = plan.steps[index]
-                _demand(step.engine == part.engine, f"{where} names an engine its step is not on")
-                _demand(row.node in step.nodes, f"{where} names step {index}, which is not its own")
+                _require(step.engine == part.engine, f"{where} names an engine its step is not on")
+                _require(
+                    row.node in step.nodes, f"{where} names step {index}, which is not its own"
+                )
         shares = sum(part.share for part in row.parts)
-        _demand(not row.parts or _close(shares, 1.0), f"the parts of {row.node!r} are not a whole")
+        _require(not row.parts or _close(shares, 1.0), f"the parts of {row.node!r} are not a whole")
     for step in plan.steps if plan.placements else ():
         for name in step.nodes:
             standing = name in rows and rows[name].fate in ("placed", "fused")
-            _demand(standing, f"step {step.index} comes from {name!r}, which is not placed")
+            _require(standing, f"step {step.index} comes from {name!r}, which is not placed")

@@ -108,12 +108,12 @@ def write_package(
     written; the files and folders made so far are then removed.
     """
     folder = Path(folder)
-    with _told(folder):
+    with _as_usage_error(folder):
         _refuse_strange(folder)
         text = package.text or render_plan(package.plan)
-        with _taken_back(folder / PLAN_FILE, text) as made:
+        with _rolled_back(folder / PLAN_FILE, text) as made:
             _make_folder(folder, made)
-            with _alone_in(folder):
+            with _locked(folder):
                 for name in package.plan.files:
                     data = package.payload(name)
                     target = folder / name
@@ -136,7 +136,7 @@ def require_place(folder: Path) -> None:
 
     Raises: UsageError (U007), as `write_package` would.
     """
-    with _told(folder):
+    with _as_usage_error(folder):
         _refuse_strange(folder)
         nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         shown = one_line(str(nearest))
@@ -147,8 +147,8 @@ def require_place(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """UsageError (U007) in place of what the system says."""
+def _as_usage_error(folder: Path) -> Iterator[None]:
+    """Raises UsageError (U007) in place of an error of the system."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -159,7 +159,7 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _taken_back(plan_file: Path, text: bytes) -> Iterator[list[Path]]:
+def _rolled_back(plan_file: Path, text: bytes) -> Iterator[list[Path]]:
     """Yields an empty list for the paths made; removes these where the block fails.
 
     They stay where the plan with the bytes `text` is already in place.
@@ -186,7 +186,7 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Locks a folder against other writers, where the system can.
 
     The system ends the lock with the process, however that ends.

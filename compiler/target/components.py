@@ -24,7 +24,7 @@ from compiler.units import Estimate
 # Where the node's tables and the formulas mean something.
 NODE_NM = (1.0, 1000.0)
 SUPPLY_V = (0.1, 10.0)
-# Stands where a component is faulty, so that the file's other faults are told in the same breath.
+# Stands where a component is faulty, so that the file's other faults are reported with it.
 NOTHING = Quantity(value=0, source="faulty")
 
 
@@ -145,7 +145,7 @@ class _Resolver:
             try:
                 estimate = Quantity.model_validate(self.chip[key]).estimate
             except ValidationError:
-                return None  # the chip's own check tells it
+                return None  # the chip's own check reports it
             if not least <= estimate.low <= estimate.high <= most:
                 wanted = f"{least:g} to {most:g}"
                 self.faults.append(f"{key}: wanted {wanted}, since the file names components")
@@ -160,7 +160,7 @@ class _Resolver:
         known = load_components().constants
         changed = {}
         for name, entry in own.items() if isinstance(own, dict) else ():
-            # unknown_constants tells the unknown ones, the chip's own check the faulty.
+            # unknown_constants reports the unknown ones, the chip's own check the faulty.
             with suppress(ValidationError):
                 if name in known:
                     changed[name] = Quantity.model_validate(entry)

@@ -29,17 +29,17 @@ class Sums:
     values: npt.NDArray[np.floating]
 
 
-def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, cut: Slicing) -> Iterator[Sums]:
+def bitline_sums(steps: Floats, cells: Int8s, array_rows: int, slicing: Slicing) -> Iterator[Sums]:
     """The sums of every tile, digit and slice, in the order in which an array makes them.
 
     `steps` are [G,M,R], `cells` [D,G,R,K].
     """
     for tile, part in enumerate(row_tiles(cells.shape[2], array_rows)):
-        driven = [(piece, piece.of(steps[:, :, part])) for piece in cut.slices]
+        driven = [(piece, piece.of(steps[:, :, part])) for piece in slicing.slices]
         for digit in range(cells.shape[0]):
             weights = cells[digit, :, part].astype(np.float32)
             for piece, values in driven:
-                unipolar = cut.is_unipolar(piece, digit)
+                unipolar = slicing.is_unipolar(piece, digit)
                 yield Sums(
                     tile=tile,
                     digit=digit,
@@ -53,7 +53,7 @@ def choose_gain(
     steps: Floats,
     cells: Int8s,
     factors: Doubles,
-    cut: Slicing,
+    slicing: Slicing,
     targets: Floats,
     bounds: tuple[float, float],
     engine: Analog,
@@ -68,7 +68,7 @@ def choose_gain(
     digits, columns = len(factors), targets.shape[2]
     groups = targets.shape[0]
     thin = spread(targets.shape[1], GAIN_PATCHES)
-    parts = list(bitline_sums(steps[:, thin], cells, engine.rows.value, cut))
+    parts = list(bitline_sums(steps[:, thin], cells, engine.rows.value, slicing))
     row_count = 1 + max(sums.tile for sums in parts)
     total = np.zeros(targets[:, thin].shape, np.float32)
     for sums in parts:
@@ -84,7 +84,7 @@ def choose_gain(
     return gain
 
 
-def covering_gain(steps: Floats, cells: Int8s, cut: Slicing, engine: Analog) -> Doubles:
+def covering_gain(steps: Floats, cells: Int8s, slicing: Slicing, engine: Analog) -> Doubles:
     """Finds the gain of each array tile that clips no sum of the given inputs: [G,row tiles,D,K].
 
     `steps` and `cells` are as in `choose_gain`.
@@ -94,7 +94,7 @@ def covering_gain(steps: Floats, cells: Int8s, cut: Slicing, engine: Analog) -> 
         engine.converter_bits.value,
         _ColumnTiles.of(digits, columns, engine.columns.value),
     )
-    parts = list(bitline_sums(steps, cells, engine.rows.value, cut))
+    parts = list(bitline_sums(steps, cells, engine.rows.value, slicing))
     gains = []
     for row_tile in range(len(row_tiles(rows, engine.rows.value))):
         top = _largest_sums([sums for sums in parts if sums.tile == row_tile], tiles, bits)

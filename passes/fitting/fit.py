@@ -179,9 +179,9 @@ def input_slicing(engine: Analog, digits: int) -> Slicing:
     return Slicing(pieces, bit_slicing.unsigned_digits(engine.cell_levels.value, digits))
 
 
-def converted_patches(data: LayerData, cut: Slicing) -> LayerData:
+def converted_patches(data: LayerData, slicing: Slicing) -> LayerData:
     """The patches that are converted: where inputs enter in slices, fewer, each with more to do."""
-    return data.thinned(max(FEWEST_PATCHES, MOST_PATCHES // len(cut.slices)))
+    return data.thinned(max(FEWEST_PATCHES, MOST_PATCHES // len(slicing.slices)))
 
 
 def _converted(
@@ -189,12 +189,12 @@ def _converted(
 ) -> tuple[float, AnalogWeights]:
     """Fits gains, output scale and bias for one input format; gives the squared error left too."""
     digits = len(cells)
-    cut = input_slicing(engine, digits)
+    slicing = input_slicing(engine, digits)
     factors = np.asarray(bit_slicing.digit_factors(engine.cell_levels.value, digits), np.float64)
-    data = converted_patches(data, cut)
+    data = converted_patches(data, slicing)
     steps = numerics.quantize(data.patches, inputs).astype(np.float32)
     bounds = output_bounds(node)
-    chosen = choose_gain(steps, cells, factors, cut, data.targets, bounds, engine)
+    chosen = choose_gain(steps, cells, factors, slicing, data.targets, bounds, engine)
     digit_weight = (factors[None, None, :, None] / chosen).astype(np.float32)
     gain = chosen.astype(np.float32)
     total = recombined(steps, cells, gain, digit_weight, engine)

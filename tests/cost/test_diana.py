@@ -78,7 +78,7 @@ def test_how_many_pixels_odimo_computes_at_once(
         positions=1024,
         line=32,
     )
-    assert odimo.pixels(layer, engine) == pixels
+    assert odimo.outputs_at_a_time(layer, engine) == pixels
 
 
 def cases() -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from compiler.cost.peak import comparisons, digits_of, peak
+from compiler.cost.peak import comparisons, peak, weight_slices
 from compiler.errors import TargetError
 from compiler.target.chip import Target, built_in, load_target, parse_target
 from compiler.target.published import Published
@@ -104,7 +104,7 @@ def test_the_digital_peak_with_a_pencil() -> None:
     [(1.5, 3, 1), (1, 2, 1), (4, 2, 4), (4, 15, 1), (8, 15, 2), (16, 4, 8), (3, 3, 2)]
 )  # fmt: skip
 def test_the_cells_of_a_weight(bits: float, levels: int, digits: int) -> None:
-    assert digits_of(bits, levels) == digits
+    assert weight_slices(bits, levels) == digits
 
 
 @pytest.mark.parametrize(

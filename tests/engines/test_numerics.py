@@ -329,9 +329,16 @@ def test_a_generous_converter_gives_the_exact_product(
     reach = weight_reach(levels, count)
     weights = np.clip(weights, -reach, reach)
     digits = weight_digits(weights, levels, count)
-    cut = Slicing(input_slices(9, True, bits_per_step), unsigned_digits(levels, count))
+    slicing = Slicing(input_slices(9, True, bits_per_step), unsigned_digits(levels, count))
     got = numerics_analog.analog_product(
-        data, digits, *ideal(digits, levels, array_rows), window, array_rows, Converter(24), 0, cut
+        data,
+        digits,
+        *ideal(digits, levels, array_rows),
+        window,
+        array_rows,
+        Converter(24),
+        0,
+        slicing,
     )
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, reference(data, weights, window))
@@ -353,10 +360,10 @@ def test_each_slice_passes_the_converter_by_itself() -> None:
     data = np.array([[-3, 6]])  # 1101 and 0110
     digits = np.ones((1, 1, 2, 1), np.int8)
     one = np.ones((1, 1, 1, 1), np.float32)
-    cut = Slicing(input_slices(4, True, 1), 1)
+    slicing = Slicing(input_slices(4, True, 1), 1)
     for bits, says in ((8, 1 + 2 + 2 * 4 - 8), (1, 1 + 2 + 4 - 8)):
         got = numerics_analog.analog_product(
-            data, digits, one, one, DENSE, 2, Converter(bits), 0, cut
+            data, digits, one, one, DENSE, 2, Converter(bits), 0, slicing
         )
         assert got.tolist() == [[says]]  # one unipolar bit tells 0 and 1, so a sum of 2 is clipped
 

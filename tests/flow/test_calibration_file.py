@@ -304,16 +304,18 @@ def test_save_and_use_by_the_command_line(capsys: pytest.CaptureFixture[str]) ->
     assert main.run([*LINE, "--save-calibration", SAVED]) == 0
     report = capsys.readouterr().out
     assert main.run([*LINE, "--calibration", SAVED, "--depfile", "d"]) == 0
-    told = capsys.readouterr()
-    assert without_hash(told.out) == without_hash(report)
-    assert "nothing has changed" not in told.err
+    printed = capsys.readouterr()
+    assert without_hash(printed.out) == without_hash(report)
+    assert "nothing has changed" not in printed.err
     assert SAVED in Path("d").read_text()
     assert main.run([*LINE, "--calibration", SAVED]) == 0
     assert "nothing has changed" in capsys.readouterr().err
     assert main.run([*LINE, "--calibration", SAVED, "--prune", "0.5"]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("error[U009]: calibration file 'c.calibration' does not hold here: ")
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(
+        "error[U009]: calibration file 'c.calibration' does not hold here: "
+    )
+    assert printed.err.count("\n") == 1
     Path(SAVED).write_bytes(Path(SAVED).read_bytes()[:-20])
     assert main.run([*LINE, "--calibration", SAVED]) == 3
     assert capsys.readouterr().err.startswith("error[M009]: ")

@@ -77,10 +77,10 @@ def test_every_option_has_its_flag_with_its_words() -> None:
     command = typer.main.get_command(app).commands["compile"]  # type: ignore[attr-defined]
     flags = {name: parameter for parameter in command.params for name in parameter.opts}
     for table in (Options, Limits):
-        for name, told in declarations(table).items():
+        for name, declared in declarations(table).items():
             parameter = flags[flag(name)]
-            assert parameter.help == told.help, name
-            default = None if told.parse is not None else getattr(table(), name)
+            assert parameter.help == declared.help, name
+            default = None if declared.parse is not None else getattr(table(), name)
             assert parameter.default == default, name
 
 
@@ -103,7 +103,7 @@ def test_the_fields_their_order_and_their_defaults() -> None:
     }
     assert list(vars(Options())) == [one.name for one in fields(Options)]
     assert Options().bind is not Options().bind
-    assert all(told.stage in STAGES for told in declarations(Options).values())
+    assert all(declared.stage in STAGES for declared in declarations(Options).values())
 
 
 def test_what_changes_no_plan_is_not_in_the_key(tmp_path: Path) -> None:

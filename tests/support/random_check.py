@@ -65,7 +65,7 @@ def _float_faults(model: onnx.ModelProto, feed: Mapping[str, Any], target: Targe
         made = joulec.compile(model, target, options=joulec.Options(precision="float"))
         found = joulec.run(made, feed)
     except Exception as error:
-        return [_told(error)]
+        return [_described(error)]
     wrong = []
     for (name, one), other in zip(wanted.items(), found, strict=True):
         largest = max(float(np.abs(one).max(initial=0)), 1e-3)
@@ -82,7 +82,7 @@ def _integer_faults(
     try:
         compile_held(model, feed, target, joulec.Options(calibration_samples=2), wrong, every_pass)
     except Exception as error:
-        return [*wrong, _told(error)]
+        return [*wrong, _described(error)]
     return wrong
 
 
@@ -137,7 +137,7 @@ def _computes_the_same(before: Graph, after: Graph) -> bool:
     )
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return error.line() if isinstance(error, CompileError) else traceback.format_exc()[-900:]
 
 

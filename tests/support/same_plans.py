@@ -1,10 +1,18 @@
 """Compiles a fixed set of models for four chips and compares the packages of two revisions.
 
-A change of structure must not change them.
+A change of structure must not change them. `git worktree add ../before main` checks out the
+revision before the change; then
 
-    python -m tests.support.same_plans record FOLDER      compiles everything into FOLDER
-    python -m tests.support.same_plans compare OLD NEW    prints which plans differ, and where
+    (cd ../before && python -m tests.support.same_plans record ../old)
+    python -m tests.support.same_plans record ../new
+    python -m tests.support.same_plans compare ../old ../new
 
+`record FOLDER` writes a package for each model and chip, CASE-CHIP, with JOBS processes (2). What
+the compiler refuses leaves its message in CASE-CHIP.refused. `compare OLD NEW` prints the first
+differences of each package by their path in plan.json, and exits with 1 where there are any. A
+plan's own hash and the hashes of the compiler and of the options are no difference.
+
+JOULEC_ROOT names a folder of the project whose models are compiled (this one where it is not set).
 Models that lie outside the project (JOULEC_MODELS, see tests/conftest.py) are left out where they
 are absent.
 """
@@ -19,7 +27,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(os.environ.get("JOULEC_ROOT", "/work/main"))
+ROOT = Path(os.environ.get("JOULEC_ROOT", Path(__file__).parents[2]))
 EXTERNAL = Path(os.environ.get("JOULEC_MODELS", ROOT.parent / "shared" / "models-ext"))
 TARGETS = ("diana", "diana_digital", "princeton16", "tile16")
 DIGITS = str(ROOT / "models/digits_calibration.npz")
