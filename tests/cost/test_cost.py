@@ -404,17 +404,18 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
     assert shape is not None
     home = list(target.memories)[-1]
     found = {"host": cost_on(graph.nodes[0], graph, "host", target)}
-    if any(unit.array for unit in target.digital_engines.values()):
-        found["digital"] = cost_on(graph.nodes[0], graph, "digital", target)
-        found["digital load"] = load_on(shape, "digital", home, target)
-    for unit in target.analog_engines.values():
+    for name, engine in target.digital_engines.items():
+        if engine.array is not None:
+            found[name] = cost_on(graph.nodes[0], graph, name, target)
+            found[f"{name} load"] = load_on(shape, name, home, target)
+    for name, unit in target.analog_engines.items():
         for digits in range(1, unit.max_digits.value + 1):
             for resident in (False, True):
-                found[f"analog {digits} {resident}"] = cost_on(
-                    graph.nodes[0], graph, "analog", target, weight_slices=digits, resident=resident
+                found[f"{name} {digits} {resident}"] = cost_on(
+                    graph.nodes[0], graph, name, target, weight_slices=digits, resident=resident
                 )
-            found[f"analog {digits} load"] = load_on(
-                shape, "analog", home, target, weight_slices=digits
+            found[f"{name} {digits} load"] = load_on(
+                shape, name, home, target, weight_slices=digits
             )
     return found
 
