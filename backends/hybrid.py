@@ -80,7 +80,7 @@ def lower(
         _step(index, draft, graph, target, layout, times.steps[index], offsets)
         for index, draft in enumerate(drafts)
     )
-    energy = accounts.plan_energy(steps, list(target.chip.engines))
+    energy = accounts.plan_energy(steps, target)
     memories = _memories(layout, target)
     plan = Plan(
         schema=SCHEMA,

@@ -21,18 +21,21 @@ def energy_of(cost: StepCost) -> Energy:
     return Energy(total=cost.energy_pj, parts=dict(cost.parts))
 
 
-def plan_energy(steps: Sequence[Step], engines: Sequence[str]) -> PlanEnergy:
-    """Adds up the energy of one inference: every part over the steps, and the parts over PARTS."""
+def plan_energy(steps: Sequence[Step], target: Target) -> PlanEnergy:
+    """Adds up the energy of one inference: every part over the steps, and the parts over PARTS.
+
+    A chip without links has no part for them.
+    """
     parts = {
-        part: total([step.energy_pj.parts.get(part, ZERO) for step in steps]) for part in PARTS
+        part: total([step.energy_pj.parts.get(part, ZERO) for step in steps])
+        for part in PARTS
+        if part != "link" or target.links
     }
     by_engine = {
         name: total([step.energy_pj.total for step in steps if step.engine == name])
-        for name in engines
+        for name in target.chip.engines
     }
-    return PlanEnergy(
-        total=total([parts[part] for part in PARTS]), parts=parts, by_engine=by_engine
-    )
+    return PlanEnergy(total=total(list(parts.values())), parts=parts, by_engine=by_engine)
 
 
 def macs_of(steps: Sequence[Step], engines: Sequence[str], before: int | None) -> Macs:

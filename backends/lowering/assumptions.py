@@ -17,7 +17,7 @@ from compiler.target.quantity import Quantity
 Part = TypeVar("Part", bound=BaseModel)
 
 # The names of energies and powers; what assumed times and cycles add is not separated.
-ENERGY_KEYS = ("_pj", "_pj_per_byte", "_pj_per_bit", "_mw")
+ENERGY_KEYS = ("_pj", "pj_per_byte", "_pj_per_bit", "_mw")
 
 
 def assumed_energy_pj(
@@ -36,7 +36,9 @@ def without_assumptions(target: Target) -> Target:
     chip = target.chip
     memories = {name: _blank(memory) for name, memory in chip.memories.items()}
     engines = {name: _blank(engine) for name, engine in chip.engines.items()}
-    bare = _blank(chip).model_copy(update={"memories": memories, "engines": engines})
+    links = tuple(_blank(link) for link in chip.links)
+    update = {"memories": memories, "engines": engines, "links": links}
+    bare = _blank(chip).model_copy(update=update)
     return replace(target, chip=bare)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from backends.lowering.form_steps import StepDraft
 from backends.lowering.memory import Live, Place, allocate, packed_bytes, place_weights
 from backends.lowering.schedule import Schedule, Task, schedule
+from compiler.cost.links import link_cost
 from compiler.cost.memory import home_of, weight_homes
-from compiler.cost.node import node_cost, weight_load_cost
+from compiler.cost.node import node_cost, value_bytes, weight_load_cost
 from compiler.cost.step import NOTHING, StepCost
 from compiler.ir.graph import Graph, Node
 from compiler.ir.mapping import AnalogMapping, NodeMapping
@@ -101,10 +102,34 @@ def _costs(
     """Computes each draft's cost with its values in `homes` and constants in `constant_places`."""
     known = {name: homes[root] for name, root in roots.items() if root in homes}
     known.update((name, place.memory) for name, place in constant_places.items())
+    sent = _sent(drafts, graph, target)
     return tuple(
-        _cost(draft, load, graph, known, homes, target)
-        for draft, load in zip(drafts, loads, strict=True)
+        arriving + _cost(draft, load, graph, known, homes, target)
+        for draft, load, arriving in zip(drafts, loads, sent, strict=True)
     )
+
+
+def _sent(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> tuple[StepCost, ...]:
+    """Computes what the links take to send each draft what it reads.
+
+    The first draft on an engine that reads a value pays, the others there have it then. Inputs of
+    the graph lie with the host.
+    """
+    if not target.links:
+        return (NOTHING,) * len(drafts)
+    engines = dict.fromkeys(graph.inputs, target.host[0])
+    there: set[tuple[str, str]] = set()
+    costs = []
+    for draft in drafts:
+        cost = NOTHING
+        for name in dict.fromkeys(draft.inputs):
+            if name in engines and (name, draft.engine) not in there:
+                there.add((name, draft.engine))
+                size_bytes = value_bytes(graph.types[name], on_host=True)
+                cost = cost + link_cost(size_bytes, engines[name], draft.engine, target)
+        engines.update(dict.fromkeys(draft.outputs, draft.engine))
+        costs.append(cost)
+    return tuple(costs)
 
 
 def _constants(

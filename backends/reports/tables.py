@@ -64,7 +64,12 @@ def steps_table(plan: Plan, most: int | None) -> Table:
 
 def parts_table(plan: Plan) -> Table:
     """Lists the energy by part, with interval and share."""
-    named = [(part.replace("_", " "), plan.energy_pj.parts.get(part, ZERO)) for part in PARTS]
+    spent = plan.energy_pj.parts
+    named = [
+        (part.replace("_", " "), spent.get(part, ZERO))
+        for part in PARTS
+        if part != "link" or part in spent  # a chip without links has no such part
+    ]
     return _shares("energy by part", named, plan)
 
 

@@ -133,7 +133,11 @@ def _components(part: BaseModel, path: str = "") -> Iterator[tuple[str, dict[str
 
     for key in type(part).model_fields:
         value = getattr(part, key)
-        inner = value if isinstance(value, dict) else {"": value}
+        inner: dict[str, Any] = {"": value}
+        if isinstance(value, dict):
+            inner = value
+        elif isinstance(value, tuple):
+            inner = {str(index): item for index, item in enumerate(value)}
         for name, item in inner.items():
             where = ".".join(word for word in (path, key, name) if word)
             if isinstance(item, ComponentQuantity):
@@ -193,9 +197,13 @@ def _peak_data(item: Comparison) -> dict[str, Any]:
 def _rows(table: dict[str, Any], path: str = "") -> Iterator[list[str]]:
     """Every number of a chip by key path."""
     for key, value in table.items():
+        where = f"{path}.{key}" if path else key
+        if isinstance(value, tuple):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _rows(item, f"{where}.{index}")
         if not isinstance(value, dict):
             continue
-        where = f"{path}.{key}" if path else key
         if "source" not in value:
             yield from _rows(value, where)
             continue

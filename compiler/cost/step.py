@@ -10,9 +10,9 @@ from math import ceil
 from compiler.units import ZERO, Estimate, total
 
 # compute: MACs, cells, vector units. conversion: row drivers and converters. memory: activations in
-# and out. weight_load: weights to where they are used. host: cycles of the host. static: the chip's
-# common power while the step runs.
-PARTS = ("compute", "conversion", "memory", "weight_load", "host", "static")
+# and out. link: values sent from engine to engine. weight_load: weights to where they are used.
+# host: cycles of the host. static: the chip's common power while the step runs.
+PARTS = ("compute", "conversion", "memory", "link", "weight_load", "host", "static")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from compiler.errors import TargetError, nearest, one_line
 from compiler.storage.files import open_regular
 from compiler.target.components import with_components
 from compiler.target.digital import Digital
+from compiler.target.link import Link, why_not_links
 from compiler.target.published import Published
 from compiler.target.quantity import Quantity, Rate, Statement, Strict, Whole
 
@@ -175,6 +176,7 @@ class Chip(Strict):
     static_mw: Quantity
     memories: Annotated[dict[Name, Memory], Field(min_length=1)]
     engines: Annotated[dict[Name, Engine], Field(min_length=1)]
+    links: tuple[Link, ...] = ()
     published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
@@ -182,6 +184,12 @@ class Chip(Strict):
         kinds = [engine.kind for engine in self.engines.values()]
         if kinds.count("host") != 1:
             raise ValueError("engines: a chip has exactly one host, which runs what no other can")
+        return self
+
+    @model_validator(mode="after")
+    def _check_links(self) -> Chip:
+        if why := why_not_links(self.links, self.engines):
+            raise ValueError(why)
         return self
 
     @model_validator(mode="after")
@@ -245,6 +253,11 @@ class Target:
         """The host with its name."""
         found = [(n, e) for n, e in self.chip.engines.items() if isinstance(e, Host)]
         return found[0]
+
+    @cached_property
+    def links(self) -> dict[tuple[str, str], Link]:
+        """The links by the engine that sends and the engine that receives."""
+        return {link.ends: link for link in self.chip.links}
 
     @property
     def memories(self) -> dict[str, Memory]:

@@ -52,7 +52,12 @@ class _Resolver:
         found: dict[str, Any] = {}
         for key, value in table.items():
             where = f"{path}.{key}" if path else key
-            if not isinstance(value, dict) or where == "components":
+            if isinstance(value, list):
+                found[key] = [
+                    self.walk(item, f"{where}.{index}") if isinstance(item, dict) else item
+                    for index, item in enumerate(value)
+                ]
+            elif not isinstance(value, dict) or where == "components":
                 found[key] = value
             elif "component" in value:
                 found[key] = self._component(value, key, where)
@@ -71,7 +76,7 @@ class _Resolver:
             )
         unit = COMPONENTS[name].unit
         wanted = next(
-            (u for u in sorted(UNITS, key=len, reverse=True) if key.endswith(f"_{u}")), ""
+            (u for u in sorted(UNITS, key=len, reverse=True) if f"_{key}".endswith(f"_{u}")), ""
         )
         if unit != wanted:
             stands = f"is in {wanted}" if wanted else "takes no component"

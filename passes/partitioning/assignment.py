@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from compiler.ir.mapping import Resource
-from passes.partitioning.problem import Candidate, FormatBoundary, Problem
+from passes.partitioning.problem import Candidate, Ends, FormatBoundary, Problem, Transfer
 
 # In place of a candidate's number at a node that a candidate of another node covers.
 COVERED = -1
@@ -27,11 +27,14 @@ class Assignment:
         self.picks = [owned[self.owner_of[node]] for node in range(len(problem.candidates))]
 
     def totals(self) -> tuple[float, float, float]:
-        """Energy (pJ), serial latency (ns) and divergence of nodes and of the changes between them.
+        """Energy (pJ), serial latency (ns) and divergence of nodes and of what lies between them.
 
-        Changes are those of a value's form.
+        That is changes of a value's form, and sending it over links.
         """
-        energy, latency = self._costs(self.picks, self.owners, self.problem.boundaries)
+        problem = self.problem
+        energy, latency = self._costs(
+            self.picks, self.owners, problem.boundaries, problem.transfers
+        )
         return energy, latency, self._divergence
 
     def switch(self, index: int, instead: Candidate) -> tuple[float, float]:
@@ -46,9 +49,9 @@ class Assignment:
         for owner in dict.fromkeys(self.owner_of[node] for node in after):
             energy -= self.picks[owner].cost.energy_pj.value
             latency -= self.picks[owner].cost.latency_ns
-        around = self._boundaries_around(after)
-        old = self._costs(before, (), around)
-        new = self._costs({**before, **after}, (), around)
+        around = self._boundaries_around(after), self._transfers_around(after)
+        old = self._costs(before, (), *around)
+        new = self._costs({**before, **after}, (), *around)
         return energy + (new[0] - old[0]), latency + (new[1] - old[1])
 
     def why_infeasible(self, index: int | None = None, instead: Candidate | None = None) -> str:
@@ -100,6 +103,7 @@ class Assignment:
         """Collects the candidates around the nodes that change, and those nodes' new candidates."""
         after = dict.fromkeys((index, *instead.covers), instead)
         ends = {node for boundary in self._boundaries_around(after) for node in boundary.ends}
+        ends |= {node for transfer in self._transfers_around(after) for node in transfer.ends}
         return {node: self.picks[node] for node in sorted(ends)}, after
 
     def _boundaries_around(self, nodes: Iterable[int]) -> list[FormatBoundary]:
@@ -107,13 +111,21 @@ class Assignment:
         found = [boundary for node in nodes for boundary in self.problem.boundaries_of[node]]
         return list({id(boundary): boundary for boundary in found}.values())
 
+    def _transfers_around(self, nodes: Iterable[int]) -> list[Transfer]:
+        """Lists the transfers of the values that these nodes make or read, each once."""
+        if not self.problem.transfers:
+            return []
+        found = [transfer for node in nodes for transfer in self.problem.transfers_of[node]]
+        return list({id(transfer): transfer for transfer in found}.values())
+
     @staticmethod
     def _costs(
         picks: Mapping[int, Candidate] | Sequence[Candidate],
         owners: Iterable[int],
         boundaries: Iterable[FormatBoundary],
+        transfers: Iterable[Transfer],
     ) -> tuple[float, float]:
-        """Adds up energy (pJ) and latency (ns) of candidates, and of the changes at boundaries."""
+        """Adds up energy (pJ) and latency (ns) of candidates, changes of form and transfers."""
         energy = latency = 0.0
         for node in owners:
             energy += picks[node].cost.energy_pj.value
@@ -126,6 +138,10 @@ class Assignment:
                 if is_needed:
                     energy += cost.energy_pj.value
                     latency += cost.latency_ns
+        for transfer in transfers:
+            for ends in links_needed(transfer, picks):
+                energy += transfer.costs[ends].energy_pj.value
+                latency += transfer.costs[ends].latency_ns
         return energy, latency
 
     @cached_property
@@ -170,3 +186,16 @@ def forms_needed(
     if made_as_integers:
         return False, boundary.is_output or not all(readers)
     return any(readers), False
+
+
+def links_needed(
+    transfer: Transfer, picks: Mapping[int, Candidate] | Sequence[Candidate]
+) -> tuple[Ends, ...]:
+    """Finds the links that a value is sent over, each once."""
+    maker = None if transfer.maker is None else picks[transfer.maker]
+    made_at = transfer.at_host if maker is None else maker.made_at
+    # What one candidate makes and reads itself stays inside it.
+    ports = [picks[node].read_at for node in transfer.readers if picks[node] is not maker]
+    if transfer.ends_as_floats:
+        ports.append(transfer.at_host)
+    return tuple(dict.fromkeys(ends for port in ports for ends in transfer.links(made_at, port)))

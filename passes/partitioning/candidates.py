@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from math import ceil
 
 from compiler.choices import Place, Weights
+from compiler.cost.links import link_cost
 from compiler.cost.memory import weight_homes
 from compiler.cost.node import (
     conversion_cost,
@@ -15,17 +17,18 @@ from compiler.cost.node import (
     value_bytes,
     weight_load_cost,
 )
+from compiler.cost.step import NOTHING
 from compiler.engines.legality import why_not
 from compiler.engines.mapping import analog_mappings, map_digital
 from compiler.errors import UsageError, nearest, one_line
 from compiler.ir.formats import INT8, Format
-from compiler.ir.graph import Graph, Node
+from compiler.ir.graph import Graph, Node, TensorType
 from compiler.ir.mapping import AnalogMapping, HostMapping, Resource
 from compiler.ir.ops import FORMATS, MOVEMENT, VIEWS, product_shape
 from compiler.target.chip import Analog, Host, Target
 from compiler.target.digital import Digital
 from passes.calibration.rounded_inputs import readers_of_rounded, rounding_divergence
-from passes.partitioning.problem import Candidate, FormatBoundary, Problem
+from passes.partitioning.problem import Candidate, FormatBoundary, Problem, Transfer
 
 
 def build_problem(
@@ -62,6 +65,7 @@ def build_problem(
         capacities=_capacities(target),
         max_divergence=max_divergence,
         weight_homes=tuple(homes),
+        transfers=tuple(_transfers(graph, target)),
     )
 
 
@@ -181,11 +185,14 @@ def _analog_candidates(
 ) -> list[Candidate]:
     """Builds a product's candidates: each format measured for the engine, each unroll.
 
-    Resident and reloaded.
+    Resident and reloaded. Its input is sent to the engine that requantizes it, and from there on.
     """
     known = graph.calibration.divergence.get(node.name, {}) if graph.calibration else {}
     elements = graph.types[node.inputs[0]].elements
-    requantize = requantize_cost(elements, requantizing_engine(target), target)
+    reads_on = requantizing_engine(target)
+    input_bytes = elements * ceil(engine.input_bits.value / 8)
+    requantize = requantize_cost(elements, reads_on, target)
+    requantize = requantize + link_cost(input_bytes, reads_on, name, target)
     formats = [Format.analog(name, count) for count in range(1, engine.max_digits.value + 1)]
     found = []
     for form in formats:
@@ -198,7 +205,13 @@ def _analog_candidates(
                 if not resident:
                     cost = cost + weight_load_cost(mapping, home, target)
                 found.append(
-                    Candidate(mapping=mapping, cost=cost, divergence=known[form], loads=True)
+                    Candidate(
+                        mapping=mapping,
+                        cost=cost,
+                        divergence=known[form],
+                        loads=True,
+                        reads_on=reads_on,
+                    )
                 )
     return [one for one in found if not any(_is_better(other, one) for other in found)]
 
@@ -258,6 +271,37 @@ def _modes(weights: Weights, fits: bool) -> list[bool]:
     return [True] if weights == "resident" else [True, False]
 
 
+def _has_two_forms(kind: TensorType) -> bool:
+    """Whether a value may be floats or integers; quantized and non-float ones have one form."""
+    return kind.quant is None and kind.dtype == "float32" and kind.is_static
+
+
+def _transfers(graph: Graph, target: Target) -> list[Transfer]:
+    """Finds the values that the chip's links may send, with what each link takes for them."""
+    if not target.links:
+        return []
+    position = {name: i for i, node in enumerate(graph.nodes) for name in node.outputs if name}
+    index = {node.name: i for i, node in enumerate(graph.nodes)}
+    found = []
+    for value in [*graph.inputs, *position]:
+        kind = graph.types[value]
+        size_bytes = value_bytes(kind, on_host=False)
+        costs = {ends: link_cost(size_bytes, *ends, target) for ends in target.links}
+        readers = dict.fromkeys(index[node.name] for node in graph.consumers.get(value, ()))
+        found.append(
+            Transfer(
+                value=value,
+                maker=position.get(value),
+                readers=tuple(readers),
+                costs={ends: cost for ends, cost in costs.items() if cost is not NOTHING},
+                host=target.host[0],
+                converts=_has_two_forms(kind),
+                ends_as_floats=_has_two_forms(kind) and value in graph.outputs,
+            )
+        )
+    return found
+
+
 def _boundaries(graph: Graph, target: Target) -> list[FormatBoundary]:
     """Finds the float values that some engine may want as integers.
 
@@ -268,7 +312,7 @@ def _boundaries(graph: Graph, target: Target) -> list[FormatBoundary]:
     found = []
     for value in [*graph.inputs, *position]:
         kind = graph.types[value]
-        if kind.quant is not None or kind.dtype != "float32" or not kind.is_static:
+        if not _has_two_forms(kind):
             continue
         readers = tuple(index[node.name] for node in graph.consumers.get(value, ()))
         size = value_bytes(kind, on_host=True)

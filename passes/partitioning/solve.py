@@ -6,6 +6,7 @@ Totals are recomputed from the candidates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,7 +17,7 @@ from compiler.choices import Objective
 from compiler.ir.graph import PartitionSummary
 from compiler.ir.mapping import Resource
 from passes.partitioning.assignment import COVERED, Assignment
-from passes.partitioning.problem import Candidate, FormatBoundary, Problem
+from passes.partitioning.problem import Candidate, Ends, FormatBoundary, Port, Problem, Transfer
 
 if TYPE_CHECKING:
     import highspy
@@ -202,7 +203,8 @@ class _Program:
 
     toint >= I(reader) - I(maker), tofloat >= I(maker) - I(reader), with I the sum of the integer
     candidates' x. The divergence of a change to integers has a column of its own, since not all
-    readers add it.
+    readers add it. A link that sends a value has a column too: link >= x(maker at its start) +
+    x(reader at its end) - 1.
     """
 
     def __init__(self, problem: Problem, energy_weight: float, latency_weight: float) -> None:
@@ -226,6 +228,8 @@ class _Program:
         for boundary in problem.boundaries:
             self._add_boundary(boundary, energy_weight, latency_weight)
             self._add_rounding(boundary)
+        for transfer in problem.transfers:
+            self._add_transfer(transfer, energy_weight, latency_weight)
         self._add_budgets()
         self.scale = max(max(self.costs, default=0.0), 1e-30)
 
@@ -269,6 +273,78 @@ class _Program:
             reader = self._integer_columns(node)
             values = [1.0] * len(reader) + [-1.0] * len(maker) + [-1.0]
             self._add_row(-inf, 0.0, [*reader, *maker, change], values)
+
+    def _add_transfer(self, transfer: Transfer, energy: float, latency: float) -> None:
+        """Adds a column for each link that may send a value, and the rows that make it 1.
+
+        All links to one engine have a row together too: it excludes no choice, and makes the
+        program without whole numbers tighter.
+        """
+        prices = {
+            ends: energy * cost.energy_pj.value + latency * cost.latency_ns
+            for ends, cost in transfer.costs.items()
+        }
+        columns: dict[Ends, int] = {}
+        makers = self._makers(transfer)
+        for reader in self._readers(transfer):
+            needs = {
+                (made_at, read_at): {e for e in transfer.links(made_at, read_at) if prices[e] > 0}
+                for made_at, read_at in product(makers, reader)
+            }
+            used = sorted(set().union(*needs.values()))
+            for ends in used:
+                if ends not in columns:
+                    columns[ends] = len(self.costs)
+                    self.costs.append(prices[ends])
+            sinks = dict.fromkeys(sink for _, sink in used)
+            together = [tuple(ends for ends in used if ends[1] == sink) for sink in sinks]
+            for links in dict.fromkeys([*((ends,) for ends in used), *together]):
+                groups: dict[tuple[Port, ...], list[Port]] = {}
+                for made_at in makers:
+                    ports = tuple(p for p in reader if not needs[made_at, p].isdisjoint(links))
+                    if ports:
+                        groups.setdefault(ports, []).append(made_at)
+                for ports, made in groups.items():
+                    plus = [column for port in made for column in makers[port] or ()]
+                    plus += [column for port in ports for column in reader[port] or ()]
+                    fixed = (makers[made[0]] is None) + (reader[ports[0]] is None)
+                    values = [1.0] * len(plus) + [-1.0] * len(links)
+                    self._add_row(
+                        -inf, 1.0 - fixed, [*plus, *(columns[ends] for ends in links)], values
+                    )
+
+    def _makers(self, transfer: Transfer) -> dict[Port, list[int] | None]:
+        """Finds where a value may be made, each with the columns that make it there.
+
+        None where it always is: a graph input.
+        """
+        if transfer.maker is None:
+            return {transfer.at_host: None}
+        found: dict[Port, list[int] | None] = {}
+        for owner, place in self.problem.covering[transfer.maker]:
+            port = self.problem.candidates[owner][place].made_at
+            found[port] = [*(found.get(port) or ()), self.first[owner] + place]
+        return found
+
+    def _readers(self, transfer: Transfer) -> list[dict[Port, list[int] | None]]:
+        """Finds for each reader where it may read a value, with the columns that read it there.
+
+        None where it always does: the host, floats of a graph output. What one candidate makes and
+        reads itself stays inside it.
+        """
+        covering = self.problem.covering
+        inside = set(() if transfer.maker is None else covering[transfer.maker])
+        readers: list[dict[Port, list[int] | None]] = []
+        for node in transfer.readers:
+            found: dict[Port, list[int] | None] = {}
+            for owner, place in covering[node]:
+                if (owner, place) not in inside:
+                    port = self.problem.candidates[owner][place].read_at
+                    found[port] = [*(found.get(port) or ()), self.first[owner] + place]
+            readers.append(found)
+        if transfer.ends_as_floats:
+            readers.append({transfer.at_host: None})
+        return readers
 
     def _add_row(self, low: float, high: float, columns: list[int], values: list[float]) -> None:
         """Adds a row whose columns may repeat; their values are added.

@@ -404,8 +404,8 @@ def every_cost(graph: Graph, target: Target) -> dict[str, StepCost]:
     assert shape is not None
     home = list(target.memories)[-1]
     found = {"host": cost_on(graph.nodes[0], graph, "host", target)}
-    for name, digital in target.digital_engines.items():
-        if digital.array is not None:
+    for name, engine in target.digital_engines.items():
+        if engine.array is not None:
             found[name] = cost_on(graph.nodes[0], graph, name, target)
             found[f"{name} load"] = load_on(shape, name, home, target)
     for name, unit in target.analog_engines.items():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from itertools import product
+from itertools import permutations, product
 from math import inf
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from passes.lower_convolution import LowerConvolution
 from passes.partition import Partition
 from passes.partitioning.assignment import COVERED, Assignment
 from passes.partitioning.candidates import build_problem
-from passes.partitioning.problem import Candidate, FormatBoundary, Problem
+from passes.partitioning.problem import Candidate, FormatBoundary, Problem, Transfer
 from passes.partitioning.solve import Solution, solve
 from passes.pipeline import clean_passes
 from passes.quantize import Quantize
@@ -71,6 +71,7 @@ def random_problem(seed: int) -> Problem:
                 divergence=number(0, 0.02),
                 cost=step(scale * number(0, 10), scale * number(0, 10)),
                 covers=random_others(random, node, nodes),
+                reads_on=str(random.choice(["", "", "digital", "host"])),
             )
             for _ in range(random.integers(0, 4))
         ]
@@ -90,6 +91,7 @@ def random_problem(seed: int) -> Problem:
             rounded_for=tuple(i for i in readers if random.random() < 0.5),
         )
         boundaries.append(boundary)
+    transfers = [random_transfer(random, boundary, scale) for boundary in boundaries]
     budget = float(random.choice([0.0, 0.005, 0.02, 0.05, inf]))
     capacities = {
         Resource("analog", "columns"): int(random.integers(0, 5)),
@@ -103,6 +105,7 @@ def random_problem(seed: int) -> Problem:
         capacities=capacities,
         max_divergence=budget,
         weight_homes=("l2",) * nodes,
+        transfers=tuple(transfers),
     )
 
 
@@ -112,6 +115,27 @@ def random_mapping(random: np.random.Generator) -> NodeMapping:
     if engine == "digital":
         return taking_bytes(int(random.integers(1, 60)), resident=resident)
     return taking_columns(int(random.integers(1, 4)), resident=resident, engine=engine)
+
+
+def random_transfer(
+    random: np.random.Generator, boundary: FormatBoundary, scale: float
+) -> Transfer:
+    """What sending a boundary's value takes: links between half of the pairs of engines."""
+    engines = ("analog", "second", "digital", "host")
+    costs = {
+        ends: step(scale * random.uniform(0, 3), scale * random.uniform(0, 3))
+        for ends in permutations(engines, 2)
+        if random.random() < 0.5
+    }
+    return Transfer(
+        value=boundary.value,
+        maker=boundary.maker,
+        readers=boundary.readers,
+        costs=costs,
+        host="host",
+        converts=bool(random.random() < 0.8),
+        ends_as_floats=boundary.is_output,
+    )
 
 
 def random_others(random: np.random.Generator, node: int, nodes: int) -> tuple[int, ...]:
@@ -283,6 +307,41 @@ def test_reloaded_layers_take_turns_in_what_residents_leave_free() -> None:
     assert sorted(solve(beside, "energy").chosen) == [0, 1]
     reason = "10 bytes of digital weight memory are wanted, and there are 9"
     assert Assignment(beside, (0, 0)).why_infeasible() == reason
+
+
+def test_a_value_is_sent_once_to_each_engine_that_reads_it() -> None:
+    """Two digital nodes read what an analog one makes: its link takes 2 pJ, not 4.
+
+    On the host they would take it from there; a change of form takes the way over the host.
+    """
+    sent = {("analog", "digital"): step(2, 2), ("analog", "host"): step(5, 5)}
+    way = Transfer(value="v", maker=0, readers=(1, 2), costs=sent, host="host", converts=True)
+    digital = pair(weight_bytes=1)
+    problem = replace(problem_of(pair(columns=1), digital, digital), transfers=(way,))
+    assert Assignment(problem, (0, 0, 0)).totals()[:2] == (2, 2)
+    assert Assignment(problem, (0, 0, 1)).totals()[0] == 10 + 2 + 5
+    assert Assignment(problem, (1, 0, 0)).totals()[0] == 10
+    assert way.links(("analog", True), ("digital", True)) == (("analog", "digital"),)
+    assert way.links(("analog", True), ("digital", False)) == (("analog", "host"),)
+    assert solve(problem, "energy").chosen == (0, 0, 0)
+
+
+def test_a_dear_link_changes_where_a_node_runs() -> None:
+    for price, chosen in ((9, (0, 0)), (11, (0, 1))):
+        way = Transfer(
+            value="v",
+            maker=0,
+            readers=(1,),
+            costs={("analog", "digital"): step(price, price)},
+            host="host",
+        )
+        first = Candidate(mapping=taking_columns(1, resident=True), cost=step(0, 0))
+        problem = problem_of((first,), pair(weight_bytes=1))
+        assert solve(replace(problem, transfers=(way,)), "energy").chosen == chosen
+
+
+def test_without_links_the_program_has_nothing_for_them(network: Graph) -> None:
+    assert build_problem(network, DIANA, "auto", inf).transfers == ()
 
 
 def test_a_change_of_form_is_paid_once_for_each_value() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.cost.links import link_cost
 from compiler.cost.peak import peak
 from compiler.engines.bit_slicing import input_slices, weight_digits
 from compiler.ir.text import from_text
@@ -43,6 +44,7 @@ def names() -> dict[str, Any]:
         "replace": replace, "np": np, "weight_digits": weight_digits, "input_slices": input_slices,
         "peak": peak, "Macro": Macro, "energy_fj": energy_fj, "silicon_of": silicon_of,
         "from_text": from_text, "cost_on": cost_on, "load_target": load_target,
+        "link_cost": link_cost,
     }  # fmt: skip
     for module in MODULES:
         found |= {name: item for name, item in vars(module).items() if not name.startswith("_")}
@@ -74,7 +76,7 @@ def test_each_page_has_its_parts(page: Path) -> None:
 def test_every_module_and_component_has_its_page() -> None:
     pages = {page.stem: page.read_text(encoding="utf-8") for page in FAMILIES}
     everything = "\n".join(pages.values())
-    for module in (*MODULES, "analog", "digital", "peak"):
+    for module in (*MODULES, "analog", "digital", "links", "peak"):
         name = module if isinstance(module, str) else module.__name__.rsplit(".", 1)[-1]
         assert f"{name}.py`" in everything, name
     index = (DOCS / "formulas" / "README.md").read_text(encoding="utf-8")

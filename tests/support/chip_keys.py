@@ -28,6 +28,7 @@ from compiler.target.chip import (
     load_target,
 )
 from compiler.target.digital import Digital, MacArray, VectorUnit
+from compiler.target.link import Link
 from compiler.target.parts.component import UNITS
 from compiler.target.parts.library import COMPONENTS
 from compiler.target.parts.resolve import DATA
@@ -45,6 +46,7 @@ TABLES: dict[type[Strict], str] = {
     MacArray: "[engines.NAME.array] of a digital engine",
     VectorUnit: "[engines.NAME.vector] of a digital engine",
     Host: "[engines.NAME] of kind host",
+    Link: "[[links]]",
     Published: "[[published]]",
     Quantity: "a number",
 }
@@ -62,6 +64,7 @@ MEANINGS: dict[type[Strict], dict[str, str]] = {
         "static_mw": "common power (leakage, clock, controller) while a step runs",
         "memories": "a table for each memory, the nearest to the engines first",
         "engines": "a table for each engine; exactly one is the host",
+        "links": "what sends values between engines; a pair without one pays for memories only",
         "published": "peaks that were published, to hold the file's own constants against",
     },
     Memory: {
@@ -144,6 +147,12 @@ MEANINGS: dict[type[Strict], dict[str, str]] = {
         "cycles_per_element": "cycles of an operation on one element",
         "cycles_per_function": "cycles of an exponential, a logarithm and the like",
     },
+    Link: {
+        "from": "the engine that sends",
+        "to": "the engine that receives: another; each pair in each direction once",
+        "pj_per_byte": "energy of a byte, besides what the memories take",
+        "bytes_per_cycle": "its width; a value takes whole cycles",
+    },
     Published: {
         "engine": "whose peak it is",
         "scope": "what its energy covers: the array, the engine, or the whole chip",
@@ -165,7 +174,7 @@ MEANINGS: dict[type[Strict], dict[str, str]] = {
 
 # By the end of a key, the longest first.
 UNIT_OF = {
-    "bytes_per_cycle": "byte/cycle", "_pj_per_byte": "pJ/byte", "_pj_per_bit": "pJ/bit",
+    "bytes_per_cycle": "byte/cycle", "pj_per_byte": "pJ/byte", "_pj_per_bit": "pJ/bit",
     "_ns_per_row": "ns/row", "_pj": "pJ", "_ns": "ns", "_mw": "mW", "_mhz": "MHz", "_nm": "nm",
     "_lsb": "converter steps", "_bytes": "byte", "_bits": "bit", "_cycles": "cycle",
     "_bits_per_step": "bit", "tops_per_w": "TOPS/W", "tops": "TOPS", "_v": "V",
@@ -178,6 +187,7 @@ SUITING: dict[type[Strict], dict[str, tuple[str, ...]]] = {
         "read_pj_per_byte": ("sram_read", "dram", "register", "link"),
         "write_pj_per_byte": ("sram_write", "dram", "register", "link"),
     },
+    Link: {"pj_per_byte": ("link",)},
     Analog: {
         "step_ns": ("analog_step",),
         "cell_pj": ("analog_cell",),
@@ -251,7 +261,7 @@ def faults() -> list[str]:
         found += [f"say in MEANINGS what {table.__name__}.{key} means" for key in keys - told]
         found += [f"{table.__name__} has no key {key} any more" for key in told - keys]
         for key, names in SUITING.get(table, {}).items():
-            wanted = next((unit for unit in UNITS if key.endswith(f"_{unit}")), "")
+            wanted = next((unit for unit in UNITS if f"_{key}".endswith(f"_{unit}")), "")
             units = [COMPONENTS[name].unit for name in names]
             found += [f"{key} is not in {unit}" for unit in units if unit != wanted]
     suiting = {name for keys in SUITING.values() for names in keys.values() for name in names}
@@ -378,6 +388,9 @@ def _inside(table: Any) -> Iterator[Strict]:
     """A table and the tables in it."""
     if isinstance(table, Mapping):
         for one in table.values():
+            yield from _inside(one)
+    if isinstance(table, tuple):
+        for one in table:
             yield from _inside(one)
     if isinstance(table, Strict) and not isinstance(table, Quantity | Whole | Statement):
         yield table

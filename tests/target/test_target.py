@@ -303,6 +303,53 @@ def test_a_chip_has_one_host_and_any_number_of_other_engines() -> None:
     assert duo.analog_engines["reram_array"].rows.value == 128
 
 
+LINK = """
+[[links]]
+from = "analog"
+to = "digital"
+pj_per_byte = { value = 0.1, source = "a test" }
+bytes_per_cycle = { value = 16, source = "a test" }
+"""
+
+
+def test_a_link_is_found_by_its_two_engines() -> None:
+    found = parse_target((TILE16 + LINK).encode(), "mine.toml")
+    assert list(found.links) == [("analog", "digital")]
+    assert found.links["analog", "digital"].pj_per_byte.value == 0.1
+    assert parse_target(TILE16.encode(), "mine.toml").links == {}
+
+
+def test_a_link_s_energy_may_be_a_component_s() -> None:
+    wire = LINK.replace("{ value = 0.1, source", '{ component = "link", length_mm = 0.5, source')
+    found = parse_target((TILE16 + wire).encode(), "mine.toml")
+    assert found.links["analog", "digital"].pj_per_byte.value == pytest.approx(0.256)
+    wrong = wire.replace('component = "link", length_mm', 'component = "converter", length_mm')
+    assert refusal(TILE16 + wrong).startswith("links.0.pj_per_byte: converter is told in pj")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ('from = "analog"', 'from = "analogue"', "links.0.from: there are digital, analog, host"),
+        ('to = "digital"', 'to = "dsp"', "links.0.to: there are digital, analog, host"),
+        ('to = "digital"', 'to = "analog"', "links.0.to: wanted another engine than from, analog"),
+        ('from = "analog"', "", "links.0.from: Field required"),
+        ("0.1,", "-0.1,", "links.0.pj_per_byte.value: Input should be greater than or equal to 0"),
+        ("value = 16,", "value = 0,", "links.0.bytes_per_cycle.value: "),
+        ("bytes_per_cycle", "bytes_per_ns", "links.0.bytes_per_cycle: Field required"),
+        ("[[links]]", "[links]", "links: "),
+        (
+            "[[links]]",
+            LINK + "[[links]]",
+            "links.1: links.0 goes from analog to digital already",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_link_is_named_by_its_key(was: str, now: str, says: str) -> None:
+    found = refusal(TILE16 + LINK.replace(was, now, 1))
+    assert found.startswith(says) or f"; {says}" in found
+
+
 def test_binary_cells_need_a_digit_for_the_sign() -> None:
     text = changed("cell_levels = { value = 15,", "cell_levels = { value = 2,")
     text = text.replace("max_digits = { value = 2,", "max_digits = { value = 1,")

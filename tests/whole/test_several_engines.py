@@ -19,10 +19,13 @@ from compiler.target.chip import load_target
 from passes.base import run_passes
 from passes.calibrate import Calibrate
 from passes.calibration.inputs import synthetic_inputs
-from passes.partitioning.assignment import Assignment
+from passes.pad_to_tiles import PadToTiles
+from passes.partition import Partition
+from passes.partitioning.assignment import Assignment, links_needed
 from passes.partitioning.candidates import build_problem
 from passes.partitioning.solve import solve
 from passes.pipeline import matrix_passes
+from passes.quantize import Quantize
 
 DUO = load_target("duo16")
 MODELS = Path(__file__).parents[2] / "models"
@@ -66,6 +69,24 @@ def test_the_search_over_five_engines_finds_what_brute_force_finds(
     tried = (Assignment(problem, chosen) for chosen in product(*sizes))
     least = min(one.totals()[0] for one in tried if not one.why_infeasible())
     assert solve(problem, "energy").energy_pj == pytest.approx(least, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_plan_charges_for_links_what_the_search_counted(seed: int) -> None:
+    graph = calibrated(seed)
+    problem = build_problem(graph, DUO, "auto", inf)
+    assignment = Assignment(problem, solve(problem, "energy").chosen)
+    costs = [
+        transfer.costs[ends]
+        for transfer in problem.transfers
+        for ends in links_needed(transfer, assignment.picks)
+    ]
+    costs += [pick.cost for pick in assignment.picks]
+    counted = sum(cost.parts["link"].value for cost in costs if "link" in cost.parts)
+    placed = run_passes(graph, (Partition("energy", inf), Quantize(), PadToTiles()), DUO)
+    plan = lower(placed, DUO, model_name="m", model_sha256="0" * 64).plan
+    assert counted > 0
+    assert plan.energy_pj.parts["link"].value == pytest.approx(counted)
 
 
 def test_both_kinds_of_arrays_are_used_each_within_its_own_room(tmp_path: Path) -> None:
