@@ -87,4 +87,19 @@ def execute(arguments: Sequence[str]) -> int:
     except Exception as error:
         lack = machine_error(error)
         print_error(lack.line() if lack else bug(error, arguments))
+        _discard_output()
         return lack.exit_status if lack else 1
+
+
+def _discard_output() -> None:
+    """Lets go of what is buffered for a standard output that takes nothing.
+
+    The interpreter flushes it once more as it ends, and would end with a status of its own.
+    """
+    stream = sys.__stdout__
+    if stream is None or sys.stdout is not stream:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -142,8 +142,11 @@ def test_a_place_for_no_package_is_told_before_the_work(
 def test_streams_that_take_nothing(line: str, closed: str, status: int, here: Path) -> None:
     joulec = f"{sys.executable} -c 'from compiler.cli.main import main; main()'"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(["sh", "-c", f"{joulec} {line} {closed}"], env=environment, check=False)
-    assert ran.returncode == status
+    for unbuffered in ("", "1"):  # what is left in a buffer is written as the interpreter ends
+        environment["PYTHONUNBUFFERED"] = unbuffered
+        command = ["sh", "-c", f"{joulec} {line} {closed}"]
+        ran = subprocess.run(command, env=environment, check=False)
+        assert ran.returncode == status
     assert not (here / "reproducer").exists()
 
 

@@ -189,19 +189,27 @@ def test_no_path_and_no_clock_is_in_the_plan(project: Path) -> None:
     assert str(project) not in (project / "out" / "plan.json").read_text()
 
 
-def test_it_takes_less_than_a_second_of_cpu(project: Path) -> None:
+def test_it_takes_little_more_than_what_it_imports(project: Path) -> None:
+    """CPU time, as a ratio: a second is long on one machine and short on another."""
+
     def children_s() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
 
+    def cpu_s(code: str, *line: str) -> tuple[float, str]:
+        before = children_s()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *line],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return children_s() - before, done.stderr
+
+    imports = "import compiler.plan.schema, compiler.target.chip, compiler.cli.commands"
+    least_s = min(cpu_s(imports)[0] for _ in range(2))
     line = ["compile", "m.onnx", "-t", "chip.toml", "--data", "data.npz", "-o", "out"]
-    before = children_s()
-    done = subprocess.run(
-        [sys.executable, "-c", "from compiler.cli.main import main; main()", *line],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert NOTE in done.stderr
-    assert children_s() - before < 1.0
+    spent_s, errors = cpu_s("from compiler.cli.main import main; main()", *line)
+    assert NOTE in errors
+    assert spent_s < 2.5 * least_s
 
 
 def test_a_lower_limit_holds_for_the_unchanged_too(

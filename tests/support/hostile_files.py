@@ -489,7 +489,11 @@ PACKAGES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         table_changed(lambda table: _step(table, "AnalogProduct").update(op="Magic")), "P002", "",
     ),
     "an energy that lies": (table_changed(_set("energy_pj.total.value", 1.0)), "P001", "outside ["),
-    "a latency that lies": (table_changed(_set("latency_ns", 1.0)), "P002", "latency"),
+    "a latency that lies": (
+        table_changed(_set("latency_ns", {"value": 1.0, "low": 1.0, "high": 1.0})),
+        "P002",
+        "latency",
+    ),
     "a constant beyond the weights": (
         table_changed(
             lambda table: _step(table, "AnalogProduct")["constants"][0].update(offset=1 << 50)

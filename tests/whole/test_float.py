@@ -52,9 +52,8 @@ def test_the_pass() -> None:
     ).graph
     target = load_target("diana_digital")
     placed = run_passes(graph, float_passes(), target)
-    assert (
-        to_text(placed).splitlines()[-2].strip() == "y: float32[1, 4] = Relu(x) from (Relu_1) @host"
-    )
+    lines = to_text(placed).splitlines()
+    assert lines[1] == "y: float32[1, 4] = Relu(x) from (Relu_1) @host"
     placement = placed.nodes[0].placement
     assert placement is not None
     assert placement.reason == (
