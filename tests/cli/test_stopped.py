@@ -94,8 +94,8 @@ def test_code_that_does_not_listen_is_ended(tmp_path: Path) -> None:
     with started(work, tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "deaf\n"
-        process.send_signal(signal.SIGINT)
         start = time.monotonic()
+        process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == ("", "interrupted\n")
     assert process.returncode == 130
     assert time.monotonic() - start > 0.4
