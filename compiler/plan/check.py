@@ -116,7 +116,7 @@ def _check_times(plan: Plan) -> None:
             f"{where} loads weights for longer than it runs",
         )
         _require(
-            _close(step.latency_ns.value, step.end_ns - step.start_ns),
+            _close(step.start_ns + step.latency_ns.value, step.end_ns),
             f"{where} takes another time than lies between its start and its end",
         )
         free[step.engine] = step.end_ns
