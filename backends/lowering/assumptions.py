@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
-
-from pydantic import BaseModel
 
 from backends.lowering.form_steps import StepDraft
 from backends.lowering.layout import Layout, costs_there
 from compiler.ir.graph import Graph
+from compiler.target.change import with_quantities
 from compiler.target.chip import Target
 from compiler.target.quantity import Quantity
-
-Part = TypeVar("Part", bound=BaseModel)
 
 # The names of energies and powers; what assumed times and cycles add is not separated.
 ENERGY_KEYS = ("_pj", "pj_per_byte", "_pj_per_bit", "_mw")
@@ -33,23 +28,10 @@ def assumed_energy_pj(
 
 def without_assumptions(target: Target) -> Target:
     """Sets every energy of the chip that is an assumption to 0."""
-    chip = target.chip
-    memories = {name: _blank(memory) for name, memory in chip.memories.items()}
-    engines = {name: _blank(engine) for name, engine in chip.engines.items()}
-    links = tuple(_blank(link) for link in chip.links)
-    update = {"memories": memories, "engines": engines, "links": links}
-    bare = _blank(chip).model_copy(update=update)
-    return replace(target, chip=bare)
+    return with_quantities(target, _without_assumption)
 
 
-def _blank(part: Part) -> Part:
-    """Sets the assumed energies of a part of the chip, and of the parts inside it, to 0."""
-    update: dict[str, BaseModel] = {}
-    for key in type(part).model_fields:
-        inside = getattr(part, key)
-        if isinstance(inside, Quantity):
-            if key.endswith(ENERGY_KEYS) and inside.is_assumption:
-                update[key] = Quantity(value=0, low=0, high=0, source=inside.source)
-        elif isinstance(inside, BaseModel):
-            update[key] = _blank(inside)
-    return part.model_copy(update=update)
+def _without_assumption(key: str, quantity: Quantity) -> Quantity:
+    if not (key.endswith(ENERGY_KEYS) and quantity.is_assumption):
+        return quantity
+    return Quantity(value=0, low=0, high=0, source=quantity.source)

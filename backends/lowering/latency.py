@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
-
-from pydantic import BaseModel
+from dataclasses import dataclass
+from typing import Literal
 
 from backends.lowering.form_steps import StepDraft
 from backends.lowering.layout import Layout, costs_there, tasks_of
 from backends.lowering.schedule import schedule
 from compiler.ir.graph import Graph
+from compiler.target.change import with_quantities
 from compiler.target.chip import Target
 from compiler.target.quantity import Quantity
 from compiler.units import Estimate
 
-Part = TypeVar("Part", bound=BaseModel)
 End = Literal["low", "high"]
 
 # The numbers of a chip file that are times, or cycles for some work.
@@ -55,24 +53,13 @@ def latencies(
 
 def with_times_at(end: End, target: Target) -> Target:
     """Returns the chip with every time that has an interval at one end of it."""
-    chip = target.chip
-    memories = {name: _at(end, memory) for name, memory in chip.memories.items()}
-    engines = {name: _at(end, engine) for name, engine in chip.engines.items()}
-    update = {"memories": memories, "engines": engines}
-    return replace(target, chip=_at(end, chip).model_copy(update=update))
 
+    def at_end(key: str, quantity: Quantity) -> Quantity:
+        if not TIME_KEY.search(key):
+            return quantity
+        return quantity.model_copy(update={"value": getattr(quantity.estimate, end)})
 
-def _at(end: End, part: Part) -> Part:
-    """Returns a part of the chip, and the parts inside, with their times at one end."""
-    update: dict[str, BaseModel] = {}
-    for key in type(part).model_fields:
-        inside = getattr(part, key)
-        if isinstance(inside, Quantity):
-            if TIME_KEY.search(key):
-                update[key] = inside.model_copy(update={"value": getattr(inside.estimate, end)})
-        elif isinstance(inside, BaseModel):
-            update[key] = _at(end, inside)
-    return part.model_copy(update=update)
+    return with_quantities(target, at_end)
 
 
 def _interval(value: float, low: float, high: float) -> Estimate:

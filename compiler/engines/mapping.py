@@ -72,8 +72,7 @@ def map_off_arrays(engine: str, target: Target) -> DigitalMapping | HostMapping:
     unit = target.chip.engines[engine]
     if not isinstance(unit, Digital):
         return HostMapping(engine=engine)
-    form = FLOAT if unit.arithmetic == "float32" else INT8
-    return DigitalMapping(engine=engine, format=form)
+    return DigitalMapping(engine=engine, format=_digital_format(unit))
 
 
 def map_analog(
@@ -91,12 +90,16 @@ def map_digital(
     node: Node, graph: Graph, engine: str, unit: Digital, *, resident: bool
 ) -> DigitalMapping:
     """Maps a node onto a digital engine: a product onto its array, others onto its vector unit."""
-    form = FLOAT if unit.arithmetic == "float32" else INT8
+    form = _digital_format(unit)
     shape = product_shape(node, graph)
     if shape is None or unit.array is None:
         return DigitalMapping(engine=engine, format=form)
     tiling = digital_tiling(shape, output_width(node, graph), unit.array, patch_reuse(node))
     return DigitalMapping(engine=engine, format=form, tiling=tiling, resident=resident)
+
+
+def _digital_format(unit: Digital) -> Format:
+    return FLOAT if unit.arithmetic == "float32" else INT8
 
 
 def analog_mapping(

@@ -146,10 +146,8 @@ def _moved_up(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     )
     found = [offset]
     for position in (weights, zero_point):
-        name, new = (
-            node.input[position] if len(node.input) > position else "",
-            f"{base}.{position}",
-        )
+        name = node.input[position] if len(node.input) > position else ""
+        new = f"{base}.{position}"
         if name:
             found += [
                 helper.make_node("Cast", [name], [f"{new}.wide"], to=TensorProto.INT32),
