@@ -31,7 +31,7 @@ import ctypes, os, signal, sys, time
 import {module}
 from compiler.cli import main
 from compiler.cli import supervisor
-supervisor.AGAIN_S, supervisor.GRACE_S = 0.6, 1.2
+supervisor.AGAIN_S, supervisor.GRACE_S = 0.6, {grace_s}
 def work(*_):
     print(os.getpid(), flush=True)
     {work}
@@ -47,7 +47,11 @@ PLACES = {
 
 
 def started(
-    work: str, folder: Path, place: str = "command", heeded: tuple[int, ...] = STOPS
+    work: str,
+    folder: Path,
+    place: str = "command",
+    heeded: tuple[int, ...] = STOPS,
+    grace_s: float = 1.2,
 ) -> subprocess.Popen[str]:
     """The process that a user sees, when its child is at work. Signals are heeded also where who
     runs the tests ignores them, as nohup does.
@@ -57,7 +61,9 @@ def started(
     process = subprocess.Popen(
         [
             sys.executable, "-c",
-            PROGRAM.format(heed=heed, work=work, module=module, function=function),
+            PROGRAM.format(
+                heed=heed, work=work, module=module, function=function, grace_s=grace_s
+            ),
         ],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -150,8 +156,13 @@ def test_the_work_ends_with_whoever_waits_for_it(tmp_path: Path) -> None:
 
 def test_a_stop_that_is_swallowed_is_asked_for_again(tmp_path: Path) -> None:
     """As Python does with whatever is raised in `__del__`."""
-    work = "x = type('X', (), {'__del__': lambda self: time.sleep(60)})(); del x; time.sleep(60)"
-    with started(work, tmp_path) as process:
+    work = (
+        "x = type('X', (), {'__del__': lambda self: (print('in', flush=True), time.sleep(60))})(); "
+        "del x; time.sleep(60)"
+    )
+    with started(work, tmp_path, grace_s=60.0) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in\n"  # a signal before that would not be swallowed
         process.send_signal(signal.SIGTERM)
         err = process.communicate(timeout=30)[1]
     assert err.endswith("\nterminated\n")
