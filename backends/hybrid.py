@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from backends.lowering import accounts
 from backends.lowering.assumptions import assumed_energy_pj
-from backends.lowering.form_steps import StepDraft, form_steps
+from backends.lowering.form_steps import StepDraft, form_steps, mapping_of
 from backends.lowering.latency import latencies
-from backends.lowering.layout import Layout, mapping_of, schedule_and_allocate
+from backends.lowering.layout import Layout, schedule_and_allocate
 from backends.lowering.memory import ALIGNMENT
 from backends.lowering.placements import placements
 from compiler.cost.node import unmodelled
@@ -159,14 +159,14 @@ def _step(
         weight_load_ns=layout.loads[index].latency_ns if pays_load else 0.0,
         energy_pj=accounts.energy_of(cost),
         macs=sum(macs(node, graph) for node in draft.nodes),
-        operations=tuple(node.op for node in draft.nodes),
-        nodes=tuple(dict.fromkeys(name for node in draft.nodes for name in node.origin)),
+        operations=tuple(node.op for node in draft.main_first),
+        nodes=tuple(dict.fromkeys(name for node in draft.main_first for name in node.origin)),
         latency_ns=latency_ns,
         mapping=mapping,
         weight_home=layout.constant_places[main.inputs[1]].memory if main and utilization else "",
         utilization=utilization,
         divergence=sum(node.placement.divergence for node in draft.nodes if node.placement),
-        reason=_reason(draft.nodes),
+        reason=_reason(draft.main_first),
         source="; ".join(dict.fromkeys(node.source for node in draft.nodes if node.source)),
         not_modelled=next((why for node in draft.nodes if (why := unmodelled(node, graph))), ""),
     )

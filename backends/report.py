@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
+from backends.reports.page import DEFAULT_PAGE, Page
 from compiler.plan.schema import Plan
 
 Form: TypeAlias = Literal["text", "markdown", "json", "csv"]
 FORMS: Final[tuple[Form, ...]] = ("text", "markdown", "json", "csv")
 
 
-def render_report(plan: Plan, form: Form = "text", everything: bool = False) -> str:
-    """The report in one form, ending in a newline.
+def render_report(
+    plan: Plan,
+    form: Form = "text",
+    everything: bool = False,
+    page: Page = DEFAULT_PAGE,
+    notes: bool = True,
+) -> str:
+    """Prints the report in one form, ending in a newline.
 
-    Text and markdown show all steps only when `everything` is asked for.
+    Text and markdown show all steps only when `everything` is asked for; text fits the page, and
+    leaves out the diagnostics without `notes`.
     """
     from backends.reports import data, markdown, text
 
@@ -23,9 +31,9 @@ def render_report(plan: Plan, form: Form = "text", everything: bool = False) -> 
         return data.csv_text(plan)
     if form == "markdown":
         return markdown.markdown(plan, everything)
-    return text.text(plan, everything)
+    return text.text(plan, everything, page, notes)
 
 
 def text_report(plan: Plan) -> str:
-    """The report as text."""
+    """Prints the report as text of 100 columns."""
     return render_report(plan)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from backends.lowering.form_steps import StepDraft
-from backends.lowering.layout import mapping_of
+from backends.lowering.form_steps import StepDraft, mapping_of
 from compiler.cost.efficiency import tops_per_watt
 from compiler.cost.step import PARTS, StepCost
 from compiler.ir.mapping import AnalogMapping, DigitalMapping, Resource

@@ -11,12 +11,14 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from backends.lowering.operations import form_of
+from compiler.cost.node import node_cost
 from compiler.errors import ModelError
 from compiler.execute.export_onnx import export_nodes
 from compiler.execute.external_constants import pack_external, refer
 from compiler.execute.host_split import nodes_on_reference
 from compiler.execute.reference_evaluator import deciding_values
 from compiler.ir.graph import Array, Graph, Node
+from compiler.ir.mapping import NodeMapping
 from compiler.ir.ops import VIEWS
 from compiler.plan.package import host_weights_name
 from compiler.plan.schema import Attribute
@@ -29,6 +31,8 @@ HOST_SEGMENT = "HostSegment"
 @dataclass(frozen=True)
 class StepDraft:
     """What becomes a step.
+
+    `main_index` is that of the node which takes the most energy.
 
     `stored` are constants it reads from the weights payload, `inside` those its own `model` holds.
     `scratch` are values that only this draft makes and reads. A model (of ONNX; `weights` are its
@@ -47,11 +51,18 @@ class StepDraft:
     model: bytes = b""
     weights: Payload | None = None
     scratch: tuple[str, ...] = ()
+    main_index: int = 0
 
     @property
     def main(self) -> Node | None:
         """The node that stands for the draft; None where it only hands out constants."""
-        return self.nodes[0] if self.nodes else None
+        return self.nodes[self.main_index] if self.nodes else None
+
+    @property
+    def main_first(self) -> tuple[Node, ...]:
+        """The nodes, the main one before the others."""
+        at = self.main_index
+        return (*self.nodes[at : at + 1], *self.nodes[:at], *self.nodes[at + 1 :])
 
     @cached_property
     def model_payload(self) -> Payload:
@@ -86,7 +97,7 @@ def form_steps(graph: Graph, target: Target) -> list[StepDraft]:
         if not shared or all(_view(node, graph) is not None for node in nodes):
             drafts.extend(_single(node, graph) for node in nodes)
         else:
-            drafts.append(_run_of_host_nodes(nodes, graph, host, reads))
+            drafts.append(_run_of_host_nodes(nodes, graph, target, reads))
     handed_out = tuple(name for name in dict.fromkeys(graph.outputs) if name in graph.constants)
     if handed_out:
         model, weights = _host_model(graph, (), (), handed_out)
@@ -143,6 +154,12 @@ def _groups(graph: Graph, host: str) -> list[tuple[int, bool]]:
         else (position, False)
         for position, node in enumerate(graph.nodes)
     ]
+
+
+def mapping_of(node: Node) -> NodeMapping:
+    """Returns how a placed node lies on its engine."""
+    assert node.placement is not None, f"{node.name} is not placed"
+    return node.placement.mapping
 
 
 def _engine(node: Node) -> str:
@@ -249,8 +266,9 @@ def _closed(node: Node, read: list[str], graph: Graph) -> bytes:
 
 
 def _run_of_host_nodes(
-    nodes: tuple[Node, ...], graph: Graph, host: str, reads: Mapping[str, list[str]]
+    nodes: tuple[Node, ...], graph: Graph, target: Target, reads: Mapping[str, list[str]]
 ) -> StepDraft:
+    """Makes neighbours on the host one draft, named after the node that takes the most energy."""
     own = {node.name for node in nodes}
     made = [name for node in nodes for name in node.outputs if name]
     read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
@@ -261,11 +279,13 @@ def _run_of_host_nodes(
     )
     read_outside = set(outputs)
     model, weights = _host_model(graph, nodes, inputs, outputs)
-    first, last = nodes[0], nodes[-1]
+    main_index = _dearest(nodes, graph, target)
+    main = nodes[main_index]
     return StepDraft(
-        name=first.name if len(nodes) == 1 else f"{first.name}..{last.name}",
-        op=first.op if len(nodes) == 1 else HOST_SEGMENT,
-        engine=host,
+        name=main.name if len(nodes) == 1 else f"{main.name}+{len(nodes) - 1}",
+        op=main.op if len(nodes) == 1 else HOST_SEGMENT,
+        engine=target.host[0],
+        main_index=main_index,
         nodes=nodes,
         inputs=inputs,
         outputs=outputs,
@@ -274,6 +294,22 @@ def _run_of_host_nodes(
         weights=weights,
         scratch=tuple(name for name in made if name not in read_outside),
     )
+
+
+def _dearest(nodes: tuple[Node, ...], graph: Graph, target: Target) -> int:
+    """Finds the node that takes the most energy, all values in the same memory."""
+    memory = next(reversed(target.memories))
+    spent = [
+        node_cost(
+            node,
+            graph,
+            mapping_of(node),
+            target,
+            homes=dict.fromkeys((*node.inputs, *node.outputs), memory),
+        ).energy_pj.value
+        for node in nodes
+    ]
+    return spent.index(max(spent))
 
 
 def _host_model(

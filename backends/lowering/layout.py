@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backends.lowering.form_steps import StepDraft
+from backends.lowering.form_steps import StepDraft, mapping_of
 from backends.lowering.memory import Live, Place, allocate, packed_bytes, place_weights
 from backends.lowering.schedule import Schedule, Task, schedule
 from compiler.cost.links import link_cost
 from compiler.cost.memory import home_of, weight_homes
 from compiler.cost.node import node_cost, value_bytes, weight_load_cost
 from compiler.cost.step import NOTHING, StepCost
-from compiler.ir.graph import Graph, Node
-from compiler.ir.mapping import AnalogMapping, NodeMapping
+from compiler.ir.graph import Graph
+from compiler.ir.mapping import AnalogMapping
 from compiler.ir.ops import PRODUCTS
 from compiler.target.chip import Analog, Target
 
@@ -37,12 +37,6 @@ class Layout:
     constant_places: Mapping[str, Place]
     constant_bytes: Mapping[str, int]
     weight_bytes: Mapping[str, int]
-
-
-def mapping_of(node: Node) -> NodeMapping:
-    """Returns how a placed node lies on its engine."""
-    assert node.placement is not None, f"{node.name} is not placed"
-    return node.placement.mapping
 
 
 def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Target) -> Layout:

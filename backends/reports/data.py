@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backends.reports import facts
+from backends.reports.verdict import verdict
 from compiler.cost.step import PARTS
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
@@ -36,7 +37,7 @@ def report_table(plan: Plan) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "schema": SCHEMA,
-        "verdict": facts.verdict(plan),
+        "verdict": "; ".join(verdict(plan)),
         "plan_hash": plan.hash,
         "nodes": facts.fates(plan),
         "layers": facts.layers_by_engine(plan),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from backends.reports import facts
-from backends.reports.figures import aligned, digits, energy, energy_interval, share, time
+from backends.reports.figures import digits, energy, energy_interval, share, time
+from backends.reports.page import BOLD, DEFAULT_PAGE, Page
 from compiler.cost.step import PARTS
 from compiler.errors import UsageError, nearest, one_line
 from compiler.plan.schema import Alternative, Placement, Plan, Step
@@ -107,18 +108,20 @@ def _step_table(step: Step) -> dict[str, Any]:
     }
 
 
-def explanation_text(table: dict[str, Any]) -> str:
+def explanation_text(table: dict[str, Any], page: Page = DEFAULT_PAGE) -> str:
     """Prints the explanation as text."""
     name = one_line(table["name"])
-    lines = [f"{name} ({one_line(table['model'])} on {one_line(table['target'])}): {_fate(table)}"]
-    lines.append(f"why      {one_line(table['reason'])}")
+    head = f"{name} ({one_line(table['model'])} on {one_line(table['target'])}): {_fate(table)}"
+    lines = [page.styled(line, BOLD) for line in page.paragraph(head)]
+    lines += page.labelled("why", one_line(table["reason"]))
     if table["source"]:
-        lines.append(f"source   {one_line(table['source'])}")
+        lines += page.labelled("source", one_line(table["source"]))
     for step in table["steps"]:
-        lines += _step_lines(step)
+        for label, words in _step_lines(step):
+            lines += page.labelled(label, words)
     chosen = table["chosen"]
     if table["alternatives"]:
-        lines += ["", *_alternative_lines(table["alternatives"], chosen)]
+        lines += ["", *_alternative_lines(table["alternatives"], chosen, page)]
     return "\n".join(lines) + "\n"
 
 
@@ -136,13 +139,9 @@ def _fate(table: dict[str, Any]) -> str:
     return str(table["fate"])
 
 
-def _step_lines(step: dict[str, Any]) -> list[str]:
+def _step_lines(step: dict[str, Any]) -> list[tuple[str, str]]:
     spent = step["energy_pj"]
-    total = spent["total"]
-    words = [
-        f"step {step['index']}",
-        f"{one_line(step['name'])}: {one_line(step['op'])} on {step['engine']}",
-    ]
+    words = [f"{one_line(step['name'])}: {one_line(step['op'])} on {step['engine']}"]
     if step["mapping"]:
         words.append(one_line(step["mapping"]))
     if step["weights"]:
@@ -154,25 +153,32 @@ def _step_lines(step: dict[str, Any]) -> list[str]:
         for part in PARTS
         if part in spent["parts"]
     )
-    interval = energy_interval(Estimate(**total))
+    interval = energy_interval(Estimate(**spent["total"]))
     lines = [
-        f"{words[0]:<8} {'; '.join(words[1:])}",
-        f"energy   {interval}" + (f" = {parts}" if parts else ""),
-        f"time     {time(step['latency_ns'])}, from {time(step['start_ns'])} on; "
-        f"divergence {digits(step['divergence'])}",
+        (f"step {step['index']}", "; ".join(words)),
+        ("energy", interval + (f" = {parts}" if parts else "")),
+        (
+            "time",
+            f"{time(step['latency_ns'])}, from {time(step['start_ns'])} on; "
+            f"divergence {digits(step['divergence'])}",
+        ),
     ]
     if step["not_modelled"]:
-        lines.append(f"missing  {one_line(step['not_modelled'])}")
+        lines.append(("missing", one_line(step["not_modelled"])))
     return lines
 
 
-def _alternative_lines(others: list[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
+def _alternative_lines(
+    others: list[dict[str, Any]], chosen: dict[str, Any], page: Page
+) -> list[str]:
     """Prints the alternatives, with what each would take and how much more that is."""
-    rows = [["other ways", "energy", "more", "time", "more", "divergence", "how"]]
+    rows = [["other ways", "energy", "more", "time", "more", "divergence"]]
+    last = ["how"]
     for other in others:
         how, reason = one_line(other["mapping"]), one_line(other["reason"])
         if other["energy_pj"] is None:
-            rows.append([f"  {other['engine']}", *"-----", f"cannot: {reason}"])
+            rows.append([f"  {other['engine']}", *"-----"])
+            last.append(f"cannot: {reason}")
             continue
         rows.append(
             [
@@ -182,10 +188,10 @@ def _alternative_lines(others: list[dict[str, Any]], chosen: dict[str, Any]) -> 
                 time(other["latency_ns"]),
                 _more(other["latency_ns_margin"], time),
                 "beyond measure" if other["divergence"] is None else digits(other["divergence"]),
-                ", ".join(word for word in (how, reason and f"but {reason}") if word),
             ]
         )
-    lines = aligned(rows, right=(1, 2, 3, 4, 5))
+        last.append(", ".join(word for word in (how, reason and f"but {reason}") if word))
+    lines = page.table(rows, right=(1, 2, 3, 4, 5), last=last)
     if chosen["shared_with_other_nodes"]:
         lines.append(
             "no margins: the step does the work of several nodes, and its cost is theirs together"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends.reports.figures import digits, energy_interval, share, time
+from backends.reports.figures import digits
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
 from compiler.plan.views import CriticalPath
@@ -60,6 +60,12 @@ def mapping_of(step: Step) -> str:
     return one_line(f"{matrix}: {step.mapping_words}" if step.mapping_words else str(matrix))
 
 
+def operation_of(step: Step) -> str:
+    """Names what a step does; of a host segment the operation that takes the most energy."""
+    others = len(step.operations) - 1
+    return step.op if others < 1 else f"{step.operations[0]} +{others}"
+
+
 def weights_of(step: Step) -> str:
     """Finds whether a product's weights are resident or loaded in each inference.
 
@@ -86,25 +92,6 @@ def fates(plan: Plan) -> dict[str, int]:
     """Counts the nodes of the ONNX file by what became of them."""
     found = Counter[str](row.fate for row in plan.placements)
     return {fate: found[fate] for fate in FATES}
-
-
-def verdict(plan: Plan) -> str:
-    """Sums up the report in one line."""
-    layers = layers_by_engine(plan)
-    everything = sum(layers.values())
-    words = [
-        f"{name} {layers[name]}/{everything} layers "
-        f"({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"
-        for name in engines(plan)
-        if layers[name] or plan.engines[name] == "analog"
-    ]
-    placed = ", ".join(words) if everything else "no multiply-accumulates"
-    spent = energy_interval(plan.energy_pj.total)
-    name = one_line(f"{plan.model.name} on {plan.target.name}")
-    return (
-        f"{name}: {placed}; {spent} and {time(plan.latency_ns.value)} an inference; "
-        f"divergence {divergence_used(plan)}"
-    )
 
 
 def divergence_used(plan: Plan) -> str:

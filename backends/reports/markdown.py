@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.reports import facts
 from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
-from backends.reports.text import MOST_STEPS, accounting, figures
+from backends.reports.text import MOST_STEPS, figures
+from backends.reports.verdict import verdict, worst
 from compiler.errors import one_line
 from compiler.plan.schema import Plan
 
@@ -19,10 +19,8 @@ def markdown(plan: Plan, everything: bool = False) -> str:
     lines = [
         f"# {safe(plan.model.name)} on {safe(plan.target.name)}",
         "",
-        safe(facts.verdict(plan)),
-        "",
-        f"Nodes: {accounting(plan)}. Model `{plan.model.sha256[:12]}`, "
-        f"target `{plan.target.sha256[:12]}`, plan `{plan.hash[:12]}` (sha256).",
+        *(f"{safe(sentence)}." for sentence in verdict(plan)),
+        f"Worst: {safe(worst(plan))}.",
         "",
         "## Steps",
         "",

@@ -28,6 +28,11 @@ class Table:
     total: tuple[str, ...]
     right: tuple[int, ...]
 
+    @property
+    def all_rows(self) -> tuple[tuple[str, ...], ...]:
+        """The head, the rows and the sums."""
+        return (self.head, *self.rows, self.total)
+
 
 def steps_table(plan: Plan, most: int | None) -> Table:
     """Lists the steps that take the most energy (all of them with None), in order.
@@ -42,7 +47,7 @@ def steps_table(plan: Plan, most: int | None) -> Table:
             f"energy {joule.unit}", f"time {second.unit}", "divergence",
             *(["source"] if traced else []), "why here")  # fmt: skip
     rows = [
-        (str(step.index), step.name, step.op, step.engine, facts.mapping_of(step),
+        (str(step.index), step.name, facts.operation_of(step), step.engine, facts.mapping_of(step),
          facts.weights_of(step), f"{step.macs:,}", joule.show(step.energy_pj.total.value),
          second.show(step.latency_ns.value), digits(step.divergence),
          *([facts.short_source(step)] if traced else []), step.reason)

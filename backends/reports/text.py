@@ -1,4 +1,4 @@
-"""Prints the report for a terminal: ASCII, columns that add up, every number with its unit."""
+"""Prints the report for a terminal: ASCII, as wide as the page, every number with its unit."""
 
 from __future__ import annotations
 
@@ -7,56 +7,62 @@ from itertools import zip_longest
 
 from backends.reports import facts
 from backends.reports.figures import (
-    aligned,
     clipped,
     count,
     digits,
     energy,
     energy_interval,
     share,
+    significant,
     time,
     time_interval,
 )
+from backends.reports.page import BOLD, DEFAULT_PAGE, ENGINE_STYLES, Page
 from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
+from backends.reports.verdict import verdict, worst
 from compiler.errors import one_line
 from compiler.plan.schema import Plan
 from compiler.plan.views import critical_path
 from compiler.units import ZERO
 
-MOST_STEPS = 25
+MOST_STEPS = 16
 NAME_WIDTH = 32
+LEAST_NAME_WIDTH = 12
 REASON_WIDTH = 160
-LABEL_WIDTH = 14
 LONGEST_STEPS = 3
+OPERATION_WIDTH, MACS_WIDTH = 100, 120  # columns of a page from which the two are shown
 
 
-def text(plan: Plan, everything: bool = False) -> str:
+def text(
+    plan: Plan, everything: bool = False, page: Page = DEFAULT_PAGE, notes: bool = True
+) -> str:
     """Prints the report.
 
     Of a long model it shows the steps that take the most energy, unless `everything` is asked for.
+    Without `notes` the diagnostics are left out, for whoever has just printed them.
     """
     blocks = (
-        _head(plan),
-        _steps(plan, None if everything else MOST_STEPS),
-        _energy(plan),
-        _pruning(plan),
-        _figures(plan),
+        _head(plan, page),
+        _steps(plan, None if everything else MOST_STEPS, page),
+        _energy(plan, page),
+        _pruning(plan, page),
+        _figures(plan, page, notes),
     )
     return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))) + "\n"
 
 
-def _line(label: str, words: str) -> str:
-    return f"{label:<{LABEL_WIDTH}}{words}".rstrip()
+def _head(plan: Plan, page: Page) -> Iterator[str]:
+    first, *others = verdict(plan)
+    yield from (page.styled(line, BOLD) for line in page.paragraph(first))
+    for sentence in others:
+        yield from page.paragraph(sentence)
+    yield from page.labelled("worst", worst(plan))
 
 
-def _head(plan: Plan) -> Iterator[str]:
-    yield facts.verdict(plan)
+def hashes(plan: Plan) -> str:
+    """Prints what identifies the model, the chip and the plan."""
     model, target = plan.model, plan.target
-    yield _line(
-        "hashes",
-        f"model {model.sha256[:12]}, target {target.sha256[:12]}, plan {plan.hash[:12]} (sha256)",
-    )
-    yield _line("nodes", accounting(plan))
+    return f"model {model.sha256[:12]}, target {target.sha256[:12]}, plan {plan.hash[:12]} (sha256)"
 
 
 def accounting(plan: Plan) -> str:
@@ -66,29 +72,71 @@ def accounting(plan: Plan) -> str:
     return f"{sum(fates.values()):,} of the model = {words}; {count(len(plan.steps), 'step')}"
 
 
-def _steps(plan: Plan, most: int | None) -> Iterator[str]:
+def _steps(plan: Plan, most: int | None, page: Page) -> Iterator[str]:
+    """Prints the steps, the columns that a page has room for; how and why stand below each."""
     table = steps_table(plan, most)
+    if page.width is None:
+        rows = [tuple(one_line(cell) for cell in row) for row in table.all_rows]
+        yield from page.table(rows, table.right, styles=_row_styles(plan, table))
+        return
+    rows, last = [], []
+    for row in table.all_rows:
+        index, _, operation, engine, how, weights, macs, spent, took, moved, *_, why = row
+        rows.append(
+            (
+                index,
+                *([clipped(operation, 18)] if page.at_least(OPERATION_WIDTH) else []),
+                engine,
+                *([macs] if page.at_least(MACS_WIDTH) else []),
+                spent,
+                took,
+                moved,
+            )
+        )
+        weights = weights if weights == "reload" else ""
+        last.append("; ".join(w for w in (how, weights, one_line(why, REASON_WIDTH)) if w))
+    room = min(max(page.left_by(rows), LEAST_NAME_WIDTH), NAME_WIDTH)
     rows = [
-        (row[0], clipped(row[1], NAME_WIDTH), clipped(row[2], 20), *row[3:-1],
-         one_line(row[-1], REASON_WIDTH))
-        for row in table.rows
-    ]  # fmt: skip
-    yield from aligned([table.head, *rows, table.total], table.right)
+        (index, clipped(whole[1], room), *others)
+        for whole, (index, *others) in zip(table.all_rows, rows, strict=True)
+    ]
+    numbers = range(rows[0].index("engine") + 1, len(rows[0]))
+    yield from page.table(rows, (0, *numbers), last, _row_styles(plan, table))
 
 
-def _energy(plan: Plan) -> Iterator[str]:
-    """Prints energy by part and, to its right, by engine."""
+def _row_styles(plan: Plan, table: Table) -> list[str]:
+    return [ENGINE_STYLES.get(plan.engines.get(row[3], ""), "") for row in table.all_rows]
+
+
+def _energy(plan: Plan, page: Page) -> Iterator[str]:
+    """Prints energy by part and, to its right or below where there is no room, by engine."""
     parts, engines = (_indented(table) for table in (parts_table(plan), engines_table(plan)))
     nothing = ("", "", "")
     sides = zip_longest(parts[1:-1], engines[1:-1], fillvalue=nothing)
     pairs = [(parts[0], engines[0]), *sides, (parts[-1], engines[-1])]
-    yield from aligned([(*left, "  ", *right) for left, right in pairs], right=(1, 2, 5, 6))
+    rows = [(*left, "", *right) for left, right in pairs]
+    if page.has_room_for(rows):
+        yield from page.table(rows, right=(1, 2, 5, 6))
+        return
+    yield from page.table(parts, right=(1, 2))
+    yield ""
+    yield from page.table(engines, right=(1, 2))
 
 
-def _pruning(plan: Plan) -> Iterator[str]:
-    if plan.pruning:
-        table = pruning_table(plan)
-        yield from aligned(_indented(table), table.right)
+def _pruning(plan: Plan, page: Page) -> Iterator[str]:
+    """Prints what pruning made smaller; what each layer was and is stands below it."""
+    if not plan.pruning:
+        return
+    table = pruning_table(plan)
+    rows = _indented(table)
+    if page.width is None:
+        yield from page.table(rows, table.right)
+        return
+    unit = rows[0][3]
+    short = [(name, engine, was, now, saved) for name, engine, _, was, _, now, saved in rows]
+    short[0] = (rows[0][0], rows[0][1], f"was {unit}", f"is {unit}", rows[0][6])
+    last = ["", *(f"{row[2]} -> {row[4]}" for row in rows[1:])]
+    yield from page.table(short, (2, 3, 4), last)
 
 
 def _indented(table: Table) -> list[tuple[str, ...]]:
@@ -97,10 +145,11 @@ def _indented(table: Table) -> list[tuple[str, ...]]:
     return [table.head, *rows]
 
 
-def _figures(plan: Plan) -> Iterator[str]:
-    """Prints one line for each further figure."""
+def _figures(plan: Plan, page: Page, notes: bool) -> Iterator[str]:
+    """Prints what is no table, each with its label."""
     for label, words in figures(plan):
-        yield _line(label, words)
+        if notes or label != "note":
+            yield from page.labelled(label, words)
 
 
 def figures(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -137,8 +186,9 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         )
     for scope, efficiency in sorted(plan.tops_per_watt.items()):
         if efficiency.value is not None:
+            most = significant(efficiency.value)
             value, low, high = (
-                digits(number)
+                digits(number, most)
                 for number in (
                     efficiency.value.value,
                     efficiency.value.low,
@@ -160,6 +210,8 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "measured", measured
     if plan.not_modelled:
         yield "not modelled", "; ".join(one_line(item) for item in plan.not_modelled)
+    yield "nodes", accounting(plan)
+    yield "hashes", hashes(plan)
     for diagnostic in plan.diagnostics:
         yield "note", diagnostic.line()
 

@@ -21,6 +21,7 @@ from compiler.cli.depfile import depfile_text, target_of
 from compiler.cli.flags import with_flags
 from compiler.cli.graphs import Dump, annotated_graph
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
+from compiler.cli.view import AllSteps, Wide, page_for
 from compiler.errors import GateError, UsageError, one_line
 from compiler.flow.options import Options
 from compiler.storage.files import write_whole
@@ -84,9 +85,8 @@ def compile_command(
             help="Writes the placed graph as ONNX, with engines in its metadata.",
         ),
     ] = None,
-    all_steps: Annotated[
-        bool, typer.Option("--all", help="Shows all steps of a long model.")
-    ] = False,
+    all_steps: AllSteps = False,
+    wide: Wide = False,
     form: TextOrJson = "text",
 ) -> None:
     """Compiles a model and writes its package."""
@@ -143,7 +143,8 @@ def compile_command(
                 progress.clear()
         for path in inside:  # a package is only written into a folder of its own
             write_whole(path, others[path], made.files)
-    print_result(render_report(made.package.plan, form, all_steps))
+    page = page_for(wide)
+    print_result(render_report(made.package.plan, form, all_steps, page, notes=False))
     if broken:
         raise GateError("; ".join(broken), hint="no package was written")
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import typer
 
 from compiler.cli.flags import flag_of
+from compiler.cli.view import has_colour
 from compiler.errors import UsageError, nearest, one_line
 from compiler.flow.options import Options
 
@@ -80,16 +81,10 @@ def print_error(line: str) -> None:
     """Writes one line to standard error, its label in colour where there is somebody to see it."""
     shown = one_line(line, limit=1200)
     label, found, rest = shown.partition(": ")
-    if found and _has_colour():
+    if found and has_colour(sys.stderr):
         shown = f"\x1b[1;{31 if label.startswith('error') else 33}m{label}\x1b[0m: {rest}"
     with contextlib.suppress(OSError):  # nobody is there to be told
         sys.stderr.write(f"{shown}\n")
-
-
-def _has_colour() -> bool:
-    return (
-        sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
 
 
 class Progress:

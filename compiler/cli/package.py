@@ -15,6 +15,7 @@ from compiler.cli.console import (
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.cli.run import sound_package
+from compiler.cli.view import AllSteps, Wide, page_for
 from compiler.errors import GateError, one_line
 
 REPORT_HELP = """Prints a package's partition report.
@@ -63,15 +64,14 @@ def report_command(
     form: Annotated[
         Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="The form.")
     ] = "text",
-    all_steps: Annotated[
-        bool, typer.Option("--all", help="Shows all steps of a long model.")
-    ] = False,
+    all_steps: AllSteps = False,
+    wide: Wide = False,
 ) -> None:
     """Prints the report."""
     from backends.report import render_report
 
     with limits.enforced():
-        report = render_report(sound_package(folder).plan, form, all_steps)
+        report = render_report(sound_package(folder).plan, form, all_steps, page_for(wide))
     print_result(report)
 
 
@@ -82,6 +82,7 @@ def explain_command(
     ],
     limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
+    wide: Wide = False,
 ) -> None:
     """Explains a placement."""
     from backends.reports.explain import explain, explanation_text
@@ -91,7 +92,7 @@ def explain_command(
     if form == "json":
         print_json(explained)
     else:
-        print_result(explanation_text(explained))
+        print_result(explanation_text(explained, page_for(wide)))
 
 
 def check_command(

@@ -226,7 +226,8 @@ class DigitalTiling:
         lanes = [self.row_lanes] if self.row_lanes > 1 else []
         lanes += [self.column_lanes, self.position_lanes]
         used = self.shape.macs / self.lane_steps
-        return f"{self.blocks} blocks of {'x'.join(map(str, lanes))}, {100 * used:.0f} % used"
+        blocks = "1 block" if self.blocks == 1 else f"{self.blocks} blocks"
+        return f"{blocks} of {'x'.join(map(str, lanes))}, {100 * used:.0f} % used"
 
 
 @dataclass(frozen=True, kw_only=True)

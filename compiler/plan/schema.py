@@ -145,8 +145,9 @@ class Step(_Record):
     `inputs` name buffers or constants ("" is an optional one left out). A step with a `payload`
     runs that ONNX model on its inputs, by position (`payload_weights` holds its external data, ""
     where it has none); any other is the operation `op` of compiler.ir.ops with `attributes`.
-    `operations` are the operations inside, `nodes` the nodes of the ONNX file it came from (main
-    one first). `not_modelled` says why its energy is not all counted, or is "".
+    `operations` are the operations inside, `nodes` the nodes of the ONNX file it came from, both
+    with the one first that takes the most energy. `not_modelled` says why its energy is not all
+    counted, or is "".
     """
 
     index: Whole

@@ -57,12 +57,12 @@ def test_each_node_is_a_step_and_neighbouring_host_nodes_are_one() -> None:
         "v5 = IntegerAveragePool(v4) @digital\n"
         "v6 = Reshape(v5) @digital\n"
         "v7 = Product(v6, c10, c11) @digital\n"
-        "v9 = HostSegment(v7) @host [DequantizeLinear Softmax]"
+        "v9 = HostSegment(v7) @host [Softmax DequantizeLinear]"
     )
     last = plan.steps[-1]
-    assert last.name == "n8..n9"
-    assert last.nodes == ("onnx_n8", "onnx_n9")
-    assert last.reason == "why n8 (and 1 more reason for its 2 nodes)"
+    assert last.name == "n9+1"  # after the Softmax, which takes the most
+    assert last.nodes == ("onnx_n9", "onnx_n8")
+    assert last.reason == "why n9 (and 1 more reason for its 2 nodes)"
     assert last.payload in plan.files
 
 
@@ -232,7 +232,7 @@ def test_host_segments_tell_their_scratch_memory() -> None:
         value = build.add("Relu", [value], "host")
     plan = package_of(build.graph()).plan
     assert len(plan.steps) == 1
-    scratch = next(b for b in plan.buffers if b.name == "n0..n3.scratch")
+    scratch = next(b for b in plan.buffers if b.name == "n0+3.scratch")
     assert 800 <= scratch.size_bytes <= 896
     assert (scratch.first_step, scratch.last_step) == (0, 0)
 

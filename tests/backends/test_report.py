@@ -19,10 +19,22 @@ from backends.report import FORMS, Form, render_report
 from backends.reports.compare import comparison, comparison_text, parse_condition
 from backends.reports.data import COLUMNS, report_table
 from backends.reports.explain import explain, explanation_text
-from backends.reports.facts import fates, mapping_of, matrix_of, most_energy, verdict
-from backends.reports.figures import aligned, clipped, digits, energy, energy_scale, share, time
-from backends.reports.text import text
-from compiler.errors import UsageError
+from backends.reports.facts import fates, mapping_of, matrix_of, most_energy
+from backends.reports.figures import (
+    aligned,
+    clipped,
+    digits,
+    energy,
+    energy_interval,
+    energy_scale,
+    share,
+    time,
+)
+from backends.reports.page import WIDE_PAGE, Page
+from backends.reports.tables import engines_table, parts_table
+from backends.reports.text import MOST_STEPS, text
+from backends.reports.verdict import verdict, worst
+from compiler.errors import Diagnostic, UsageError
 from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan
 from compiler.target.chip import built_in, load_target
@@ -51,39 +63,61 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 
 
 def numbers(line: str) -> list[float]:
-    return [float(word.replace(",", "")) for word in re.findall(r"\d[\d,]*\.\d{3}", line)]
+    return [float(word.replace(",", "")) for word in re.findall(r"(?<![\w.])\d[\d,.]*", line)]
 
 
 def test_the_verdict_comes_first_and_everything_is_ascii(plan: Plan) -> None:
     report = render_report(plan)
-    assert report.splitlines()[0] == verdict(plan)
+    whole, placed = verdict(plan)
+    assert report.splitlines()[0] == whole
+    assert " ".join(report.split()).startswith(" ".join(f"{whole} {placed} worst".split()))
     assert report.isascii()
     assert all(line == line.rstrip() for line in report.splitlines())
-    assert len(report.splitlines()) <= 62
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_a_report_fits_the_page(plan: Plan, width: int) -> None:
+    report = text(plan, everything=True, page=Page(width))
+    assert max(len(line) for line in report.splitlines()) <= width
+    words = " ".join(report.split())
+    for step in plan.steps:  # nothing is lost on a narrow page
+        assert " ".join(step.reason[:100].split()) in words
+
+
+def test_colour_changes_no_word(plan: Plan) -> None:
+    coloured = text(plan, page=Page(80, colour=True))
+    assert re.sub(r"\x1b\[\d*m", "", coloured) == text(plan, page=Page(80))
+    assert "\x1b[34m" in coloured  # steps on analog
 
 
 def test_the_rows_add_up_to_the_sums_that_are_printed(plan: Plan) -> None:
-    lines = render_report(plan, "text", everything=True).splitlines()
-    start = next(index for index, line in enumerate(lines) if "why here" in line) + 1
+    lines = text(plan, everything=True, page=WIDE_PAGE).splitlines()
+    start = next(index for index, line in enumerate(lines) if "why here" in line)
     stop = next(i for i, line in enumerate(lines) if i > start and line.split()[:1] == ["sum"])
-    assert stop - start == len(plan.steps)
-    rows = [numbers(line.split("  why")[0])[:2] for line in lines[start:stop]]
-    total = numbers(lines[stop])[:2]
-    for column in (0, 1):  # every row is rounded to half a unit of the last place
-        assert sum(row[column] for row in rows) == pytest.approx(
-            total[column], abs=0.0005 * len(rows) + 1e-9
-        )
+    rows = lines[start + 1 : stop + 1]
+    assert len(rows) == len(plan.steps) + 1
+    for head in ("MACs", "energy", "time"):  # flush right: each number ends where its head does
+        end = re.search(rf"{head}( \wJ| \ws)?(?=  )", lines[start]).end()  # type: ignore[union-attr]
+        amounts = [numbers(row[:end].rpartition("  ")[2])[0] for row in rows]
+        unit = 10.0 ** -len(rows[-1][:end].rpartition("  ")[2].partition(".")[2])
+        assert sum(amounts[:-1]) == pytest.approx(amounts[-1], abs=unit / 2 * len(rows))
 
 
-def test_the_energy_table_adds_up(plan: Plan) -> None:
-    lines = render_report(plan).splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("energy by part")) + 1
-    rows = [numbers(line) for line in lines[start : start + 6]]
-    total = numbers(lines[start + 6])
-    for column in range(3):
-        assert sum(row[column] for row in rows) == pytest.approx(total[column], abs=0.004)
-        engines = [row[3 + column] for row in rows if len(row) > 3]
-        assert sum(engines) == pytest.approx(total[3 + column], abs=0.004)
+def test_parts_and_engines_add_up_as_printed(plan: Plan) -> None:
+    for table, sums in ((parts_table(plan), 0.6), (engines_table(plan), 0.6)):
+        amounts = [[numbers(row[1])[k] for row in table.rows] for k in range(3)]
+        for column, whole in zip(amounts, numbers(table.total[1]), strict=True):
+            digit = 10.0 ** (np.floor(np.log10(whole)) - 1)  # two digits are printed
+            assert sum(column) == pytest.approx(whole, abs=sums * digit * len(column))
+
+
+def test_what_stands_out_worst(dim20: Plan, resnet: Plan) -> None:
+    assert worst(dim20).startswith("the host takes ")
+    assert "(QuantizeLinear)" in worst(dim20)
+    assert worst(resnet).startswith("static power takes ")
+    too_far = Diagnostic(code="W006", message="the outputs move too far", hint="take more data")
+    spoiled = dim20.model_copy(update={"diagnostics": (*dim20.diagnostics, too_far)})
+    assert worst(spoiled) == "the outputs move too far: take more data"
 
 
 def test_the_critical_path_adds_up_in_the_report(plan: Plan) -> None:
@@ -93,7 +127,8 @@ def test_the_critical_path_adds_up_in_the_report(plan: Plan) -> None:
     spent = sum(plan.steps[index].latency_ns.value for index in path["steps"])
     assert spent == pytest.approx(plan.latency_ns.value)
     assert sum(path["engines"].values()) == pytest.approx(1)
-    line = next(line for line in render_report(plan).splitlines() if "critical path" in line)
+    lines = text(plan, page=WIDE_PAGE).splitlines()
+    line = next(line for line in lines if "critical path" in line)
     words = f"critical path {len(path['steps'])} of {len(plan.steps)} steps, "
     assert line.startswith(words)
     longest = max(plan.steps, key=lambda step: step.latency_ns.value)
@@ -111,13 +146,14 @@ def test_a_report_tells_of_waiting(dim20: Plan) -> None:
     ]
     later = dim20.latency_ns + Estimate.exact(1e3)
     late = dim20.model_copy(update={"steps": tuple(moved), "latency_ns": later})
-    assert ", 1.00 us of waiting; longest: " in text(late)
+    assert ", 1.00 us of waiting; longest: " in text(late, page=WIDE_PAGE)
     assert "of waiting" not in text(dim20)
 
 
 def test_every_node_of_the_file_is_counted_once(plan: Plan) -> None:
     assert sum(fates(plan).values()) == len(plan.placements)
-    line = next(line for line in render_report(plan).splitlines() if line.startswith("nodes"))
+    lines = text(plan, page=WIDE_PAGE).splitlines()
+    line = next(line for line in lines if line.startswith("nodes"))
     whole, *parts = [int(number) for number in re.findall(r"\d+", line)][:5]
     assert whole == sum(parts) == len(plan.placements)
 
@@ -133,7 +169,7 @@ def test_a_long_model_shows_its_hungriest_steps_and_the_rest_as_a_sum(resnet: Pl
         for index, step in enumerate(resnet.steps * 3)
     )
     long = text(resnet.model_copy(update={"steps": steps}))
-    more = f"{len(steps) - 25} steps more"
+    more = f"{len(steps) - MOST_STEPS} steps more"
     assert more in long
     assert "all steps: --all" in long
     assert more not in text(resnet.model_copy(update={"steps": steps}), everything=True)
@@ -283,7 +319,7 @@ def test_explain_tells_the_source(resnet: Plan) -> None:
         for step in resnet.steps
     )
     shown = explanation_text(explain(resnet.model_copy(update={"steps": steps}), "stem.conv"))
-    assert "source   net.py:12" in shown
+    assert "source        net.py:12" in shown
 
 
 def test_explain_suggests_the_nearest_name(resnet: Plan) -> None:
@@ -369,9 +405,31 @@ def test_numbers_for_people() -> None:
     assert energy(12.3) == "12.3 pJ"
     assert time(33_989) == "34.0 us"
     assert digits(0.0000123) == "1.23e-5"
-    assert digits(1234567) == "1,234,567"
+    assert digits(1234567) == "1,230,000"
+    assert digits(1234567, 2) == "1,200,000"
+    assert digits(9.97, 2) == "10"
     assert energy_scale(563_586).unit == "nJ"
-    assert energy_scale(5_635).unit == "pJ"
-    assert share(1, 0) == "0.0 %"
+    assert energy_scale(5_635).unit == "nJ"
+    assert energy_scale(5_635).show(4.5) == "0.004"
+    assert energy_scale(56_350).show(4.5) == "0.00"
+    assert [share(1, 0), share(0, 7), share(1, 7), share(7, 7)] == ["0 %", "0 %", "14.3 %", "100 %"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "words"),
+    [
+        (Estimate(12_262.56, 4_303.77, 53_917.0), "12 [4.3, 54] nJ"),
+        (Estimate(147_092.0, 140_000.0, 150_000.0), "147 [140, 150] nJ"),
+        (Estimate(147_092.0, 146_500.0, 147_500.0), "147.1 [146.5, 147.5] nJ"),
+        (Estimate(999.6, 1.0, 2_000.0), "1,000 [1.0, 2,000] pJ"),
+        (Estimate.exact(147_092.0), "147 [147, 147] nJ"),
+        (Estimate(0.0, 0.0, 0.0), "0 [0, 0] pJ"),
+    ],
+)
+def test_as_many_digits_as_the_interval_leaves(estimate: Estimate, words: str) -> None:
+    assert energy_interval(estimate) == words
+
+
+def test_columns_and_names() -> None:
     assert clipped("a" * 50 + "tail", 20) == "aaaaaa..aaaaaaaatail"
     assert aligned([["a", "1"], ["bbb", "22"]], right=(1,)) == ["a     1", "bbb  22"]

@@ -35,7 +35,7 @@ def commands(text: str) -> list[str]:
 def run(command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Runs one command of a page with this environment's joulec, on this tree's source."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    settings = {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}
+    settings = {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1"}
     return subprocess.run(
         command,
         shell=True,
