@@ -34,6 +34,7 @@ CODES: dict[str, str] = {
     "C002": "no engine of the target can take a node",
     "G001": "a gate was passed (energy, latency or comparison)",
     "G002": "the package and the model disagree",
+    "G003": "a model of a suite is wrong or crashed",
     "W001": "warning: calibrated on synthetic inputs",
     "W002": "warning: a free size was bound to 1",
     "W003": "warning: part of the work is not modelled",

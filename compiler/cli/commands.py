@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from compiler.cli import compile, model, package, run, targets, validate, verify
+from compiler.cli import compile, model, package, run, suite, targets, validate, verify
 from compiler.cli.console import ReaderGoneError, help_when_bare, print_error, print_result
 from compiler.cli.failures import ClickError, bug, machine_error, restrain_streams, usage_error
 from compiler.cli.signals import StopError, stoppable
@@ -55,7 +55,7 @@ def _joulec(
     help_when_bare(context)
 
 
-for module in (compile, model, package, run, verify, targets, validate):
+for module in (compile, model, package, run, verify, suite, targets, validate):
     module.register(app)
 
 

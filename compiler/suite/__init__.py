@@ -1,0 +1,1 @@
+"""Takes a folder of models through compilation, check, run and comparison, one process each."""
