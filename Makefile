@@ -62,6 +62,7 @@ fuzz: $(VENV)/.installed-dev
 CHIPS := one-each
 random: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.support.random_check 0:2000 --targets $(CHIPS)
+	$(BIN)/python -W ignore -m tests.support.random_check 0:1000 --targets $(CHIPS) --generator tests/support/random_functions.py
 
 # Runs the commands of README.md and docs/ and pastes what they print.
 readme: $(VENV)/.installed-dev

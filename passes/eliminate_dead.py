@@ -48,7 +48,7 @@ def _alive(graph: Graph) -> set[int]:
         node = graph.nodes[position]
         if read.intersection(node.outputs):
             alive.add(position)
-            read.update(node.inputs)
+            read.update(name for name in node.inputs if name)
     return alive
 
 

@@ -121,7 +121,7 @@ def _longest_chain(graph: Graph, candidates: Iterable[list[BoundCandidate]]) -> 
     ready: dict[str, float] = {}
     longest = 0.0
     for node, found in zip(graph, candidates, strict=True):
-        start = max((ready.get(name, 0.0) for name in node.inputs), default=0.0)
+        start = max((ready.get(name, 0.0) for name in node.inputs if name), default=0.0)
         ready.update(
             dict.fromkeys(node.outputs, start + min(candidate.latency_ns for candidate in found))
         )

@@ -86,12 +86,11 @@ def require_room_for_values(graph: Graph, target: Target) -> None:
     Raises CapacityError for a value that none holds.
     """
     largest = max(memory.capacity_bytes.value for memory in target.memories.values())
-    made_by = {name: node for node in graph for name in node.outputs}
-    for name in (*graph.inputs, *made_by):
-        kind = graph.types[name] if name else None
-        if kind is None or not kind.is_static or kind.elements <= largest:
+    for name in (*graph.inputs, *graph.producer):
+        kind = graph.types[name]
+        if not kind.is_static or kind.elements <= largest:
             continue
-        node = made_by.get(name)
+        node = graph.producer.get(name)
         what = f"{node.op} makes" if node else f"input {name!r} is"
         raise CapacityError(
             f"{what} a value of {kind.elements:,} elements, "

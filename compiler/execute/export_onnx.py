@@ -63,7 +63,7 @@ def export_nodes(
 
     nodes, inputs, outputs = tuple(nodes), tuple(inputs), tuple(outputs)
     if external is not None:
-        read = dict.fromkeys(name for node in nodes for name in node.inputs)
+        read = dict.fromkeys(name for node in nodes for name in node.inputs if name)
         constants = (graph.constants[name] for name in read if name in graph.constants)
         external = external if is_large(constants, in_memory=in_memory) else None
     writer = Writer(graph, external)
@@ -72,7 +72,7 @@ def export_nodes(
         _write(writer, node)
         for proto in writer.protos[start:] if annotate else ():
             _annotate(proto, node)
-    made = {name for proto in writer.protos for name in proto.output}
+    made = {name for proto in writer.protos for name in proto.output if name}
     available = made | set(inputs)
     for output in outputs:
         if output not in available:

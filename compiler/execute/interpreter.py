@@ -256,7 +256,7 @@ class Interpreter:
         for nodes_of_run in reversed(runs):
             result.append((nodes_of_run, set(later)))
             for node in nodes_of_run:
-                later.update(node.inputs)
+                later.update(name for name in node.inputs if name)
         return result[::-1]
 
     def _shares_weights(self, node: Node) -> bool:

@@ -92,7 +92,8 @@ def deciding_values(nodes: Iterable[Node]) -> list[str]:
 
     A model of the nodes has to declare these, so that `why_reference` sees what a graph knows.
     """
-    return list(dict.fromkeys(name for node in nodes if node.op in _RULES for name in node.inputs))
+    names = (name for node in nodes if node.op in _RULES for name in node.inputs if name)
+    return list(dict.fromkeys(names))
 
 
 _Types = Mapping[str, TensorType]

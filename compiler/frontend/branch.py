@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from compiler.frontend.builder import Builder
-from compiler.frontend.host_segment import subgraphs
+from compiler.frontend.renaming import rename_values
 from compiler.frontend.tensors import decoded
 
 
@@ -54,19 +54,5 @@ def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     """
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    _rename(copy, names)
+    rename_values(copy, names)
     return copy
-
-
-def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    node.input[:] = [names.get(name, name) for name in node.input]
-    node.output[:] = [names.get(name, name) for name in node.output]
-    for graph in subgraphs(node):
-        own = {value.name for value in graph.input}
-        own.update(tensor.name for tensor in graph.initializer)
-        own.update(name for inner in graph.node for name in inner.output)
-        outer = {name: new for name, new in names.items() if name not in own}
-        for inner in graph.node:
-            _rename(inner, outer)
-        for value in graph.output:
-            value.name = outer.get(value.name, value.name)

@@ -201,7 +201,7 @@ class Builder:
         for node in reversed(self.nodes):
             if wanted.intersection(node.outputs):
                 nodes.append(node)
-                wanted.update(node.inputs)
+                wanted.update(name for name in node.inputs if name)
         nodes.reverse()
         wanted.update(inputs, *(node.outputs for node in nodes))
         standing = {name for node in nodes for name in node.origin}

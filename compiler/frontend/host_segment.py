@@ -9,6 +9,7 @@ import onnx
 
 from compiler.execute.session import open_session
 from compiler.frontend.builder import Builder
+from compiler.frontend.nesting import captures
 from compiler.ir.graph import DTYPE_BITS, TensorType
 from compiler.ir.protos import dtype_name, from_type_proto, type_proto
 
@@ -46,31 +47,6 @@ def keep_whole(proto: onnx.NodeProto, model: onnx.ModelProto, builder: Builder) 
         known = None if kind.dtype == "undefined" else type_proto(kind)
         segment.graph.output.append(onnx.ValueInfoProto(name=name, type=known))
     builder.segment(segment.SerializeToString(deterministic=True), values, types)
-
-
-def captures(proto: onnx.NodeProto) -> list[str]:
-    """Finds the names of the outer graph that a node's sub-graphs read, in order of first use."""
-    found: dict[str, None] = {}
-    for graph in subgraphs(proto):
-        own = {value.name for value in graph.input}
-        own.update(tensor.name for tensor in graph.initializer)
-        own.update(tensor.values.name for tensor in graph.sparse_initializer)
-        for node in graph.node:
-            names = [*node.input, *captures(node)]
-            found.update(dict.fromkeys(name for name in names if name and name not in own))
-            own.update(node.output)
-        outputs = [value.name for value in graph.output]
-        found.update(dict.fromkeys(name for name in outputs if name not in own))
-    return list(found)
-
-
-def subgraphs(proto: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """Returns the graphs among a node's attributes."""
-    return [
-        graph
-        for attribute in proto.attribute
-        for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)
-    ]
 
 
 def is_tensor(kind: TensorType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from compiler.frontend.branch import taken_branch
 from compiler.frontend.builder import Builder, Unliftable, plain_reason
 from compiler.frontend.dialects import DIALECTS
 from compiler.frontend.fold import Folder
-from compiler.frontend.host_segment import is_tensor, keep_whole, subgraphs
+from compiler.frontend.host_segment import is_tensor, keep_whole
 from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
+from compiler.frontend.nesting import subgraphs, value_names
 from compiler.frontend.sizes import Sizes, bind_sizes
 from compiler.frontend.source import source_of
 from compiler.frontend.tensors import MICROSOFT, Limits, dense
@@ -58,7 +59,7 @@ def import_onnx(
     proto = loaded.model.graph
     inputs = [value for value in proto.input if value.name not in loaded.weights]
     sizes = bind_sizes(inputs, bind or {})
-    builder = Builder([*_names(proto), *loaded.weights], _declared(proto, sizes))
+    builder = Builder([*value_names(proto), *loaded.weights], _declared(proto, sizes))
     for value in inputs:
         builder.types[value.name] = sizes.types[value.name]
     for name, data in loaded.weights.items():
@@ -184,16 +185,3 @@ def _declared(graph: onnx.GraphProto, sizes: Sizes) -> dict[str, TensorType]:
         for value in [*graph.value_info, *graph.output]
         if value.type.WhichOneof("value")
     }
-
-
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Walks every name of a value in a graph and its sub-graphs."""
-    for value in [*graph.input, *graph.output]:
-        yield value.name
-    for tensor in graph.initializer:
-        yield tensor.name
-    for node in graph.node:
-        yield from node.input
-        yield from node.output
-        for inner in subgraphs(node):
-            yield from _names(inner)

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from compiler.errors import CompileError, Diagnostic, ModelError, UsageError, one_line
 from compiler.frontend.external_data import External
 from compiler.frontend.functions import inline_functions
+from compiler.frontend.nesting import every_node
 from compiler.frontend.old_opsets import not_older_than_7
 from compiler.frontend.rules import (
     check_operations,
@@ -30,7 +31,6 @@ from compiler.frontend.rules import (
 from compiler.frontend.tensors import (
     MICROSOFT,
     Limits,
-    all_graphs,
     check_finite,
     every_tensor,
     take_inside,
@@ -131,7 +131,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
     model = not_older_than_7(model)
     external = External(path.parent if path else None, limits.tensor_bytes)
     weights = take_weights(model, limits, external)
-    inline_functions(model, limits)
+    inlined = inline_functions(model, limits)
     order = label_nodes(model.graph)
     unsorted = sort_nodes(model.graph, weights)
     implied = _import_microsoft(model)
@@ -156,7 +156,7 @@ def _load(source: str | Path | bytes | onnx.ModelProto, limits: Limits) -> Loade
         name=name,
         sha256=digest.hexdigest(),
         files=files,
-        notes=tuple(Diagnostic(message=note) for note in notes),
+        notes=(*inlined, *(Diagnostic(message=note) for note in notes)),
     )
 
 
@@ -245,7 +245,7 @@ def _import_microsoft(model: onnx.ModelProto) -> bool:
     """
     if any(opset.domain == MICROSOFT for opset in model.opset_import):
         return False
-    if all(node.domain != MICROSOFT for graph in all_graphs(model.graph) for node in graph.node):
+    if all(node.domain != MICROSOFT for node in every_node(model)):
         return False
     model.opset_import.add(domain=MICROSOFT, version=1)
     return True
@@ -253,16 +253,7 @@ def _import_microsoft(model: onnx.ModelProto) -> bool:
 
 def _join_default_domain(model: onnx.ModelProto) -> None:
     """Calls the default domain by its short name everywhere."""
-    for opset in model.opset_import:
-        if opset.domain == "ai.onnx":
-            opset.domain = ""
-    pending = [*model.graph.node, *(node for f in model.functions for node in f.node)]
-    while pending:
-        node = pending.pop()
-        if node.domain == "ai.onnx":
-            node.domain = ""
-        for attribute in node.attribute:
-            for graph in (
-                [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
-            ):
-                pending.extend(graph.node)
+    opsets = [*model.opset_import, *(o for f in model.functions for o in f.opset_import)]
+    for part in (*opsets, *model.functions, *every_node(model)):
+        if part.domain == "ai.onnx":
+            part.domain = ""

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 import onnx
 
 from compiler.errors import ModelError, nearest
-from compiler.frontend.host_segment import captures, subgraphs
+from compiler.frontend.nesting import all_graphs, captures, every_graph, every_node, subgraphs
 from compiler.frontend.qonnx import QONNX_DOMAINS
 from compiler.frontend.qonnx import REWRITES as QONNX
-from compiler.frontend.tensors import all_graphs
 from compiler.ir.graph import Array
 from compiler.ir.protos import dtype_number
 
@@ -40,17 +39,23 @@ def label_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
 
 def check_texts(model: onnx.ModelProto) -> None:
     """Raises ModelError M002 for a name that is not UTF-8 (protobuf gives bytes for it)."""
-    for graph in all_graphs(model.graph):
+    names: list[str] = []
+    for graph in every_graph(model):
         values = [*graph.input, *graph.output, *graph.value_info]
         dims = [dim for value in values for dim in value.type.tensor_type.shape.dim]
-        names = [value.name for value in values] + [dim.dim_param for dim in dims]
+        names += [graph.name, *(value.name for value in values), *(dim.dim_param for dim in dims)]
         names += [tensor.name for tensor in graph.initializer]
-        for node in graph.node:
-            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
-            names += [attribute.name for attribute in node.attribute]
-        wrong = next((name for name in [graph.name, *names] if not isinstance(name, str)), None)
-        if wrong is not None:
-            raise ModelError(f"the name {wrong!r} is not UTF-8 text", code="M002")
+    for function in model.functions:
+        names += [function.domain, function.name, function.overload]
+        names += [*function.input, *function.output, *function.attribute]
+        names += [attribute.name for attribute in function.attribute_proto]
+    for node in every_node(model):
+        names += [node.name, node.op_type, node.domain, node.overload, *node.input, *node.output]
+        for attribute in node.attribute:
+            names += [attribute.name, attribute.ref_attr_name]
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ModelError(f"the name {wrong!r} is not UTF-8 text", code="M002")
 
 
 def sort_nodes(graph: onnx.GraphProto, weights: Mapping[str, Array]) -> bool:

@@ -14,6 +14,7 @@ import onnx
 
 from compiler.errors import ModelError
 from compiler.frontend.external_data import External
+from compiler.frontend.nesting import every_graph, every_node
 from compiler.ir.graph import DTYPE_BITS, Array
 from compiler.ir.protos import dtype_name
 from compiler.storage.mapped import blocks
@@ -39,8 +40,7 @@ class Limits:
 
     def check_nodes(self, model: onnx.ModelProto) -> None:
         """Raises ModelError M008 for too many nodes, sub-graphs and functions counted in."""
-        graphs = sum(len(graph.node) for graph in all_graphs(model.graph))
-        self.check_count(graphs + sum(len(function.node) for function in model.functions))
+        self.check_count(sum(1 for _ in every_node(model)))
 
     def check_count(self, count: int) -> None:
         """Raises ModelError M008 for too many nodes."""
@@ -156,44 +156,36 @@ def decoded(tensor: onnx.TensorProto) -> Array:
         ) from error
 
 
-def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Walks a graph and the graphs inside it."""
-    pending = [graph]
-    while pending:
-        found = pending.pop()
-        yield found
-        for node in found.node:
-            for attribute in node.attribute:
-                if attribute.HasField("g"):
-                    pending.append(attribute.g)
-                pending.extend(attribute.graphs)
-
-
 def every_tensor(model: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, bool]]:
     """Walks every dense tensor of the model, and whether it is an initializer of the main graph."""
     for tensor in model.graph.initializer:
         yield tensor, True
-    graphs = list(all_graphs(model.graph))
-    nodes = [node for graph in graphs for node in graph.node]
-    nodes += [node for function in model.functions for node in function.node]
-    for graph in graphs[1:]:
+    _, *inner = every_graph(model)
+    for graph in inner:
         for tensor in graph.initializer:
             yield tensor, False
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t, False
-            for tensor in attribute.tensors:
-                yield tensor, False
+    for attribute in _attributes(model):
+        if attribute.HasField("t"):
+            yield attribute.t, False
+        for tensor in attribute.tensors:
+            yield tensor, False
 
 
 def _sparse_tensors(model: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
-    for graph in all_graphs(model.graph):
+    for graph in every_graph(model):
         yield from graph.sparse_initializer
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.HasField("sparse_tensor"):
-                    yield attribute.sparse_tensor
+    for attribute in _attributes(model):
+        if attribute.HasField("sparse_tensor"):
+            yield attribute.sparse_tensor
+        yield from attribute.sparse_tensors
+
+
+def _attributes(model: onnx.ModelProto) -> Iterator[onnx.AttributeProto]:
+    """Walks the attributes of all nodes, and those that functions have defaults for."""
+    for node in every_node(model):
+        yield from node.attribute
+    for function in model.functions:
+        yield from function.attribute_proto
 
 
 def _size_bytes(tensor: onnx.TensorProto) -> int:

@@ -124,7 +124,7 @@ def last_reads(graph: Graph) -> dict[str, int]:
     """
     last: dict[str, int] = {}
     for position, node in enumerate(graph.nodes):
-        for name in (*node.inputs, *node.outputs):
+        for name in filter(None, (*node.inputs, *node.outputs)):
             last[name] = position
     for name in graph.outputs:
         last[name] = len(graph.nodes)

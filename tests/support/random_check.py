@@ -52,14 +52,15 @@ def faults(model: onnx.ModelProto, feed: Mapping[str, Any], targets: Sequence[Ta
     No engine of theirs computes in floats and the passes up to calibration know no chip, so for
     these the first chip stands for all.
     """
-    wrong = [f"in floats: {fault}" for fault in _float_faults(model, feed, targets[0])]
+    wrong = [f"in floats: {fault}" for fault in float_faults(model, feed, targets[0])]
     for target in targets:
         found = _integer_faults(model, feed, target, every_pass=target is targets[0])
         wrong += [f"{target.name}: {fault}" for fault in found]
     return wrong
 
 
-def _float_faults(model: onnx.ModelProto, feed: Mapping[str, Any], target: Target) -> list[str]:
+def float_faults(model: onnx.ModelProto, feed: Mapping[str, Any], target: Target) -> list[str]:
+    """The outputs that are not ONNX Runtime's in floats, or the error that compiling ended in."""
     wanted = RuntimeModel(model.SerializeToString()).run(feed)
     try:
         made = joulec.compile(model, target, options=joulec.Options(precision="float"))
