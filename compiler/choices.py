@@ -14,3 +14,5 @@ Place: TypeAlias = tuple[tuple[str, str], ...]
 
 MAX_NODES = 1_000_000
 MAX_TENSOR_BYTES = 8 << 30
+# What the Loops of a node may do in one run, in executed nodes: some seconds of ONNX Runtime's.
+MAX_LOOP_WORK = 2_000_000

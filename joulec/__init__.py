@@ -141,17 +141,21 @@ def load_target(name_or_file: str | Path) -> Target:
 
 
 def limited(
-    *, memory_bytes: int | None = None, seconds: float | None = None
+    *,
+    memory_bytes: int | None = None,
+    seconds: float | None = None,
+    loop_work: int | None = None,
 ) -> AbstractContextManager[None]:
     """Limits what is done inside: `with joulec.limited(seconds=60): joulec.compile(...)`.
 
     Within them results are what they always are.
 
     CompileError M008 when it takes more memory (None: than the machine has) or more time (None: no
-    limit). They hold for the whole process; time can only be limited on the main thread, with
-    the signal SIGALRM, and a library that does not come back to Python within 10 s more ends the
-    process with status 3.
+    limit), or when the Loops of a node execute more nodes in one run than `loop_work` (None: as
+    outside, which is 2,000,000). They hold for the whole process; time can only be limited on the
+    main thread, with the signal SIGALRM, and a library that does not come back to Python within
+    10 s more ends the process with status 3.
     """
     from compiler.flow.limits import limited as limited_to
 
-    return limited_to(memory_bytes, seconds)
+    return limited_to(memory_bytes, seconds, loop_work)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.execute.loop_work import refusal_of, with_limit
 from compiler.ir.graph import Graph, Node, TensorType
 from compiler.ir.protos import attribute_protos, dtype_name
 
@@ -32,12 +33,14 @@ class ReferenceModel:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        import onnx
         from onnx.reference import ReferenceEvaluator
 
         decodes = any(node.op_type == "ImageDecoder" for node in model.graph.node)
         if decodes and find_spec("PIL") is None:
             raise ImportError("ImageDecoder runs where Pillow is installed (pip install pillow)")
-        self._evaluator = ReferenceEvaluator(model)
+        counted = with_limit(model.SerializeToString(), on_reference=True)
+        self._evaluator = ReferenceEvaluator(onnx.ModelProto.FromString(counted))
         weights = {tensor.name for tensor in model.graph.initializer}
         self.inputs = tuple(v.name for v in model.graph.input if v.name not in weights)
         self.outputs = tuple(value.name for value in model.graph.output)
@@ -46,7 +49,12 @@ class ReferenceModel:
         """Runs one inference: values by name in, outputs by name out."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what its numpy says is for its own authors
-            results = self._evaluator.run(None, {name: values[name] for name in self.inputs})
+            try:
+                results = self._evaluator.run(None, {name: values[name] for name in self.inputs})
+            except IndexError as error:
+                if refusal := refusal_of(error):
+                    raise refusal from error
+                raise
         plain = (np.asarray(item) if isinstance(item, np.generic) else item for item in results)
         return dict(zip(self.outputs, plain, strict=True))
 

@@ -1,4 +1,4 @@
-"""Limits the memory and time that a command takes: past a limit it is refused."""
+"""Limits the memory, time and work of Loops that a command takes: past a limit it is refused."""
 
 from __future__ import annotations
 
@@ -31,14 +31,19 @@ class TimeIsUp(
 
 
 @contextlib.contextmanager
-def limited(memory_bytes: int | None, seconds: float | None) -> Iterator[None]:
-    """Raises ModelError M008 when what is done inside takes more memory or time.
+def limited(
+    memory_bytes: int | None, seconds: float | None, loop_work: int | None = None
+) -> Iterator[None]:
+    """Raises ModelError M008 when what is done inside takes more memory, time or work in Loops.
 
-    Of memory None is what the machine has, of time no limit.
+    Of memory None is what the machine has, of time no limit, of work what it is already.
     """
+    from compiler.execute.loop_work import limited_loop_work
+
     _let_libraries_take_their_room()
     # Time first: it starts a thread, which would be waited for for ever if it got no memory.
-    with _time(seconds), _memory(memory_bytes or machine_bytes()):
+    memory = _memory(memory_bytes or machine_bytes())
+    with _time(seconds), memory, limited_loop_work(loop_work):
         yield
 
 

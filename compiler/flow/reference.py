@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.errors import ModelError, one_line
+from compiler.errors import CompileError, ModelError, one_line
 from compiler.execute.interpreter import Interpreter, Model
 from compiler.frontend.import_onnx import import_onnx
 from compiler.frontend.load import whole_message
@@ -48,7 +48,7 @@ class Reference:
             sample = {n: np.ascontiguousarray(data[index]) for n, data in samples.items()}
             try:
                 results = run(sample)
-            except MemoryError:
+            except (MemoryError, CompileError):
                 raise
             except Exception as error:  # nor one for what it cannot run
                 why = one_line(str(error))
