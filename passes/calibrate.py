@@ -9,6 +9,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from compiler.cost.divergence import (
+    BEYOND_MEASURE,
+    divergence_kind,
+    output_divergence,
+    relative_squared_error,
+)
 from compiler.engines import numerics
 from compiler.engines.bit_slicing import useful_digits
 from compiler.engines.legality import why_not_analog, why_not_digital
@@ -19,7 +25,6 @@ from compiler.ir.ops import FORMATS, macs
 from compiler.target.chip import Target
 from passes.base import Pass, report_progress
 from passes.calibration.clipped_range import clipped_range
-from passes.calibration.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
 from passes.calibration.given_formats import given_format
 from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.measurement_budget import measurement_budget
@@ -39,11 +44,10 @@ from passes.calibration.walk import Walk
 class Calibrate(Pass):
     """Adds `Graph.calibration`; the nodes stay as they are.
 
-    The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler
-    divergence in nats where an output is the result of a Softmax, else the squared error relative
-    to the output's variance; the largest over the outputs, the mean over the samples. A format of a
-    node is that of its output, and of the input of a product; what other nodes lose by reading int8
-    where the host or a graph input holds floats is measured for the value (`Calibration.rounding`).
+    The divergence of a format is what it alone does to the network's outputs, the largest over the
+    outputs; compiler.cost.divergence has the formulas. A format of a node is that of its output,
+    and of the input of a product; what other nodes lose by reading int8 where the host or a graph
+    input holds floats is measured for the value (`Calibration.rounding`).
 
     Where running every error to the outputs takes more than `measurement_budget` allows, that is
     done for evenly spread ones. The others' divergence is their own relative squared error times
@@ -106,15 +110,10 @@ class _Calibrator:
             if formats and self.reference is not None and node.outputs[0] in walk.values:
                 self._measure(position, node, formats, walk)
             self._measure_rounding(position, self.rounded[position], walk)
-        kind = (
-            "KL"
-            if any(scores_of(name, graph) for name in graph.outputs)
-            else "relative squared error"
-        )
         return Calibration(
             ranges=self.ranges,
             divergence=self.divergence,
-            kind=kind,
+            kind=divergence_kind(graph),
             inputs_hash=self.inputs.hash,
             estimated=self.estimated,
             rounding=self.rounding,
@@ -278,11 +277,12 @@ class _Calibrator:
         return output_divergence(self.graph, self.reference, found)
 
     def _own_error(self, output: str, wanted: Array, found: Array) -> float:
-        """The squared error of a node's own output, relative to its variance."""
+        """The relative squared error of a node's own output."""
         quant = self.graph.types[output].quant
         reals = [numerics.reals(values, quant) for values in (wanted[: len(found)], found)]
         before, after = (values.astype(np.float64) for values in reals)
-        return divergence(before, after, scores=False)
+        finite = np.isfinite(before)  # of the others no error can be told
+        return relative_squared_error(before[finite], after[finite])
 
     def _product_outputs(
         self, node: Node, formats: Sequence[Format], walk: Walk
