@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from compiler.cost.divergence import (
     BEYOND_MEASURE,
+    Values,
     divergence_kind,
     output_divergence,
     relative_squared_error,
@@ -186,7 +187,7 @@ class _Calibrator:
             measured += [position] * (bool(formats) + len(self.rounded[position]))
         return measured[:: self.stride] if self.stride > 1 else []
 
-    def _reference(self) -> dict[str, Array] | None:
+    def _reference(self) -> dict[str, Values] | None:
         """Runs the float network on the samples; None when it has no inputs or does not run."""
         if not self.inputs.arrays:
             return None
