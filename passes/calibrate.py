@@ -39,6 +39,7 @@ from passes.calibration.rounded_inputs import (
 )
 from passes.calibration.suffix import SuffixRunner
 from passes.calibration.walk import Walk
+from passes.fitting.layer_data import finite_samples
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Calibrate(Pass):
     The divergence of a format is what it alone does to the network's outputs, the largest over the
     outputs; compiler.cost.divergence has the formulas. A format of a node is that of its output,
     and of the input of a product; what other nodes lose by reading int8 where the host or a graph
-    input holds floats is measured for the value (`Calibration.rounding`).
+    input holds floats is measured for the value (`Calibration.rounding`). Ranges are over the
+    samples on which a value is finite.
 
     Where running every error to the outputs takes more than `measurement_budget` allows, that is
     done for evenly spread ones. The others' divergence is their own relative squared error times
@@ -203,8 +205,11 @@ class _Calibrator:
         kind = self.graph.types.get(name)
         if kind is None or kind.dtype != "float32" or values.size == 0:
             return
-        if not np.isfinite(values).all():
+        is_fine = finite_samples(values)
+        if not is_fine.any():
             return
+        if not is_fine.all():
+            values = values[is_fine]
         self.ranges[name] = clipped_range(np.asarray(values, np.float32))
 
     # -- divergence

@@ -130,6 +130,26 @@ def _is_random(model: Graph) -> bool:
     return any(node.op in RANDOM for node in model)
 
 
+def not_number_notes_of(
+    trial: Trial | None, inputs: CalibrationInputs | None
+) -> tuple[Diagnostic, ...]:
+    """Warns where the model's own outputs are no numbers, on calibration or other samples."""
+    from compiler.execute.interpreter import Interpreter, RunError
+    from compiler.flow.not_numbers import not_number_notes
+
+    if trial is None or inputs is None:
+        return ()
+    model = trial.model
+    notes = not_number_notes(model, trial.samples, trial.wanted, trial.first)
+    if trial.made_up or (not trial.held_out and inputs.count <= trial.count):
+        return notes
+    try:
+        given = Interpreter(model).run_each(inputs.arrays)
+    except RunError:  # then nothing was measured on them
+        return notes
+    return (*not_number_notes(model, inputs.arrays, given), *notes)
+
+
 def measured_divergence(trial: Trial | None, placed: Graph) -> MeasuredDivergence | None:
     """Measures the placed graph against the model as given; None where nothing could be tried."""
     if trial is None:

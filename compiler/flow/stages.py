@@ -29,6 +29,7 @@ from compiler.flow.measure import (
     few_samples_note,
     measured_divergence,
     measured_note,
+    not_number_notes_of,
     trial_of,
 )
 from compiler.flow.notes import (
@@ -328,6 +329,7 @@ class Quantized(Stage):
             pipeline=self.pipeline,
             diagnostics=(
                 *self.notes,
+                *not_number_notes_of(trial, pruned.inputs),
                 *few_samples_note(measured),
                 *self._measured_note(trial, measured, partition),
             ),

@@ -46,9 +46,8 @@ class SuffixRunner:
             if piece is not None:
                 _require_known(piece.inputs, known)
             made = self._made(piece, known, end)
-            known = {
-                n: data for n, data in (known | made).items() if self._last_reads.get(n, -1) > end
-            }
+            known.update(made)
+            known = {n: data for n, data in known.items() if self._last_reads.get(n, -1) > end}
         for name in self.graph.outputs:
             if name not in known and name in self.graph.constants:
                 known[name] = np.stack([self.graph.constants[name]] * count)
