@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler.errors import UsageError, one_line
+from compiler.execute.plain_arrays import flat_arrays, map_keys, map_matrix, plain_outputs
 from compiler.ir.graph import Array
 
 
@@ -28,11 +29,19 @@ class Accuracy:
 
 
 def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
-    """Compares the largest score along the last axis with the labels.
+    """Compares an output with the labels.
 
-    Labels are class numbers, or one row of scores (one-hot) for each sample. Raises UsageError
-    (U005) when output and labels do not belong together.
+    Where the output holds labels itself (integers or texts, as many as there are labels), they are
+    to be the same; where it holds maps, the key of the largest value; else the class with the
+    largest score along the last axis, and labels are class numbers, or one row of scores (one-hot)
+    for each sample. Raises UsageError (U005) when output and labels do not belong together.
     """
+    own = own_labels(output, labels.size)
+    if own is not None:
+        if own.dtype.kind in "OUS" or labels.dtype.kind in "OUS":
+            own, labels = (array.astype(np.str_) for array in (own, labels))
+        return Accuracy(int((own == labels.reshape(-1)).sum()), int(labels.size))
+    output = plain_outputs({name: output})[name]
     classes = predictions(output, name)
     if labels.shape == np.shape(output) and labels.size > classes.size:
         labels = labels.argmax(axis=-1)
@@ -55,6 +64,19 @@ def accuracy(output: Any, labels: Array, name: str = "the output") -> Accuracy:
         )
     right = int((labels.reshape(-1) == classes.reshape(-1)).sum())
     return Accuracy(right, int(labels.size))
+
+
+def own_labels(output: Any, count: int) -> Array | None:
+    """Finds the labels that an output itself holds, `count` of them; None where it holds none."""
+    keys = map_keys(output)
+    if keys is not None:
+        labels = np.asarray(keys)[map_matrix(output, keys).argmax(axis=-1)].reshape(-1)
+    else:
+        arrays = flat_arrays(output)
+        if not arrays or any(array.dtype.kind not in "biuOUS" for array in arrays):
+            return None
+        labels = np.concatenate([array.reshape(-1) for array in arrays])
+    return labels if len(labels) == count else None
 
 
 def predictions(output: Any, name: str = "the output") -> Array:

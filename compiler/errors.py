@@ -40,10 +40,11 @@ CODES: dict[str, str] = {
     "W003": "warning: part of the work is not modelled",
     "W004": "warning: an option had nothing to do",
     "W005": "warning: the package was compiled from another model",
-    "W006": "warning: the whole plan changes the outputs by more than its layers promised",
+    "W006": "warning: the compiled network changes the outputs by more than is allowed",
     "W007": "warning: the divergences of part of the nodes are estimates",
     "W008": "warning: calibrated on few samples, with none left to try the plan on",
     "W009": "warning: inputs of a package hold NaN",
+    "W012": "warning: the model's own outputs are NaN or infinite on some samples",
     "X001": "an internal error: a bug of the compiler",
 }
 

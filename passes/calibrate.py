@@ -9,6 +9,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from compiler.cost.divergence import (
+    BEYOND_MEASURE,
+    Values,
+    divergence_kind,
+    output_divergence,
+    relative_squared_error,
+)
 from compiler.engines import numerics
 from compiler.engines.bit_slicing import useful_digits
 from compiler.engines.legality import why_not_analog, why_not_digital
@@ -19,7 +26,6 @@ from compiler.ir.ops import FORMATS, macs
 from compiler.target.chip import Target
 from passes.base import Pass, report_progress
 from passes.calibration.clipped_range import clipped_range
-from passes.calibration.divergence import BEYOND_MEASURE, divergence, output_divergence, scores_of
 from passes.calibration.given_formats import given_format
 from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.measurement_budget import measurement_budget
@@ -33,17 +39,18 @@ from passes.calibration.rounded_inputs import (
 )
 from passes.calibration.suffix import SuffixRunner
 from passes.calibration.walk import Walk
+from passes.fitting.layer_data import finite_samples
 
 
 @dataclass(frozen=True)
 class Calibrate(Pass):
     """Adds `Graph.calibration`; the nodes stay as they are.
 
-    The divergence of a format is what it alone does to the network's outputs: the Kullback-Leibler
-    divergence in nats where an output is the result of a Softmax, else the squared error relative
-    to the output's variance; the largest over the outputs, the mean over the samples. A format of a
-    node is that of its output, and of the input of a product; what other nodes lose by reading int8
-    where the host or a graph input holds floats is measured for the value (`Calibration.rounding`).
+    The divergence of a format is what it alone does to the network's outputs, the largest over the
+    outputs; compiler.cost.divergence has the formulas. A format of a node is that of its output,
+    and of the input of a product; what other nodes lose by reading int8 where the host or a graph
+    input holds floats is measured for the value (`Calibration.rounding`). Ranges are over the
+    samples on which a value is finite.
 
     Where running every error to the outputs takes more than `measurement_budget` allows, that is
     done for evenly spread ones. The others' divergence is their own relative squared error times
@@ -106,15 +113,10 @@ class _Calibrator:
             if formats and self.reference is not None and node.outputs[0] in walk.values:
                 self._measure(position, node, formats, walk)
             self._measure_rounding(position, self.rounded[position], walk)
-        kind = (
-            "KL"
-            if any(scores_of(name, graph) for name in graph.outputs)
-            else "relative squared error"
-        )
         return Calibration(
             ranges=self.ranges,
             divergence=self.divergence,
-            kind=kind,
+            kind=divergence_kind(graph),
             inputs_hash=self.inputs.hash,
             estimated=self.estimated,
             rounding=self.rounding,
@@ -187,7 +189,7 @@ class _Calibrator:
             measured += [position] * (bool(formats) + len(self.rounded[position]))
         return measured[:: self.stride] if self.stride > 1 else []
 
-    def _reference(self) -> dict[str, Array] | None:
+    def _reference(self) -> dict[str, Values] | None:
         """Runs the float network on the samples; None when it has no inputs or does not run."""
         if not self.inputs.arrays:
             return None
@@ -203,8 +205,11 @@ class _Calibrator:
         kind = self.graph.types.get(name)
         if kind is None or kind.dtype != "float32" or values.size == 0:
             return
-        if not np.isfinite(values).all():
+        is_fine = finite_samples(values)
+        if not is_fine.any():
             return
+        if not is_fine.all():
+            values = values[is_fine]
         self.ranges[name] = clipped_range(np.asarray(values, np.float32))
 
     # -- divergence
@@ -278,11 +283,12 @@ class _Calibrator:
         return output_divergence(self.graph, self.reference, found)
 
     def _own_error(self, output: str, wanted: Array, found: Array) -> float:
-        """The squared error of a node's own output, relative to its variance."""
+        """The relative squared error of a node's own output."""
         quant = self.graph.types[output].quant
         reals = [numerics.reals(values, quant) for values in (wanted[: len(found)], found)]
         before, after = (values.astype(np.float64) for values in reals)
-        return divergence(before, after, scores=False)
+        finite = np.isfinite(before)  # of the others no error can be told
+        return relative_squared_error(before[finite], after[finite])
 
     def _product_outputs(
         self, node: Node, formats: Sequence[Format], walk: Walk

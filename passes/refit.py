@@ -18,7 +18,7 @@ from passes.base import Pass, report_progress
 from passes.calibration.inputs import CalibrationInputs
 from passes.calibration.walk import Walk
 from passes.fitting.fit import analog_layer, fit_analog, fit_integer
-from passes.fitting.layer_data import layer_data
+from passes.fitting.layer_data import fitting_samples, layer_data
 from passes.fitting.weights import AnalogWeights, Named
 
 
@@ -125,6 +125,7 @@ class _Refitter:
         wanted = _reals(self.wanted, before.inputs[0])
         if seen is None or wanted is None:
             return
+        seen, wanted = fitting_samples(seen, wanted)
         data = layer_data(seen, wanted, before, self.before)
         engine = self.target.chip.engines[node.engine]
         given = self.graph.types[node.inputs[0]].quant

@@ -127,7 +127,7 @@ def _metrics(plan: Plan) -> list[tuple[str, float]]:
         ("latency", plan.latency_ns.value / 1e3),
         ("peak_bytes", float(sum(plan.peak_bytes.values()))),
         ("macs", float(plan.macs.after)),
-        ("divergence", plan.divergence_total),
+        ("divergence", plan.divergence),
     ]
 
 

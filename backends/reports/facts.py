@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backends.reports.figures import digits
+from compiler.cost.divergence import BEYOND_MEASURE
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
 from compiler.plan.views import CriticalPath
@@ -94,30 +95,47 @@ def fates(plan: Plan) -> dict[str, int]:
     return {fate: found[fate] for fate in FATES}
 
 
-def divergence_used(plan: Plan) -> str:
-    """Prints the divergence and its budget, with its measure."""
-    found = plan.partition
-    limit = found.max_divergence if found is not None else None
-    kind = found.divergence_kind if found is not None else ""
-    budget = f"of {limit:.3g} allowed" if limit is not None else "(no limit)"
-    return f"{digits(plan.divergence_total)} {budget}" + (f" ({kind})" if kind else "")
+def divergence_words(plan: Plan) -> str:
+    """Prints the divergence measured on the whole plan, what is allowed, and on which samples.
 
-
-def divergence_measured(plan: Plan) -> str:
-    """Prints the whole plan's measured divergence of the outputs, and on which samples.
-
-    Empty where nothing was measured.
+    Where the plan was not run, the sum of estimates stands there, and says so.
     """
-    measured = plan.measured
+    measured, found = plan.measured, plan.partition
     if measured is None:
-        return ""
-    which = (
-        "that were not calibrated on"
-        if measured.held_out
-        else "of the calibration itself (the data file holds no others)"
-    )
-    words = f"divergence of the whole plan {digits(measured.divergence)}"
-    return f"{words}, on {measured.samples} samples {which}"
+        return f"{divergence_estimate(plan)}, {_allowed(plan)}" if found else "0, not quantized"
+    worst = measured.worst
+    words = f"{divergence_digits(measured.divergence)} {_allowed(plan)}, measured on {measured.on}"
+    if worst is None:
+        return words
+    notes: list[str] = [worst.kind]
+    if worst.kind == "labels":
+        notes = [f"labels: {100 * (1 - worst.divergence):.1f} % agree"]
+    elif worst.kind == "relative squared error" and worst.divergence > 1:
+        notes.append("worse than answering the mean")
+    if len(measured.outputs) > 1:
+        notes.append(f"output {one_line(worst.name, 40)}")
+    if left_out := sum(output.left_out for output in measured.outputs):
+        notes.append(f"{left_out} left out, NaN or infinite in the model itself")
+    return f"{words} ({'; '.join(notes)})"
+
+
+def divergence_estimate(plan: Plan) -> str:
+    """Prints the sum of what each step's format does alone, named as the estimate it is."""
+    return f"{divergence_digits(plan.divergence_total)} estimated, as the sum over the steps"
+
+
+def divergence_digits(divergence: float) -> str:
+    """Prints a divergence; what breaks the network is beyond measure."""
+    return "beyond measure" if divergence >= BEYOND_MEASURE else digits(divergence)
+
+
+def _allowed(plan: Plan) -> str:
+    found = plan.partition
+    if found is None or found.max_divergence is None:
+        return "(no limit)"
+    if found.raised_for_int8:
+        return f"(allowed is what int8 alone does, estimated as {found.max_divergence:.3g})"
+    return f"of {found.max_divergence:.3g} allowed"
 
 
 @dataclass(frozen=True)

@@ -205,9 +205,9 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
     if bound is not None:
         yield "lower bound", bound_words(bound)
     yield "partition", partition(plan)
-    yield "divergence", facts.divergence_used(plan)
-    if measured := facts.divergence_measured(plan):
-        yield "measured", measured
+    yield "divergence", facts.divergence_words(plan)
+    if plan.measured is not None:
+        yield "estimate", f"divergence {facts.divergence_estimate(plan)}"
     if plan.not_modelled:
         yield "not modelled", "; ".join(one_line(item) for item in plan.not_modelled)
     yield "nodes", accounting(plan)

@@ -26,7 +26,7 @@ def verdict(plan: Plan) -> tuple[str, str]:
     spent, took = energy_interval(plan.energy_pj.total), time_interval(plan.latency_ns)
     return (
         f"{name}: {spent} and {took} an inference",
-        f"{_placed(plan)}; divergence {facts.divergence_used(plan)}",
+        f"{_placed(plan)}; divergence {facts.divergence_words(plan)}",
     )
 
 

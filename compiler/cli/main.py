@@ -10,6 +10,7 @@ interrupted (Ctrl-C), 143 terminated.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 from compiler.cli.supervisor import run_supervised
@@ -24,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The program `joulec`."""
+    if not sys.warnoptions:  # what a library warns its callers of is no line of ours
+        warnings.simplefilter("ignore")
     sys.exit(run_supervised(run, sys.argv[1:]))
 
 

@@ -149,7 +149,7 @@ def compare_command(
     if form == "json":
         print_json(
             {
-                "schema": "joulec.comparison/1",
+                "schema": "joulec.comparison/2",
                 "a": plans[0].hash,
                 "b": plans[1].hash,
                 "metrics": {row.metric: row.table() for row in rows},

@@ -19,6 +19,7 @@ from compiler.cli.console import (
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
+from compiler.cli.outputs import chosen_outputs
 from compiler.errors import GateError, UsageError, one_line
 from compiler.flow.options import parse_binds
 
@@ -33,7 +34,8 @@ joulec run build/digits --input models/digits_test.npz --output out.npz
 """
 EVALUATE_HELP = """Tells how often a package is right on labelled data.
 
-The file holds the inputs by name and the class numbers as `y`.
+The file holds the inputs by name and the labels as `y`: class numbers, or the texts or
+numbers that the output itself holds.
 
 \b
 joulec evaluate build/digits --data models/digits_test.npz \\
@@ -55,16 +57,25 @@ def run_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Gets arrays by output name.")
     ],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Writes only this output; may be repeated. Default: all."
+        ),
+    ] = None,
     noise_seed: NoiseSeed = None,
     limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
     """Runs a package."""
     from compiler.cli.arrays import described, write_arrays
+    from compiler.execute.plain_arrays import plain_outputs
 
     with limits.enforced():
         package = sound_package(folder)
-        outputs, _ = simulate(package, source, noise_seed, form=form)
+        chosen = chosen_outputs(package.plan, only)
+        made, _ = simulate(package, source, noise_seed, form=form)
+        outputs = plain_outputs({name: made[name] for name in chosen})
     write_arrays(output, outputs, read=(source, *package.paths))
     rows = described(outputs)
     if form == "json":
@@ -80,6 +91,10 @@ def evaluate_command(
     model: Annotated[
         Path | None,
         typer.Option(metavar="MODEL", help="Prints the accuracy of this ONNX file as well."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The output that is judged. Default: the first."),
     ] = None,
     bind: Binds = None,
     noise_seed: NoiseSeed = None,
@@ -97,15 +112,17 @@ def evaluate_command(
         raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
     with limits.enforced():
         package = sound_package(folder)
-        first = package.plan.outputs[0].name
+        judged = chosen_outputs(package.plan, [output] if output is not None else None)[0]
         outputs, labels = simulate(package, data, noise_seed, LABELS, form)
-        ours = accuracy(outputs[first], labels, first)
-        theirs = _accuracy_of_model(model, data, bind, labels) if model is not None else None
+        ours = accuracy(outputs[judged], labels, judged)
+        theirs = (
+            _accuracy_of_model(model, data, bind, labels, judged) if model is not None else None
+        )
     if form == "json":
         print_json(
             {
                 "schema": "joulec.evaluation/1",
-                "output": first,
+                "output": judged,
                 "package": _accuracy_table(ours),
                 "model": _accuracy_table(theirs) if theirs else None,
             }
@@ -132,20 +149,23 @@ def _accuracy_text(package: Package, ours: Accuracy, theirs: Accuracy | None) ->
     )
 
 
-def _accuracy_of_model(model: Path, data: Path, bind: list[str] | None, labels: Any) -> Accuracy:
-    import numpy as np
-
+def _accuracy_of_model(
+    model: Path, data: Path, bind: list[str] | None, labels: Any, name: str
+) -> Accuracy:
     from backends.evaluate import accuracy
     from compiler.flow.reference import Reference
     from passes.calibration.inputs import load_inputs
 
     reference = Reference(model, parse_binds(bind))
-    if not reference.graph.outputs:
-        raise UsageError("the model has no outputs", code="U005")
-    name = reference.graph.outputs[0]
+    if name not in reference.graph.outputs:
+        raise UsageError(
+            f"the model has no output {one_line(name)!r}",
+            code="U005",
+            hint="give the model that the package was compiled from",
+        )
     samples = load_inputs(data, reference.graph).arrays
     scores = reference.run(samples, [name])[name]
-    return accuracy(np.stack([np.asarray(item) for item in scores]), labels, name)
+    return accuracy(scores, labels, name)
 
 
 def sound_package(folder: Path) -> Package:

@@ -17,6 +17,7 @@ from compiler.cli.console import (
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
+from compiler.cli.outputs import OutputNames, chosen_outputs
 from compiler.cli.run import sound_package
 from compiler.errors import GateError, UsageError, one_line
 from compiler.flow.options import parse_binds
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 VERIFY_HELP = """Compares a package with its model, layer by layer.
 
-The model runs in ONNX Runtime, optimizations off. Fails (5) when the relative squared error
-at an output is above the tolerance.
+The model runs in ONNX Runtime, optimizations off. Fails (5) when the divergence of an output
+is above the tolerance.
 
 \b
 joulec verify models/digits_resnet.onnx build/digits --data models/digits_test.npz
@@ -53,9 +54,8 @@ def verify_command(
     samples: Annotated[int, typer.Option(min=1, help="How many samples are compared.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="For inputs that are made up.")] = 0,
     bind: Binds = None,
-    tolerance: Annotated[
-        float, typer.Option(help="The largest relative squared error at an output.")
-    ] = 0.1,
+    tolerance: Annotated[float, typer.Option(help="The largest divergence of an output.")] = 0.1,
+    outputs: OutputNames = None,
     limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
 ) -> None:
@@ -75,7 +75,8 @@ def verify_command(
             if data is not None
             else made_up_inputs(package.plan, reference.graph, samples, seed)
         )
-        result = verify_package(package, reference, inputs)
+        chosen = chosen_outputs(package.plan, outputs)
+        result = verify_package(package, reference, inputs, chosen)
     if not result.same_model:
         print_warning("warning[W005]: the package was compiled from another file than this model")
     if form == "json":
@@ -83,10 +84,10 @@ def verify_command(
     else:
         print_result(_text(result, tolerance, data is None))
     if not result.worst <= tolerance:
-        name = max(result.outputs, key=lambda output: output.squared_error).value
+        worst = max(result.outputs, key=lambda output: output.divergence)
         raise GateError(
-            f"output {one_line(name)!r} has a relative squared error of {result.worst:.3g}, "
-            f"--tolerance allows {tolerance:g}",
+            f"output {one_line(worst.value)!r} has a divergence ({worst.kind}) of "
+            f"{_digits(worst)}, --tolerance allows {tolerance:g}",
             code="G002",
         )
 
@@ -115,12 +116,14 @@ def _table(result: Verification, tolerance: float, synthetic: bool) -> dict[str,
             "value": difference.value,
             "largest_difference": difference.absolute,
             "relative_difference": difference.relative,
-            "relative_squared_error": difference.squared_error,
-            "same_class": difference.agreement,
+            "kind": difference.kind,
+            "divergence": difference.divergence,
+            "left_out": difference.left_out,
+            "same": difference.same,
         }
 
     return {
-        "schema": "joulec.verification/1",
+        "schema": "joulec.verification/2",
         "judge": result.reference,
         "samples": result.samples,
         "synthetic_inputs": synthetic,
@@ -138,28 +141,31 @@ def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
 
     holds = "holds" if result.worst <= tolerance else "does NOT hold"
     kind = "made-up " if synthetic else ""
-    rows = [["step", "engine", "value", "largest difference", "relative", "squared error"]]
+    rows = [["step", "engine", "value", "largest difference", "relative", "divergence"]]
     rows += [
-        [clipped(one.step, 32), one.engine, clipped(one.value, 40), f"{one.absolute:.3g}",
-         f"{one.relative:.3g}", f"{one.squared_error:.3g}"]
+        [clipped(one.step, 32), one.engine, clipped(one.value, 40), _number(one.absolute),
+         _number(one.relative), _digits(one)]
         for one in (*result.steps, *result.outputs)
     ]  # fmt: skip
     for row, _ in zip(rows[1 + len(result.steps) :], result.outputs, strict=True):
         row[0] = "(output)"
+    worst = max(result.outputs, key=lambda output: output.divergence, default=None)
+    at_outputs = f"{_digits(worst)} ({worst.kind})" if worst is not None else "0"
     lines = [
-        f"the package {holds}: relative squared error {result.worst:.3g} at the outputs, "
-        f"{tolerance:g} allowed; "
+        f"the package {holds}: divergence {at_outputs} at the outputs, {tolerance:g} allowed; "
         f"{result.samples} {kind}samples against {result.reference}",
         "",
         *aligned(rows, right=(3, 4, 5)),
         "",
-        "relative: the largest difference over the largest magnitude of the value; "
-        "squared error: sum of squared differences over sum of squares",
+        "relative: the largest difference over the largest magnitude of the value; divergence: "
+        "relative squared error, KL of a Softmax in nats, or the share of labels that differ",
     ]
+    lines += [_same_words(one, result.samples) for one in result.outputs if one.same is not None]
     lines += [
-        f"{clipped(one.value, 40)}: the same class in {100 * one.agreement:.1f} % of the samples"
+        f"{clipped(one.value, 40)}: NaN or infinite in the model itself on {one.left_out} of "
+        f"{result.samples} samples, which are left out"
         for one in result.outputs
-        if one.agreement is not None
+        if one.left_out
     ]
     if result.uncompared:
         names = ", ".join(clipped(name, 40) for name in result.uncompared[:4])
@@ -168,3 +174,24 @@ def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
             f"{len(result.uncompared)} values have another shape in the package: {names}{more}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _same_words(one: Difference, samples: int) -> str:
+    """In how many samples the labels, or the class of the largest score, are the same."""
+    from backends.reports.figures import clipped
+
+    name, share = clipped(one.value, 40), 100 * (one.same or 0) / max(1, samples)
+    same = f"in {one.same:,} of {samples:,} samples ({share:.1f} %)"
+    if one.kind != "labels":
+        return f"{name}: the same class {same}"
+    return f"{name}: the same labels {same}; {100 * (1 - one.divergence):.1f} % of all labels agree"
+
+
+def _digits(one: Difference) -> str:
+    from compiler.cost.divergence import BEYOND_MEASURE
+
+    return "beyond measure" if one.divergence >= BEYOND_MEASURE else f"{one.divergence:.3g}"
+
+
+def _number(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3g}"

@@ -232,14 +232,14 @@ def round_clipped(value: np.float32, out: Quant) -> int:
 def quantize(data: npt.NDArray[np.floating], quant: Quant) -> Integers:
     """Quantizes reals to integers of the same shape, as ONNX's QuantizeLinear rounds and saturates.
 
-    Per tensor, or along `quant.axis`.
+    Per tensor, or along `quant.axis`. What becomes of NaN is the processor's, as in ONNX Runtime.
     """
     scale = _along(np.asarray(quant.scale, np.float32), quant, data.ndim)
     point = _along(np.asarray(quant.zero_point, np.float32), quant, data.ndim)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rounded = np.rint(data.astype(np.float32) / scale) + point
-    clipped = np.clip(rounded, quant.lowest, quant.highest)
-    result: Integers = clipped.astype(np.int32).astype(quant.storage)
+        clipped = np.clip(rounded, quant.lowest, quant.highest)
+        result: Integers = clipped.astype(np.int32).astype(quant.storage)
     return result
 
 

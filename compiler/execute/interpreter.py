@@ -176,14 +176,19 @@ class Interpreter:
         """Runs many samples: [S, *shape] in and out.
 
         RunError where there are none, or where their results differ in size.
+        """
+        return {name: stacked(values) for name, values in self.run_each(samples).items()}
 
-        Large weights are fetched once for many samples, not for each: fetching takes several times
-        as long as a few products with them.
+    def run_each(self, samples: Mapping[str, Array]) -> dict[str, list[Any]]:
+        """Runs many samples, [S, *shape], to a list of results for each output: values of any type.
+
+        RunError where there are none. Large weights are fetched once for many samples, not for
+        each: fetching takes several times as long as a few products with them.
         """
         if not samples:
             raise RunError("there are no samples to run")
         count = len(next(iter(samples.values())))
-        results: dict[str, list[Array]] = {name: [] for name in self.outputs}
+        results: dict[str, list[Any]] = {name: [] for name in self.outputs}
         for start in range(0, count, self._together):
             states = [
                 {name: np.asarray(data[index], order="C") for name, data in samples.items()}
@@ -193,7 +198,7 @@ class Interpreter:
             for state in states:
                 for name in self.outputs:
                     results[name].append(self._value(name, state))
-        return {name: stacked(values) for name, values in results.items()}
+        return results
 
     def _run(self, states: Sequence[dict[str, Any]]) -> None:
         """Runs a few samples piece by piece, and drops the values that are read no more.

@@ -96,8 +96,13 @@ def modelling_notes(package: Package) -> tuple[Diagnostic, ...]:
     )
 
 
-def partition_result(graph: Graph) -> PartitionResult | None:
-    """Puts what the partition pass found into the plan's terms; None where nothing was chosen."""
+def partition_result(graph: Graph, asked: float | None) -> PartitionResult | None:
+    """Puts what the partition pass found into the plan's terms; None where nothing was chosen.
+
+    `asked` is the divergence that the user allows (None: the default).
+    """
+    from passes.partition import MAX_DIVERGENCE
+
     summary = graph.partition
     if summary is None:
         return None
@@ -110,4 +115,5 @@ def partition_result(graph: Graph) -> PartitionResult | None:
         divergence_kind=summary.divergence_kind,
         max_divergence=limit if limit != float("inf") else None,
         gap=summary.gap,
+        raised_for_int8=asked is None and MAX_DIVERGENCE < limit < float("inf"),
     )

@@ -23,7 +23,15 @@ from compiler.flow.compiled import Compiled, compiled_of
 from compiler.flow.declare import flag, read_by
 from compiler.flow.dialects import dialect_notes
 from compiler.flow.formats import formats_of, why_not_same_formats
-from compiler.flow.measure import few_samples_note, measured_divergence, measured_note
+from compiler.flow.measure import (
+    Remedy,
+    Trial,
+    few_samples_note,
+    measured_divergence,
+    measured_note,
+    not_number_notes_of,
+    trial_of,
+)
 from compiler.flow.notes import (
     calibration_notes,
     float_notes,
@@ -37,7 +45,7 @@ from compiler.frontend.import_onnx import Imported as Model
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph
 from compiler.ir.ops import macs
-from compiler.plan.schema import PrunedLayer
+from compiler.plan.schema import MeasuredDivergence, PartitionResult, PrunedLayer
 from compiler.storage.files import path_of, write_whole
 from compiler.target.chip import Target
 from passes import pipeline
@@ -308,8 +316,9 @@ class Quantized(Stage):
         lowered = self.placed.calibrated.lowered
         pruned = lowered.pruned
         clean, model = pruned.clean, pruned.clean.imported.model
-        measured = measured_divergence(clean.graph, self.graph, pruned.inputs, self.options.data)
-        partition = partition_result(self.graph)
+        trial = trial_of(clean.imported.graph, pruned.inputs, self.options)
+        measured = measured_divergence(trial, self.graph)
+        partition = partition_result(self.graph, self.options.max_divergence)
         # In floats the model's MACs are those as it runs, zeros between values included.
         before = clean.graph if self.quantizes else lowered.graph
         package = hybrid.lower(
@@ -320,8 +329,9 @@ class Quantized(Stage):
             pipeline=self.pipeline,
             diagnostics=(
                 *self.notes,
+                *not_number_notes_of(trial, pruned.inputs),
                 *few_samples_note(measured),
-                *measured_note(measured, partition),
+                *self._measured_note(trial, measured, partition),
             ),
             partition=partition,
             measured=measured,
@@ -332,6 +342,25 @@ class Quantized(Stage):
         )
         package = with_checked_host(package)
         return compiled_of(package, model.files, self.target, self.options)
+
+    def _measured_note(
+        self,
+        trial: Trial | None,
+        measured: MeasuredDivergence | None,
+        partition: PartitionResult | None,
+    ) -> tuple[Diagnostic, ...]:
+        pruned = self.placed.calibrated.lowered.pruned
+        if trial is None or pruned.inputs is None:
+            return ()
+        remedy = Remedy(
+            trial=trial,
+            inputs=pruned.inputs,
+            rounded=pruned.clean.graph,
+            pruned=pruned.graph,
+            placed=self.graph,
+            options=self.options,
+        )
+        return measured_note(measured, partition, remedy)
 
 
 def import_model(

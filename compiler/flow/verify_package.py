@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from backends.simulate import Simulator
+from compiler.cost.divergence import Measure, divergence, measure_of
 from compiler.flow.reference import Reference
 from compiler.ir.graph import Array, Graph
 from compiler.plan.package import Package
@@ -17,30 +18,31 @@ from compiler.plan.schema import Buffer, Plan, Port
 from passes.calibration.inputs import synthetic_inputs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """How far one value of the package is from the model's, over all samples.
 
-    `absolute` is the largest difference, `relative` that over the largest magnitude in the model,
-    `squared_error` the sum of the squared differences over that of the squares. They are infinite
-    where one is finite and the other not.
+    `absolute` is the largest difference, `relative` that over the largest magnitude in the model:
+    infinite where one is finite and the other not, None where no numbers of one size are compared.
+    `divergence` is by the formula `kind` of compiler.cost.divergence; it leaves out the samples on
+    which the model's own value is NaN or infinite, `left_out` of them. `same` counts the samples
+    with the same labels or the same largest score (None: the value holds neither).
     """
 
     step: str
     engine: str
     value: str
-    absolute: float
-    relative: float
-    squared_error: float
-    agreement: float | None = None
+    absolute: float | None
+    relative: float | None
+    kind: str
+    divergence: float
+    left_out: int
+    same: int | None = None
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Differences by step and at the outputs.
-
-    `agreement` there is the share of samples with the same largest class score.
-    """
+    """Differences by step and at the outputs."""
 
     reference: str
     samples: int
@@ -51,22 +53,27 @@ class Verification:
 
     @property
     def worst(self) -> float:
-        """The largest relative squared error at an output."""
-        return max((output.squared_error for output in self.outputs), default=0.0)
+        """The largest divergence at an output."""
+        return max((output.divergence for output in self.outputs), default=0.0)
 
 
 def verify_package(
-    package: Package, reference: Reference, samples: Mapping[str, Array]
+    package: Package,
+    reference: Reference,
+    samples: Mapping[str, Array],
+    chosen: Sequence[str] = (),
 ) -> Verification:
     """Runs samples ([S, *shape] by input name) through the package and the model.
 
-    A value `NAME` or `NAME.int8` stands for the model's NAME.
+    A value `NAME` or `NAME.int8` stands for the model's NAME. Of the outputs only those `chosen`
+    are compared (none: all).
     """
     plan = package.plan
     known = reference.computed() | set(reference.graph.outputs)
     buffers = {buffer.name: buffer for buffer in plan.buffers}
     pairs = _pairs(plan, known)
-    outputs = [port.name for port in plan.outputs]
+    outputs = [port.name for port in plan.outputs if not chosen or port.name in chosen]
+    graph = reference.graph
     wanted = dict.fromkeys([*outputs, *pairs.values()])
     found = reference.run(samples, wanted)
     feed = {port.name: stacked(port, samples[port.name]) for port in plan.inputs}
@@ -76,20 +83,19 @@ def verify_package(
         for name in step.outputs:
             if name in pairs:
                 value = pairs[name]
-                compared = _compare(
-                    made[name], found[value], buffers[name], (step.name, step.engine, value)
-                )
+                measure = measure_of(value, graph)
+                named = (step.name, step.engine, value)
+                compared = _compare(made[name], found[value], buffers[name], measure, named)
                 if compared is None:
                     uncompared.append(value)
                 else:
                     steps.append(compared)
     at_outputs = []
     for name in outputs:
-        compared = _compare(made[name], found[name], buffers[name], ("", "", name), scores=True)
-        if compared is None:
-            uncompared.append(name)
-        else:
-            at_outputs.append(compared)
+        measure, named = measure_of(name, graph), ("", "", name)
+        compared = _compare(made[name], found[name], buffers[name], measure, named, at_output=True)
+        assert compared is not None
+        at_outputs.append(compared)
     count = len(next(iter(samples.values()), [None]))
     same = reference.sha256 == plan.model.sha256
     return Verification(
@@ -147,29 +153,27 @@ def _compare(
     made: Any,
     found: Sequence[Any],
     buffer: Buffer,
+    measure: Measure,
     named: tuple[str, str, str],
-    scores: bool = False,
+    at_output: bool = False,
 ) -> Difference | None:
     """Compares one value of all samples.
 
-    None where the two cannot be compared (pruned to another shape, no tensor).
+    None for a value between steps that the package has in another shape, as where it was pruned.
     """
-    try:
-        ours = np.stack([np.asarray(item) for item in made])
-        theirs = np.stack([np.asarray(item) for item in found])
-    except ValueError:
+    ours, theirs = list(made), list(found)
+    if len(ours) == 1:  # the same for all samples
+        ours *= len(theirs)
+    sizes_differ = any(np.shape(a) != np.shape(b) for a, b in zip(ours, theirs, strict=True))
+    if sizes_differ and not at_output:
         return None
-    if len(ours) == 1 and len(theirs) > 1:
-        ours = np.broadcast_to(ours, theirs.shape) if ours.shape[1:] == theirs.shape[1:] else ours
-    numeric = all(array.dtype.kind in "biufV" for array in (ours, theirs))
-    if ours.shape != theirs.shape or not numeric:
-        return None
-    one, other = ours.astype(np.float64), theirs.astype(np.float64)
-    if buffer.quantization is not None:  # the zero point is no part of a value
-        one = _real(one, buffer)
-        other = _real(other, buffer) if theirs.dtype.kind in "iu" else other
-    absolute, relative, squared = _distances(one, other)
-    agreement = _agreement(one, other) if scores else None
+    arrays = _numbers(ours, theirs, buffer)
+    if measure.kind != "labels" and arrays is not None:  # integers are real by now
+        one, other = arrays
+        measured = divergence(replace(measure, quant=None), other, one)
+    else:
+        measured = divergence(measure, theirs, ours)
+    absolute, relative = _distances(*arrays) if arrays is not None else (None, None)
     step, engine, value = named
     return Difference(
         step=step,
@@ -177,9 +181,29 @@ def _compare(
         value=value,
         absolute=absolute,
         relative=relative,
-        squared_error=squared,
-        agreement=agreement,
+        kind=measure.kind,
+        divergence=measured.divergence,
+        left_out=len(measured.left_out),
+        same=_same(ours, theirs, measure) if at_output else None,
     )
+
+
+def _numbers(
+    ours: Sequence[Any], theirs: Sequence[Any], buffer: Buffer
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Both as real numbers, [S, *shape]; None where they are no numbers, or not of one shape."""
+    if not all(isinstance(item, (np.ndarray, np.generic)) for item in (*ours, *theirs)):
+        return None
+    if len({np.shape(item) for item in (*ours, *theirs)}) != 1:
+        return None
+    made, found = np.stack(ours), np.stack(theirs)
+    if not all(array.dtype.kind in "biufV" for array in (made, found)):
+        return None
+    one, other = made.astype(np.float64), found.astype(np.float64)
+    if buffer.quantization is not None:  # the zero point is no part of a value
+        one = _real(one, buffer)
+        other = _real(other, buffer) if found.dtype.kind in "iu" else other
+    return one, other
 
 
 def _real(integers: npt.NDArray[np.float64], buffer: Buffer) -> npt.NDArray[np.float64]:
@@ -194,31 +218,34 @@ def _real(integers: npt.NDArray[np.float64], buffer: Buffer) -> npt.NDArray[np.f
     return np.asarray((integers - point) * scale, np.float64)
 
 
-def _distances(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
-) -> tuple[float, float, float]:
+def _distances(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The largest difference, and that over the largest magnitude of the other."""
     if not one.size:
-        return 0.0, 0.0, 0.0
+        return 0.0, 0.0
     with np.errstate(invalid="ignore", over="ignore"):
         same = (one == other) | (np.isnan(one) & np.isnan(other))
         distance = np.where(same, 0.0, np.abs(one - other))
         distance = np.where(np.isnan(distance), np.inf, distance)
         sized = np.where(np.isfinite(other), other, 0.0)
         largest, size = float(distance.max()), float(np.abs(sized).max())
-        squared, whole = float((distance**2).sum()), float((sized**2).sum())
-    return (
-        largest,
-        largest / size if size else (0.0 if largest == 0 else float("inf")),
-        squared / whole if whole else (0.0 if squared == 0 else float("inf")),
-    )
+    return largest, largest / size if size else (0.0 if largest == 0 else float("inf"))
 
 
-def _agreement(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float | None:
-    """The share of samples whose largest score is of the same class.
+def _same(ours: Sequence[Any], theirs: Sequence[Any], measure: Measure) -> int | None:
+    """Counts the samples whose labels, or whose largest scores, are the same.
 
-    None where the output does not look like scores.
+    None where the output holds neither.
     """
-    classes = one.shape[-1] if one.ndim > 1 else 0
-    if classes < 2 or one[0].size != classes:
+    if measure.kind == "labels":
+        return sum(
+            divergence(measure, [one], [other]).divergence == 0
+            for one, other in zip(theirs, ours, strict=True)
+        )
+    arrays = [np.asarray(item) for item in (*ours, *theirs)]
+    classes = arrays[0].shape[-1] if arrays and arrays[0].ndim else 0
+    if classes < 2 or any(array.shape != (classes,) and array.size != classes for array in arrays):
         return None
-    return float((one.argmax(-1) == other.argmax(-1)).mean())
+    if any(array.dtype.kind not in "iufV" for array in arrays):
+        return None
+    largest = [int(array.astype(np.float64).argmax()) for array in arrays]
+    return sum(a == b for a, b in zip(largest[: len(ours)], largest[len(ours) :], strict=True))

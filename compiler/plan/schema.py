@@ -333,7 +333,9 @@ class PartitionResult(_Record):
 
     The objective is recomputed from the assignment; no other is better by more than `gap`. Energy
     (pJ) and serial latency (ns) are of the nodes and the changes of format between them.
-    `max_divergence` is None where there was no limit.
+    `divergence` is an estimate: the sum of what each chosen format does alone. `max_divergence` is
+    None where there was no limit, and `raised_for_int8` where it is no user's: on made-up samples
+    the default is raised to the sum of what int8 alone does.
     """
 
     objective: str
@@ -343,17 +345,46 @@ class PartitionResult(_Record):
     divergence_kind: str
     max_divergence: float | None
     gap: float
+    raised_for_int8: bool = False
+
+
+class OutputDivergence(_Record):
+    """What the whole plan does to one output, by one of the formulas of compiler.cost.divergence.
+
+    Of `labels` it is the share that differs. `left_out` counts the samples on which the model's own
+    output is NaN or infinite: they are not measured.
+    """
+
+    name: str
+    kind: Literal["KL", "relative squared error", "labels"]
+    divergence: float
+    left_out: Whole
 
 
 class MeasuredDivergence(_Record):
-    """What the whole plan does to the network's outputs, measured on so many samples.
+    """What the compiled network does to the outputs of the model as given, measured on samples.
 
-    They are `held_out` where calibration did not see them.
+    All is in it: what import rounds, pruning, number formats. `divergence` is the largest over the
+    `outputs`. The samples are `held_out` where calibration did not see them, and `made_up` where
+    none were given.
     """
 
     divergence: float
     samples: Whole
     held_out: bool
+    made_up: bool = False
+    outputs: tuple[OutputDivergence, ...] = ()
+
+    @property
+    def on(self) -> str:
+        """The samples in words, such as '64 held-out samples'."""
+        kind = "made-up" if self.made_up else "held-out" if self.held_out else "calibration's own"
+        return f"{self.samples:,} {kind} sample{'' if self.samples == 1 else 's'}"
+
+    @property
+    def worst(self) -> OutputDivergence | None:
+        """The output that diverges most; None where the outputs were not recorded."""
+        return max(self.outputs, key=lambda output: output.divergence, default=None)
 
 
 class File(_Record):
@@ -388,7 +419,8 @@ class Plan(_Record):
     all steps. `engines` maps names to kinds. `resident` tells what the weights that stay take of
     each engine. `bound` and `partition` are what the partition pass reports. `assumed_energy_pj` is
     the part of the energy that rests on numbers of the chip file without a source (None: not
-    known); `built_from` is None when nobody said.
+    known); `built_from` is None when nobody said. `divergence_total` is an estimate, the sum over
+    the steps; `measured` is what the plan as a whole was found to do (None: it was not run).
     """
 
     schema_: Literal["joulec.plan/2"] = Field(alias="schema")
@@ -423,3 +455,8 @@ class Plan(_Record):
     pruning: tuple[PrunedLayer, ...] = ()
     assumed_energy_pj: Amount | None = None
     built_from: BuiltFrom | None = None
+
+    @property
+    def divergence(self) -> float:
+        """The divergence measured on the whole plan; where it was not run, the sum of estimates."""
+        return self.measured.divergence if self.measured is not None else self.divergence_total

@@ -17,7 +17,7 @@ from compiler.ir.graph import Array, Graph, Node, Quant, TensorType
 from compiler.target.chip import Target
 from passes.fitting.engine_nodes import analog_node
 from passes.fitting.fit import AnalogLayer, analog_layer, fit_analog, fit_integer
-from passes.fitting.layer_data import LayerData, layer_data
+from passes.fitting.layer_data import LayerData, fitting_samples, layer_data
 from passes.fitting.weights import Named
 
 ARRAY_ELEMENTS = 1 << 24  # of inputs and outputs of arrays that are computed at once: 64 MiB
@@ -85,10 +85,11 @@ def product_formats(
 ) -> ProductFormats:
     """A product on samples of its input, ready for `formats`."""
     seen = numerics.reals(values, graph.types[node.inputs[0]].quant)
-    layer = layer_data(seen, seen, node, graph)
+    fitted, _ = fitting_samples(seen, seen)
+    layer = layer_data(fitted, fitted, node, graph)
     names = dict.fromkeys(form.engine for form in formats if form.kind == "analog")
     engines = target.analog_engines
-    on_arrays = {name: analog_layer(layer, seen, node, graph, engines[name]) for name in names}
+    on_arrays = {name: analog_layer(layer, fitted, node, graph, engines[name]) for name in names}
     return ProductFormats(
         node=node, graph=graph, target=target, seen=seen, layer=layer, on_arrays=on_arrays
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from compiler.cost.divergence import Values
 from compiler.execute.external_constants import is_large
 from compiler.execute.interpreter import Interpreter, RunError
 from compiler.execute.reference_evaluator import why_not_exchanged
@@ -29,28 +31,38 @@ class SuffixRunner:
         self._cuts = self._possible(set(starts))
         self._pieces: dict[int, Interpreter | None] = {}
 
-    def outputs(self, position: int, values: Mapping[str, Array]) -> dict[str, Array]:
+    def outputs(self, position: int, values: Mapping[str, Array]) -> dict[str, Values]:
         """Runs all values alive behind the node at a position (-1: the inputs) to the outputs.
 
-        Gives [samples, *shape] by name. Raises RunError where they cannot be run to the outputs: a
-        node fails on them, or a value that is read is not among them.
+        Gives [samples, *shape] by name, or a list of samples, which may differ in size. Raises
+        RunError where they cannot be run to the outputs: a node fails on them, or a value that is
+        read is not among them.
         """
         count = len(next(iter(values.values())))
-        known = dict(values)
+        known: dict[str, Any] = dict(values)
         ends = [cut for cut in self._cuts if cut > position]
         for start, end in pairwise([position, *ends, self._end]):
             piece = self._piece(start, end)
             if piece is not None:
                 _require_known(piece.inputs, known)
-            made = piece.run_all(known) if piece is not None else {}
-            known = {
-                n: data for n, data in (known | made).items() if self._last_reads.get(n, -1) > end
-            }
+            made = self._made(piece, known, end)
+            known.update(made)
+            known = {n: data for n, data in known.items() if self._last_reads.get(n, -1) > end}
         for name in self.graph.outputs:
             if name not in known and name in self.graph.constants:
                 known[name] = np.stack([self.graph.constants[name]] * count)
         _require_known(self.graph.outputs, known)
         return {name: known[name] for name in dict.fromkeys(self.graph.outputs)}
+
+    def _made(
+        self, piece: Interpreter | None, known: Mapping[str, Any], end: int
+    ) -> Mapping[str, Any]:
+        """What the nodes of a piece make; the last one makes outputs, which may be of any type."""
+        if piece is None:
+            return {}
+        if end < self._end:
+            return piece.run_all(known)
+        return piece.run_each(known)
 
     def _piece(self, start: int, end: int) -> Interpreter | None:
         """Makes a model of the nodes behind one position up to another.

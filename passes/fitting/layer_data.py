@@ -36,6 +36,29 @@ class LayerData:
         return LayerData(self.patches[:, kept], self.targets[:, kept])
 
 
+def fitting_samples(
+    seen: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """The samples [samples, ...] of both on which all is finite: nothing is fitted to NaN.
+
+    Where there are none, all samples with zeros in the place of what is not finite.
+    """
+    is_fine = finite_samples(seen, wanted)
+    if is_fine.all():
+        return seen, wanted
+    if is_fine.any():
+        fitted = seen[is_fine]
+        return fitted, fitted if seen is wanted else wanted[is_fine]
+    zeroed = np.where(np.isfinite(seen), seen, np.float32(0))
+    return zeroed, zeroed if seen is wanted else np.where(np.isfinite(wanted), wanted, 0)
+
+
+def finite_samples(*arrays: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """Marks the samples [samples] of which every value in arrays [samples, ...] is finite."""
+    found = [np.isfinite(data).all(axis=tuple(range(1, data.ndim))) for data in arrays]
+    return np.asarray(np.logical_and.reduce(found))
+
+
 def layer_data(
     seen: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating], node: Node, graph: Graph
 ) -> LayerData:

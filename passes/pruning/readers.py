@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from compiler.engines import numerics
-from compiler.engines.numerics import Floats
 from compiler.ir.graph import Array, Graph
 from passes.calibration.walk import Walk
+from passes.fitting.layer_data import fitting_samples
 from passes.fitting.matrix import Matrix, Reals, matrix_of
 from passes.fitting.moments import Moments
 from passes.pruning.refit import MAX_ROWS
@@ -47,7 +48,7 @@ def readers_by_second_order(
         if layer is not None and matrix is not None:
             weights = matrix.weights(graph)[0].T
             data = numerics.reals(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
-            square = _second_moments(matrix, data)
+            square = _second_moments(matrix, fitting_samples(data, data)[0])
             whole = square if square.ndim == 2 else np.diag(square)
             power = float((weights @ whole * weights).sum())
             if np.isfinite(power):
@@ -62,7 +63,7 @@ def _read_matrix(layer: Layer, graph: Graph) -> Matrix | None:
     return matrix_of(next(node for node in graph if node.name == layer.node), graph)
 
 
-def _second_moments(matrix: Matrix, data: Floats) -> Reals:
+def _second_moments(matrix: Matrix, data: npt.NDArray[np.floating]) -> Reals:
     """Computes the second moments [R, R] (the diagonal [R] of a very wide layer).
 
     They are about the mean where a bias can take the mean up.

@@ -19,6 +19,7 @@ from compiler.engines import numerics
 from compiler.ir.graph import Array, Graph, Node, Quant
 from compiler.ir.rewriter import Rewriter
 from passes.calibration.walk import Walk, run_nodes
+from passes.fitting.layer_data import finite_samples
 from passes.fitting.matrix import Matrix, Reals, linear, matrix_of
 from passes.fitting.moments import Moments
 from passes.fitting.regression import regression
@@ -96,12 +97,15 @@ def _refitted(matrix: Matrix, walk: Walk, target: Array) -> Graph:
     """
     node, graph = matrix.node, walk.graph
     given = _linear_output(node, walk)
+    data = numerics.reals(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
+    is_fine = finite_samples(target, given, data)
+    if not is_fine.all():
+        target, given, data = target[is_fine], given[is_fine], data[is_fine]
     error = target.astype(np.float64) - given.astype(np.float64)
     power = float(np.square(target, dtype=np.float64).sum())
     lost = float(np.square(error).sum())
     if not np.isfinite(lost) or lost <= NOISE * power:
         return graph
-    data = numerics.reals(walk.values[node.inputs[0]], graph.types[node.inputs[0]].quant)
     whole = matrix.rows <= MAX_ROWS
     parts = ((patches, matrix.at_patches(error[part])) for part, patches in matrix.patches(data))
     moments = Moments.of(parts, whole=whole)

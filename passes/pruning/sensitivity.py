@@ -18,6 +18,7 @@ import numpy as np
 
 from compiler.execute.interpreter import Interpreter, RunError
 from compiler.ir.graph import Array, Graph
+from passes.fitting.layer_data import finite_samples
 from passes.pruning.refit import refit
 from passes.pruning.saliency import SATURATED, Curve
 from passes.pruning.shrink import marks, shrink
@@ -68,7 +69,7 @@ def scaled_curves(
             smaller = shrink(graph, structure, surviving)
             trial = refit(graph, smaller, marks(structure, surviving), few)
             found = _run(trial, outputs, held_out)
-            damage = max((relative_error(found[n], wanted[n]) for n in found), default=np.inf)
+            damage = max((unexplained_variance(found[n], wanted[n]) for n in found), default=np.inf)
             if curve.error[gone] > 0 and np.isfinite(damage):
                 factors[gone] = damage / (1 - min(damage, SATURATED)) / curve.error[gone]
         result.append(_scaled(curve, factors))
@@ -119,12 +120,16 @@ def scores(graph: Graph) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def relative_error(found: Array, wanted: Array) -> float:
-    """Computes the relative squared error.
+def unexplained_variance(found: Array, wanted: Array) -> float:
+    """Computes the squared error over the squared deviation of `wanted` from its mean over samples.
 
-    It is relative to the squared deviation of `wanted` from its mean over samples.
+    Each element has a mean of its own, so that what is the same for all samples says nothing of a
+    width. Samples on which `wanted` is no number are left out.
     """
-    reference = wanted.astype(np.float64)
-    error = np.square(found.astype(np.float64) - reference).sum()
+    is_fine = finite_samples(wanted)
+    reference = wanted[is_fine].astype(np.float64)
+    if not reference.size:
+        return 0.0
+    error = np.square(found[is_fine].astype(np.float64) - reference).sum()
     power = np.square(reference - reference.mean(axis=0)).sum()
     return float(error / max(power, 1e-30))

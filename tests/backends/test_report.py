@@ -245,10 +245,10 @@ def test_the_same_plan_gives_the_same_report(plan: Plan, form: Form) -> None:
 def test_the_keys_of_the_json_are_a_promise(plan: Plan) -> None:
     table = json.loads(render_report(plan, "json"))
     assert sorted(table) == [
-        "bound", "critical_path", "diagnostics", "divergence", "energy_pj", "engines", "inputs",
-        "latency_ns", "layers", "macs", "measured", "memories", "model", "nodes",
-        "not_modelled", "one_time_load", "outputs", "partition", "plan_hash", "pruning", "resident",
-        "schema", "serial_latency_ns", "spills", "steps", "target",
+        "bound", "critical_path", "diagnostics", "divergence", "divergence_estimate", "energy_pj",
+        "engines", "inputs", "latency_ns", "layers", "macs", "measured", "memories", "model",
+        "nodes", "not_modelled", "one_time_load", "outputs", "partition", "plan_hash", "pruning",
+        "resident", "schema", "serial_latency_ns", "spills", "steps", "target",
         "tops_per_watt", "utilization", "verdict",
     ]  # fmt: skip
     assert sorted(table["steps"][0]) == [

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from compiler.cost.divergence import relative_squared_error
 from compiler.engines.mapping import map_node
 from compiler.execute.interpreter import Interpreter
 from compiler.frontend.import_onnx import import_onnx
@@ -21,7 +22,6 @@ from compiler.ir.verify import verify
 from compiler.target.chip import load_target
 from passes.base import run_passes
 from passes.calibrate import Calibrate
-from passes.calibration.divergence import divergence
 from passes.calibration.inputs import CalibrationInputs, load_inputs, synthetic_inputs
 from passes.pipeline import clean_passes, compile_passes
 from passes.quantize import Quantize
@@ -63,7 +63,7 @@ def divergence_of(before: Graph, after: Graph, count: int = 16) -> float:
     samples = synthetic_inputs(before, count).arrays
     wanted, found = (Interpreter(graph).run_all(samples) for graph in (before, after))
     return max(
-        divergence(wanted[n].astype(np.float64), found[n].astype(np.float64), scores=False)
+        relative_squared_error(wanted[n].astype(np.float64), found[n].astype(np.float64))
         for n in before.outputs
     )
 
@@ -238,7 +238,7 @@ def test_native_weights_are_fitted_anew_to_the_analog_array() -> None:
     samples = synthetic_inputs(before, 32).arrays
     wanted, found = (Interpreter(graph).run_all(samples)["y"] for graph in (before, after))
     wide = np.asarray(wanted, np.float64), np.asarray(found, np.float64)
-    assert divergence(*wide, scores=False) < 0.02
+    assert relative_squared_error(*wide) < 0.02
 
 
 def test_native_sums_that_end_in_floats_get_a_format() -> None:
@@ -293,7 +293,7 @@ def test_a_compiled_network_agrees_with_the_float_one_within_what_is_stated(
     assert 0 < placed.partition.divergence <= placed.partition.max_divergence == 0.02
     found = Interpreter(placed).run_all({"image": test["image"]})["logits"]
     wanted = test["logits"]
-    measured = divergence(wanted.astype(np.float64), found.astype(np.float64), scores=False)
+    measured = relative_squared_error(wanted.astype(np.float64), found.astype(np.float64))
     assert measured <= 0.02
     assert (found.argmax(axis=-1) == wanted.argmax(axis=-1)).mean() > 0.95
 

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 
 import joulec
+from compiler.cost.divergence import output_divergence
 from compiler.execute.interpreter import Interpreter
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph
 from compiler.target.chip import load_target
-from passes.calibration.divergence import output_divergence
 from passes.place_in_float import RANDOM
 from tests.passes.test_every_pass import same
 from tests.support.random_check import compile_held
