@@ -47,7 +47,7 @@ DIANA = load_target("diana")
 
 
 def step(energy_pj: float, latency_ns: float) -> StepCost:
-    return StepCost(latency_ns, {"compute": Estimate.exact(energy_pj)})
+    return StepCost(Estimate.exact(latency_ns), {"compute": Estimate.exact(energy_pj)})
 
 
 def random_problem(seed: int) -> Problem:
