@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from backends.lowering import accounts
-from backends.lowering.assumptions import assumed_energy_pj
 from backends.lowering.form_steps import StepDraft, form_steps, mapping_of
 from backends.lowering.latency import latencies
 from backends.lowering.layout import Layout, schedule_and_allocate
@@ -66,7 +65,7 @@ def lower(
     """
     drafts = form_steps(graph, target)
     layout = schedule_and_allocate(drafts, graph, target)
-    times = latencies(drafts, graph, layout, target)
+    times = latencies(drafts, layout)
     weights, offsets = _weights(drafts, graph)
     payloads: dict[str, Payload] = {}
     for draft in drafts:
@@ -113,7 +112,7 @@ def lower(
         files={},
         not_modelled=_not_modelled(steps, target),
         pruning=tuple(pruning),
-        assumed_energy_pj=assumed_energy_pj(drafts, graph, layout, target, energy.total.value),
+        assumed_energy_pj=accounts.assumed_energy_pj(layout.costs),
         built_from=built_from,
     )
     return seal(plan, payloads)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
 from compiler.cost.step import NOTHING
-from compiler.errors import CapacityError, UsageError
+from compiler.errors import CapacityError
 from compiler.ir.formats import INT8
 from compiler.ir.graph import Alternative, Graph, Placement
-from compiler.target.chip import Target
+from compiler.ir.mapping import AnalogMapping, DigitalMapping, Resource
+from compiler.target.chip import Analog, Target
+from compiler.target.digital import Digital
 from passes.base import Pass
 from passes.partitioning.assignment import Assignment
 from passes.partitioning.candidates import build_problem
+from passes.partitioning.places import (
+    fewest_elsewhere,
+    require_followed,
+    require_places,
+    restricted,
+    wanted_place,
+)
 from passes.partitioning.problem import Candidate, Problem
-from passes.partitioning.solve import NoAssignmentError, solve
+from passes.partitioning.solve import NoAssignmentError, Solution, solve
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02
 # costs about 1 point of accuracy, 0.02 to 0.04 about 2.
@@ -31,8 +41,9 @@ class Partition(Pass):
     is never below what int8 on the digital engine causes (made-up calibration inputs cannot justify
     the host's price). `weights` says whether a layer's weights may stay in an engine between
     inferences ("resident"), are loaded in each ("reload"), or whichever is cheaper and fits
-    ("auto"). `place` puts nodes whose name matches a pattern on an engine, where that can take
-    them; of several patterns the first that matches counts.
+    ("auto"). `place` puts nodes whose name matches a pattern on an engine, wherever that can take
+    them within the divergence allowed and its room; of several patterns the first that matches
+    counts. Where not all of them fit together, as few as possible go elsewhere.
     """
 
     objective: Objective = "energy"
@@ -53,23 +64,16 @@ class Partition(Pass):
         budget = self.max_divergence
         if self.allow_int8:
             budget = max(budget, int8_divergence(graph))
-        problem = build_problem(graph, target, self.weights, budget, self.place)
-        try:
-            solution = solve(problem, self.objective)
-        except NoAssignmentError:
-            if not self.place:
-                raise
-            raise UsageError(
-                "with the nodes where --place wants them the divergences add up to "
-                f"more than the {budget:.3g} allowed",
-                hint="raise --max-divergence, or place fewer nodes",
-            ) from None
+        everything = build_problem(graph, target, self.weights, budget)
+        wanted = self._wanted_places(everything, graph, target)
+        problem, solution = _solved(everything, self.objective, wanted)
         assignment = Assignment(problem, solution.chosen)
+        require_followed(self.place, wanted, graph, _displaced(assignment, wanted))
         if self.weights == "resident":
-            _require_residence(graph, problem, assignment)
+            _require_residence(graph, problem, assignment, target)
         nodes = tuple(
-            replace(node, placement=_placement(assignment, index, self.objective))
-            for index, node in enumerate(graph.nodes)
+            replace(node, placement=_placement(assignment, index, self.objective, one))
+            for index, (node, one) in enumerate(zip(graph.nodes, wanted, strict=True))
         )
         return replace(
             graph,
@@ -81,16 +85,67 @@ class Partition(Pass):
             ),
         )
 
+    def _wanted_places(
+        self, problem: Problem, graph: Graph, target: Target
+    ) -> list[tuple[str, str] | None]:
+        """Finds where each node is wanted; refuses a pattern that no engine can follow at all."""
+        require_places(self.place, graph, target)
+        wanted = [wanted_place(node, self.place) for node in graph.nodes]
+        refused = {
+            index: reason
+            for index, one in enumerate(wanted)
+            for engine, reason in problem.refusals[index]
+            if one is not None and engine == one[1]
+        }
+        require_followed(self.place, wanted, graph, refused)
+        return wanted
 
-def _require_residence(graph: Graph, problem: Problem, assignment: Assignment) -> None:
-    """Checks that no layer is on the host only because weights that must stay have no room.
 
-    Raises CapacityError when one is.
+def _solved(
+    problem: Problem, objective: Objective, wanted: Sequence[tuple[str, str] | None]
+) -> tuple[Problem, Solution]:
+    """Solves with the nodes where they are wanted; as few as must be are released from that."""
+    placed = restricted(problem, wanted)
+    try:
+        return placed, solve(placed, objective)
+    except NoAssignmentError:
+        if not any(wanted):
+            raise
+    placed = restricted(problem, wanted, fewest_elsewhere(problem, wanted))
+    return placed, solve(placed, objective)
+
+
+def _displaced(assignment: Assignment, wanted: Sequence[tuple[str, str] | None]) -> dict[int, str]:
+    """Explains for each node that is not on the engine it is wanted on why it is not."""
+    found = {}
+    for index, one in enumerate(wanted):
+        if one is None or assignment.picks[index].engine == one[1]:
+            continue
+        refusals = dict(assignment.problem.refusals[index])
+        tried = (
+            assignment.why_infeasible(index, candidate)
+            for candidate in assignment.problem.candidates[index]
+            if candidate.engine == one[1]
+        )
+        found[index] = refusals.get(one[1]) or next(filter(None, tried), "it is not within reach")
+    return found
+
+
+def _require_residence(
+    graph: Graph, problem: Problem, assignment: Assignment, target: Target
+) -> None:
+    """Checks that weights that must stay do: that no layer reloads them as it is too large.
+
+    Nor may one be on the host only because there is no room left. Raises CapacityError.
     """
     stranded = {}
     for index, (node, options) in enumerate(zip(graph.nodes, problem.candidates, strict=True)):
         loading = [option for option in options if option.loads]
-        if assignment.picks[index].takes_integers or not loading:
+        pick = assignment.picks[index]
+        if pick.loads and not pick.resident:
+            too_large = dict.fromkeys(_why_not_resident(option, target) for option in loading)
+            stranded[node.name] = "; ".join(too_large)
+        if pick.takes_integers or not loading:
             continue
         reasons = [assignment.why_no_room(index, option) for option in loading]
         if all(reasons):
@@ -103,6 +158,20 @@ def _require_residence(graph: Graph, problem: Problem, assignment: Assignment) -
             node=name,
             hint="take --weights auto, prune, or a chip with more room",
         )
+
+
+def _why_not_resident(option: Candidate, target: Target) -> str:
+    """Explains why an engine cannot hold a layer's weights, whatever else it holds."""
+    unit = target.chip.engines[option.engine]
+    if isinstance(option.mapping, AnalogMapping) and isinstance(unit, Analog):
+        wanted, there = option.mapping.tiles, unit.arrays.value
+        return f"{wanted:,} arrays of {option.engine} are wanted, and there are {there:,}"
+    assert isinstance(option.mapping, DigitalMapping)
+    assert option.mapping.tiling is not None
+    assert isinstance(unit, Digital)
+    wanted, there = option.mapping.tiling.weight_bytes, unit.weight_memory_bytes
+    memory = Resource(option.engine, "weight_bytes").words
+    return f"{wanted:,} {memory} are wanted, and there are {there:,}"
 
 
 def int8_divergence(graph: Graph) -> float:
@@ -125,11 +194,18 @@ def int8_divergence(graph: Graph) -> float:
 UNBOUNDED = 1.0  # a format that alone destroys the output is no format to allow for
 
 
-def _placement(assignment: Assignment, index: int, objective: Objective) -> Placement:
+def _placement(
+    assignment: Assignment, index: int, objective: Objective, wanted: tuple[str, str] | None
+) -> Placement:
     problem, chosen = assignment.problem, assignment.picks[index]
     others = [c for c in problem.candidates[index] if c is not chosen]
     alternatives = [
-        _alternative(c, _drawback(assignment, index, c) if _tempts(c, chosen, objective) else "")
+        _alternative(
+            c,
+            _drawback(assignment, index, c)
+            if _tempts(c, chosen, objective) or (wanted is not None and c.engine == wanted[1])
+            else "",
+        )
         for c in others
     ]
     alternatives += [

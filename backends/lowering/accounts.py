@@ -17,7 +17,17 @@ from compiler.units import ZERO, Estimate, total
 
 def energy_of(cost: StepCost) -> Energy:
     """Converts a step's cost to its energy with its parts."""
-    return Energy(total=cost.energy_pj, parts=dict(cost.parts))
+    parts = {name: part.plain for name, part in cost.parts.items()}
+    return Energy(total=cost.energy_pj.plain, parts=parts)
+
+
+def assumed_energy_pj(costs: Sequence[StepCost]) -> float:
+    """Adds up the energy that rests on numbers of the chip file without a source.
+
+    That is everything that an assumption is multiplied with: an assumed energy or power, and any
+    energy over an assumed time or in an assumed number of cycles.
+    """
+    return sum(cost.energy_pj.assumed for cost in costs)
 
 
 def plan_energy(steps: Sequence[Step], target: Target) -> PlanEnergy:
@@ -102,7 +112,7 @@ def one_time_load(drafts: Sequence[StepDraft], loads: Sequence[StepCost]) -> Loa
         if draft.main is not None and mapping_of(draft.main).resident
     ]
     return Load(
-        energy_pj=total([load.energy_pj for load in once]),
+        energy_pj=total([load.energy_pj for load in once]).plain,
         latency_ns=sum(load.latency_ns for load in once),
     )
 

@@ -55,7 +55,7 @@ def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Tar
     homes = asked
     while True:
         costs = _costs(drafts, loads, graph, roots, homes, constant_places, target)
-        times = schedule(tasks_of(drafts, costs))
+        times = schedule(tasks_of(drafts, [cost.latency_ns for cost in costs]))
         lives = _lives(drafts, graph, sizes, roots, homes, times)
         places = allocate(list(lives.values()), weight_bytes, target)
         found = {name: place.memory for name, place in places.items()}
@@ -73,15 +73,6 @@ def schedule_and_allocate(drafts: Sequence[StepDraft], graph: Graph, target: Tar
                 weight_bytes=weight_bytes,
             )
         homes = found
-
-
-def costs_there(
-    drafts: Sequence[StepDraft], graph: Graph, layout: Layout, target: Target
-) -> tuple[StepCost, ...]:
-    """Computes what scheduled drafts would cost on a chip that differs only in energies."""
-    loads = _loads(drafts, graph, layout.constant_places, target)
-    homes = {name: place.memory for name, place in layout.places.items()}
-    return _costs(drafts, loads, graph, layout.roots, homes, layout.constant_places, target)
 
 
 def _costs(
@@ -257,16 +248,16 @@ def _scratch_bytes(draft: StepDraft, graph: Graph) -> int:
     )
 
 
-def tasks_of(drafts: Sequence[StepDraft], costs: Sequence[StepCost]) -> list[Task]:
-    """Makes one task of each draft: its engine, its latency (ns), the tasks it waits for."""
+def tasks_of(drafts: Sequence[StepDraft], times_ns: Sequence[float]) -> list[Task]:
+    """Makes one task of each draft: its engine, its time, the tasks it waits for."""
     maker = {name: i for i, draft in enumerate(drafts) for name in draft.outputs if name}
     return [
         Task(
             draft.engine,
-            cost.latency_ns,
+            time_ns,
             tuple(sorted({maker[name] for name in draft.inputs if name in maker})),
         )
-        for draft, cost in zip(drafts, costs, strict=True)
+        for draft, time_ns in zip(drafts, times_ns, strict=True)
     ]
 
 

@@ -121,7 +121,7 @@ def with_free_memories(target: Target) -> Target:
             "capacity_bytes": first.capacity_bytes.model_copy(update={"value": 1 << 50}),
             "read_pj_per_byte": first.read_pj_per_byte.model_copy(update=nothing),
             "write_pj_per_byte": first.write_pj_per_byte.model_copy(update=nothing),
-            "bytes_per_cycle": first.bytes_per_cycle.model_copy(update={"value": inf}),
+            "bytes_per_cycle": first.bytes_per_cycle.model_copy(update={**nothing, "value": inf}),
         }
     )
     static = target.chip.static_mw.model_copy(update=nothing)

@@ -12,6 +12,7 @@ import typer
 from compiler.cli import compile, model, package, run, suite, targets, validate, verify
 from compiler.cli.console import ReaderGoneError, help_when_bare, print_error, print_result
 from compiler.cli.failures import ClickError, bug, machine_error, restrain_streams, usage_error
+from compiler.cli.once import Commands
 from compiler.cli.signals import StopError, stoppable
 from compiler.errors import CompileError, ModelError
 
@@ -23,7 +24,7 @@ joulec explain build/digits block2.conv1
 joulec COMMAND --help
 """
 
-app = typer.Typer(
+app = Commands(
     name="joulec",
     help=HELP,
     add_completion=False,

@@ -68,9 +68,7 @@ def suite_command(
     bind: Binds = None,
     seed: Annotated[int, flag_of(Options, "seed")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="How many samples are compared.")] = 8,
-    tolerance: Annotated[
-        float, typer.Option(help="The largest relative squared error at an output.")
-    ] = 0.1,
+    tolerance: Annotated[float, typer.Option(help="The largest divergence at an output.")] = 0.1,
     limits: Limits = SUITE_LIMITS,
     form: TextOrJson = "text",
     wide: Wide = False,

@@ -17,6 +17,7 @@ from compiler.cli.console import (
 from compiler.cli.flags import with_flags
 from compiler.cli.import_hardware import HELP, import_command
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
+from compiler.cli.once import Commands
 from compiler.errors import one_line
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Chip = Annotated[str, typer.Argument(metavar="CHIP", help="A chip by name, or a 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(
+    group = Commands(
         help="Lists, shows and checks chips.\n\n\b\n"
         "joulec targets list\njoulec targets show diana\n",
         rich_markup_mode=None,

@@ -24,11 +24,11 @@ and written to the cells once for each copy.
 
 from __future__ import annotations
 
-from compiler.cost.memory import product_transfers, read_energy, transfer_ns
-from compiler.cost.step import StepCost
+from compiler.cost.memory import product_transfers, read_energy, transfer_cycles
+from compiler.cost.step import StepCost, clock_time, until_next_edge
 from compiler.ir.mapping import AnalogMapping
 from compiler.target.chip import Analog, Target
-from compiler.units import Estimate
+from compiler.units import Estimate, longest
 
 
 def product_cost(
@@ -55,11 +55,16 @@ def product_cost(
     moved = product_transfers(
         input_bytes, mapping.input_reads, input_home, output_bytes, output_home, target
     )
-    steps_ns = (
-        mapping.unroll.activations * mapping.rounds * mapping.array_steps * engine.step_ns.value
+    steps_ns = engine.step_ns.estimate.times(
+        mapping.unroll.activations * mapping.rounds * mapping.array_steps
     )
-    parts = {"compute": compute, "conversion": conversion, **moved.parts}
-    return StepCost(max(steps_ns, moved.latency_ns), parts)
+    parts = {"compute": compute, "conversion": conversion, "memory": moved.energy_pj}
+    return StepCost(_time_ns(steps_ns, moved.cycles, target), parts)
+
+
+def _time_ns(array_ns: Estimate, port_cycles: Estimate, target: Target) -> Estimate:
+    """Computes the time until both the arrays and the memories' ports are done, at an edge."""
+    return longest([until_next_edge(array_ns, target.cycle), clock_time(port_cycles, target.cycle)])
 
 
 def _cells(engine: Analog, used: int, drives: int, conversions: int) -> Estimate:
@@ -78,7 +83,6 @@ def load_cost(mapping: AnalogMapping, weight_home: str, engine: Analog, target: 
     energy = read_energy(read_bytes, weight_home, target)
     energy += engine.write_pj_per_bit.estimate.times(written_bits)
     rows = shape.groups * mapping.unroll.rows * mapping.column_tiles
-    latency_ns = max(
-        rows * engine.load_ns_per_row.value, transfer_ns(read_bytes, weight_home, target)
-    )
-    return StepCost(latency_ns, {"weight_load": energy})
+    rows_ns = engine.load_ns_per_row.estimate.times(rows)
+    read = transfer_cycles(read_bytes, weight_home, target)
+    return StepCost(_time_ns(rows_ns, read, target), {"weight_load": energy})

@@ -69,7 +69,7 @@ def _digital(name: str, array: MacArray, target: Target) -> ArrayStep:
     }
     cycles = array.step_cycles
     plural = "s" if cycles > 1 else ""
-    time_ns = Estimate.exact(cycles * target.cycle_ns)
+    time_ns = array.cycles_of(1) * target.cycle
     return ArrayStep(name, f"{array.lanes} lanes, {cycles} cycle{plural}", time_ns, parts)
 
 

@@ -23,12 +23,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from compiler.cost.memory import product_transfers, read_energy, transfer_ns, write_energy
-from compiler.cost.step import StepCost
+from compiler.cost.memory import product_transfers, read_energy, transfer_cycles, write_energy
+from compiler.cost.step import StepCost, clock_time, whole_cycles
 from compiler.ir.mapping import DigitalTiling
 from compiler.target.chip import Target
 from compiler.target.digital import MacArray, VectorUnit
-from compiler.units import Estimate
+from compiler.units import Estimate, longest
 
 
 def product_cost(
@@ -45,10 +45,11 @@ def product_cost(
     moved = product_transfers(
         input_bytes, tiling.input_reads, input_home, output_bytes, output_home, target
     )
-    cycles = tiling.rounds * (tiling.row_steps * array.step_cycles + array.overhead_cycles)
-    cycles += ceil((input_bytes + output_bytes) / array.activation_bytes_per_cycle.value)
-    latency_ns = cycles * target.cycle_ns
-    return StepCost(max(latency_ns, moved.latency_ns), {"compute": compute, **moved.parts})
+    block = array.cycles_of(tiling.row_steps) + array.overhead_cycles
+    port = array.activation_bytes_per_cycle.estimate.inverse(input_bytes + output_bytes)
+    cycles = longest([block.times(tiling.rounds) + whole_cycles(port), moved.cycles])
+    parts = {"compute": compute, "memory": moved.energy_pj}
+    return StepCost(clock_time(cycles, target.cycle), parts)
 
 
 def _compute(tiling: DigitalTiling, array: MacArray) -> Estimate:
@@ -71,9 +72,9 @@ def load_cost(weight_bytes: int, weight_home: str, array: MacArray, target: Targ
     energy = read_energy(
         weight_bytes, weight_home, target
     ) + array.weight_write_pj_per_byte.estimate.times(weight_bytes)
-    cycles = ceil(weight_bytes / array.weight_load_bytes_per_cycle.value)
-    latency_ns = max(cycles * target.cycle_ns, transfer_ns(weight_bytes, weight_home, target))
-    return StepCost(latency_ns, {"weight_load": energy})
+    written = array.weight_load_bytes_per_cycle.estimate.inverse(weight_bytes)
+    cycles = longest([written, transfer_cycles(weight_bytes, weight_home, target)])
+    return StepCost(clock_time(cycles, target.cycle), {"weight_load": energy})
 
 
 def vector_cost(
@@ -90,11 +91,11 @@ def vector_cost(
     memory = read_energy(input_bytes, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
-    cycles = ceil(operations / vector.elements_per_cycle.value)
-    transfers_ns = max(
-        transfer_ns(input_bytes, input_home, target),
-        transfer_ns(output_bytes, output_home, target),
+    cycles = longest(
+        [
+            vector.elements_per_cycle.estimate.inverse(operations),
+            transfer_cycles(input_bytes, input_home, target),
+            transfer_cycles(output_bytes, output_home, target),
+        ]
     )
-    return StepCost(
-        max(cycles * target.cycle_ns, transfers_ns), {"compute": compute, "memory": memory}
-    )
+    return StepCost(clock_time(cycles, target.cycle), {"compute": compute, "memory": memory})

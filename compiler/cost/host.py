@@ -6,9 +6,8 @@ cycles = MACs * c_mac + elements * c_element + function values * c_function
 from __future__ import annotations
 
 from compiler.cost.memory import read_energy, write_energy
-from compiler.cost.step import StepCost
+from compiler.cost.step import StepCost, clock_time
 from compiler.target.chip import Host, Target
-from compiler.units import Estimate
 
 # Operations whose every element is an exponential, a logarithm or the like.
 FUNCTIONS = frozenset(
@@ -71,10 +70,8 @@ def host_cost(
         host.cycles_per_function.estimate,
     )
     cycles = mac.times(macs) + element.times(elements) + function.times(functions)
-    energy = Estimate(
-        cycles.value * per_cycle.value, cycles.low * per_cycle.low, cycles.high * per_cycle.high
-    )
     memory = read_energy(input_bytes, input_home, target) + write_energy(
         output_bytes, output_home, target
     )
-    return StepCost(cycles.value * target.cycle_ns, {"host": energy, "memory": memory})
+    parts = {"host": cycles * per_cycle, "memory": memory}
+    return StepCost(clock_time(cycles, target.cycle), parts)

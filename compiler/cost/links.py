@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.cost.step import NOTHING, StepCost, clocked, with_static
+from compiler.cost.step import NOTHING, StepCost, clock_time, with_static
 from compiler.target.chip import Target
 
 
@@ -15,7 +15,7 @@ def link_cost(size_bytes: int, source: str, sink: str, target: Target) -> StepCo
     link = target.links.get((source, sink))
     if link is None or not size_bytes:
         return NOTHING
-    latency_ns = size_bytes / link.bytes_per_cycle.value * target.cycle_ns
+    time_ns = clock_time(link.bytes_per_cycle.estimate.inverse(size_bytes), target.cycle)
     energy = link.pj_per_byte.estimate.times(size_bytes)
-    sent = clocked(StepCost(latency_ns, {"link": energy}), target.cycle_ns)
+    sent = StepCost(time_ns, {"link": energy})
     return with_static(sent, target.chip.static_mw.estimate)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from compiler.cost.step import StepCost
+from compiler.cost.step import StepCost, clock_time
 from compiler.errors import CapacityError
 from compiler.ir.graph import Graph
 from compiler.target.chip import Target
-from compiler.units import Estimate
+from compiler.units import ZERO, Estimate, longest
 
 
 def home_of(size_bytes: int, target: Target) -> str:
@@ -110,24 +111,32 @@ def write_energy(size_bytes: float, home: str, target: Target) -> Estimate:
     return target.memories[home].write_pj_per_byte.estimate.times(size_bytes)
 
 
-def transfer_ns(size_bytes: float, home: str, target: Target) -> float:
-    """Computes a transfer's time: set-up and bytes through the memory's port (0 for no bytes)."""
+def transfer_cycles(size_bytes: float, home: str, target: Target) -> Estimate:
+    """Computes a transfer's cycles: set-up and bytes through the memory's port (0 for no bytes)."""
     memory = target.memories[home]
     if not size_bytes:
-        return 0.0
-    setup = memory.setup_cycles.value if memory.setup_cycles else 0.0
-    return (setup + size_bytes / memory.bytes_per_cycle.value) * target.cycle_ns
+        return ZERO
+    setup = memory.setup_cycles.estimate if memory.setup_cycles else ZERO
+    return setup + memory.bytes_per_cycle.estimate.inverse(size_bytes)
 
 
 def move(
     read_bytes: float, source: str, written_bytes: float, sink: str, target: Target
 ) -> StepCost:
     """Computes a transfer between memories: the energy of both, the time of the slower port."""
-    latency_ns = max(
-        transfer_ns(read_bytes, source, target), transfer_ns(written_bytes, sink, target)
+    cycles = longest(
+        [transfer_cycles(read_bytes, source, target), transfer_cycles(written_bytes, sink, target)]
     )
     energy = read_energy(read_bytes, source, target) + write_energy(written_bytes, sink, target)
-    return StepCost(latency_ns, {"memory": energy})
+    return StepCost(clock_time(cycles, target.cycle), {"memory": energy})
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """What moving a product's values takes: cycles of the busiest port, and energy (pJ)."""
+
+    cycles: Estimate
+    energy_pj: Estimate
 
 
 def product_transfers(
@@ -137,7 +146,7 @@ def product_transfers(
     output_bytes: float,
     output_home: str,
     target: Target,
-) -> StepCost:
+) -> Transfers:
     """Computes what a matrix product moves: its input `reads` times over, its output once.
 
     Each memory's port sets its own pace. An input that lies farther out is brought into the nearest
@@ -145,16 +154,16 @@ def product_transfers(
     """
     near = next(iter(target.memories))
     energy = read_energy(input_bytes * reads, input_home, target)
-    ports = {input_home: transfer_ns(input_bytes * reads, input_home, target)}
+    ports = {input_home: transfer_cycles(input_bytes * reads, input_home, target)}
     staged = read_energy(input_bytes, input_home, target) + write_energy(input_bytes, near, target)
     staged += read_energy(input_bytes * reads, near, target)
     if input_home != near and staged.value < energy.value:
         energy = staged
         ports = {
-            input_home: transfer_ns(input_bytes, input_home, target),
-            near: transfer_ns(input_bytes * (1 + reads), near, target),
+            input_home: transfer_cycles(input_bytes, input_home, target),
+            near: transfer_cycles(input_bytes * (1 + reads), near, target),
         }
-    out_ns = transfer_ns(output_bytes, output_home, target)
-    ports[output_home] = ports.get(output_home, 0.0) + out_ns
+    written = transfer_cycles(output_bytes, output_home, target)
+    ports[output_home] = ports.get(output_home, ZERO) + written
     energy += write_energy(output_bytes, output_home, target)
-    return StepCost(max(ports.values()), {"memory": energy})
+    return Transfers(longest(list(ports.values())), energy)

@@ -7,7 +7,7 @@ from math import prod
 
 from compiler.cost import analog, digital, host, odimo
 from compiler.cost.memory import home_of, move, read_energy, weight_home
-from compiler.cost.step import NOTHING, StepCost, clocked, with_power, with_static
+from compiler.cost.step import NOTHING, StepCost, with_power, with_static
 from compiler.engines.legality import why_not_static
 from compiler.ir.graph import Graph, Node, TensorType
 from compiler.ir.mapping import AnalogMapping, DigitalMapping, NodeMapping
@@ -110,26 +110,21 @@ def _cost_of(
         assert isinstance(unit, Analog)
         cost = analog.product_cost(mapping, *moved, unit, target)
         if unit.odimo is not None:
-            latency_ns = odimo.analog_ns(odimo.Layer.of(node, mapping.shape, graph), unit)
-            return _powered(StepCost(latency_ns, cost.parts), unit, target)
+            time_ns = odimo.analog_ns(odimo.Layer.of(node, mapping.shape, graph), unit)
+            cost = StepCost(time_ns, cost.parts)
     elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
         assert isinstance(unit, Digital)
         assert unit.array is not None
         cost = digital.product_cost(mapping.tiling, *moved, unit.array, target)
         if unit.array.odimo is not None and unit.array.odimo.value:
             layer = odimo.Layer.of(node, mapping.tiling.shape, graph)
-            latency_ns = odimo.digital_cycles(layer, unit.array) * target.cycle_ns
-            return _powered(StepCost(latency_ns, cost.parts), unit, target)
+            time_ns = target.cycle.times(odimo.digital_cycles(layer, unit.array))
+            cost = StepCost(time_ns, cost.parts)
     else:
         assert isinstance(unit, Digital)
         assert unit.vector is not None
         cost = digital.vector_cost(vector_operations(node, graph), *moved, unit.vector, target)
-    return _clocked(cost, unit, target)
-
-
-def _clocked(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> StepCost:
-    """Rounds a cost up to whole cycles and adds its powers."""
-    return _powered(clocked(cost, target.cycle_ns), unit, target)
+    return _powered(cost, unit, target)
 
 
 def _powered(cost: StepCost, unit: Analog | Digital | Host, target: Target) -> StepCost:
@@ -160,18 +155,17 @@ def weight_load_cost(mapping: NodeMapping, weight_home: str, target: Target) -> 
         assert isinstance(unit, Analog)
         cost = analog.load_cost(mapping, weight_home, unit, target)
         if unit.odimo is not None:
-            latency_ns = odimo.load_ns(mapping.shape, unit)
-            return _powered(StepCost(latency_ns, cost.parts), unit, target)
+            cost = StepCost(odimo.load_ns(mapping.shape, unit), cost.parts)
     elif isinstance(mapping, DigitalMapping) and mapping.tiling is not None:
         assert isinstance(unit, Digital)
         assert unit.array is not None
         size_bytes = mapping.tiling.shape.weights * unit.array.number_bytes
         cost = digital.load_cost(size_bytes, weight_home, unit.array, target)
         if unit.array.odimo is not None and unit.array.odimo.value:
-            return StepCost(0.0, cost.parts)
+            return StepCost(ZERO, cost.parts)
     else:
         return NOTHING
-    return _clocked(cost, unit, target)
+    return _powered(cost, unit, target)
 
 
 def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Target) -> StepCost:
@@ -187,7 +181,7 @@ def _host_pass(elements: int, read: int, written: int, target: Target) -> StepCo
     cost = host.host_cost(
         0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
     )
-    return _clocked(cost, unit, target)
+    return _powered(cost, unit, target)
 
 
 def requantize_cost(elements: int, engine: str, target: Target) -> StepCost:
@@ -207,7 +201,7 @@ def _vector_pass(elements: int, engine: str, target: Target) -> StepCost:
     assert isinstance(unit, Digital)
     assert unit.vector is not None
     cost = digital.vector_cost(elements, elements, elements, home, home, unit.vector, target)
-    return _clocked(cost, unit, target)
+    return _powered(cost, unit, target)
 
 
 def requantizing_engine(target: Target) -> str:
@@ -264,7 +258,7 @@ def _constant_reads(node: Node, graph: Graph, homes: Mapping[str, str], target: 
             memory = memory + read_energy(
                 size, homes.get(name, weight_home(0, size, target)), target
             )
-    return StepCost(0.0, {"memory": memory})
+    return StepCost(ZERO, {"memory": memory})
 
 
 def unmodelled(node: Node, graph: Graph) -> str:

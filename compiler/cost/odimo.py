@@ -26,6 +26,7 @@ from compiler.ir.graph import Graph, Node
 from compiler.ir.mapping import ProductShape
 from compiler.target.chip import Analog
 from compiler.target.digital import MacArray
+from compiler.units import Estimate
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def digital_cycles(layer: Layer, array: MacArray) -> float:
     return macs + moved / array.activation_bytes_per_cycle.value
 
 
-def analog_ns(layer: Layer, engine: Analog) -> float:
+def analog_ns(layer: Layer, engine: Analog) -> Estimate:
     """Computes the time of a layer on the analog array (ns)."""
     assert engine.odimo is not None
     column_tiles = ceil(layer.outputs / engine.columns.value)
     row_tiles = ceil(layer.inputs / engine.odimo.channels_per_activation.value)
     activations = column_tiles * row_tiles * layer.positions / outputs_at_a_time(layer, engine)
-    return activations * engine.step_ns.value
+    return engine.step_ns.estimate.times(activations)
 
 
 def outputs_at_a_time(layer: Layer, engine: Analog) -> int:
@@ -94,8 +95,8 @@ def outputs_at_a_time(layer: Layer, engine: Analog) -> int:
     return max(fitting, default=1)
 
 
-def load_ns(shape: ProductShape, engine: Analog) -> float:
+def load_ns(shape: ProductShape, engine: Analog) -> Estimate:
     """Computes the time to load a layer's weights into the analog array (ns)."""
     assert engine.odimo is not None
     rows = engine.rows.value if engine.odimo.loads_all_rows.value else shape.groups * shape.rows
-    return rows * engine.load_ns_per_row.value
+    return engine.load_ns_per_row.estimate.times(rows)

@@ -103,9 +103,9 @@ def peak(published: Published, target: Target) -> dict[str, Estimate]:
     if published.scope != "array":
         energy += activation.rest_pj
         if unit.active_mw is not None:
-            energy += _product(unit.active_mw.estimate, activation.time_ns)
+            energy += unit.active_mw.estimate * activation.time_ns
     if published.scope == "chip":
-        energy += _product(target.chip.static_mw.estimate, activation.time_ns)
+        energy += target.chip.static_mw.estimate * activation.time_ns
     return {
         "TOPS": tops(activation.macs, activation.time_ns),
         "TOPS/W": tops_per_watt(activation.macs, energy),
@@ -152,7 +152,7 @@ def _digital(published: Published, array: MacArray, target: Target) -> _Activati
     rest = _moved(published, array.row_lanes * array.position_lanes, written, target)
     if array.weight_read_pj_per_byte is not None:
         rest += array.weight_read_pj_per_byte.estimate.times(array.array_bytes)
-    time_ns = Estimate.exact(array.step_cycles * target.cycle_ns)
+    time_ns = array.cycles_of(1) * target.cycle
     count = array.array_count
     return _Activation(array.lanes * count, energy.times(count), rest.times(count), time_ns)
 
@@ -171,7 +171,3 @@ def _moved(published: Published, inputs: int, outputs: int, target: Target) -> E
         + write_energy(outputs * published.output_bits / 8, nearest, target)
         + operation.times(outputs)
     )
-
-
-def _product(one: Estimate, other: Estimate) -> Estimate:
-    return Estimate(one.value * other.value, one.low * other.low, one.high * other.high)

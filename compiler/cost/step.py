@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 
-from compiler.units import ZERO, Estimate, total
+from compiler.units import ZERO, Estimate, TracedEstimate, total
 
 # compute: MACs, cells, vector units. conversion: row drivers and converters. memory: activations in
 # and out. link: values sent from engine to engine. weight_load: weights to where they are used.
@@ -17,13 +17,18 @@ PARTS = ("compute", "conversion", "memory", "link", "weight_load", "host", "stat
 
 @dataclass(frozen=True)
 class StepCost:
-    """Energy in pJ by part, and latency in ns, of one step.
+    """Energy in pJ by part, and time in ns, of one step.
 
     A part that the step does nothing in is left out and counts 0.
     """
 
-    latency_ns: float
+    time_ns: Estimate
     parts: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def latency_ns(self) -> float:
+        """The time without its interval."""
+        return self.time_ns.value
 
     @cached_property
     def energy_pj(self) -> Estimate:
@@ -41,25 +46,58 @@ class StepCost:
             for part in PARTS
             if part in self.parts or part in other.parts
         }
-        return StepCost(self.latency_ns + other.latency_ns, parts)
+        return StepCost(self.time_ns + other.time_ns, parts)
 
 
-NOTHING = StepCost(0.0)
+NOTHING = StepCost(ZERO)
 
 
-def clocked(cost: StepCost, cycle_ns: float) -> StepCost:
-    """Rounds a step's time up to whole clock cycles: its results are read at the next edge."""
-    cycles = cost.latency_ns / cycle_ns
+def whole_cycles(cycles: Estimate) -> TracedEstimate:
+    """Rounds cycles up to whole ones, value and ends each."""
+    value, low, high = (_rounded_up(one) for one in (cycles.value, cycles.low, cycles.high))
+    return TracedEstimate(value, low, high, value * _assumed_share(cycles))
+
+
+def clock_time(cycles: Estimate, cycle_ns: Estimate) -> Estimate:
+    """Computes the time (ns) of work that is counted in cycles, which end with a clock's edge."""
+    return whole_cycles(cycles) * cycle_ns
+
+
+def until_next_edge(time_ns: Estimate, cycle_ns: Estimate) -> Estimate:
+    """Rounds a time that does not follow the clock up to the edge at which its results are read.
+
+    Where the clock has an interval, some clock in it may have an edge at the very end, and another
+    one almost a cycle later.
+    """
+    value = _rounded_up(time_ns.value / cycle_ns.value) * cycle_ns.value
+    assumed = value * _assumed_share(time_ns)
+    if cycle_ns.is_exact:
+        low, high = (
+            _rounded_up(end / cycle_ns.value) * cycle_ns.value
+            for end in (time_ns.low, time_ns.high)
+        )
+        return TracedEstimate(value, low, high, assumed)
+    high = time_ns.high + cycle_ns.high if time_ns.high else 0.0
+    return TracedEstimate(value, min(time_ns.low, value), max(high, value), assumed)
+
+
+def _rounded_up(cycles: float) -> int:
     whole = round(cycles)
-    if abs(cycles - whole) > 1e-6:  # more than what floats add up to
-        whole = ceil(cycles)
-    return StepCost(whole * cycle_ns, cost.parts)
+    # A difference of less is what floats add up to.
+    return ceil(cycles) if abs(cycles - whole) > 1e-6 else whole
+
+
+def _assumed_share(estimate: Estimate) -> float:
+    return estimate.assumed / estimate.value if estimate.value else 0.0
 
 
 def with_power(cost: StepCost, part: str, power_mw: Estimate) -> StepCost:
-    """Adds a power over a step's time to one of its parts (1 mW * 1 ns = 1 pJ)."""
-    spent = cost.parts.get(part, ZERO) + power_mw.times(cost.latency_ns)
-    return StepCost(cost.latency_ns, {**cost.parts, part: spent})
+    """Adds a power over a step's time to one of its parts (1 mW * 1 ns = 1 pJ).
+
+    Its interval is from the low power over the low time to the high power over the high time.
+    """
+    spent = cost.parts.get(part, ZERO) + power_mw * cost.time_ns
+    return StepCost(cost.time_ns, {**cost.parts, part: spent})
 
 
 def with_static(cost: StepCost, static_mw: Estimate) -> StepCost:

@@ -8,8 +8,9 @@ from compiler.errors import Diagnostic
 from compiler.plan.schema import PartitionResult
 
 if TYPE_CHECKING:
+    from compiler.choices import Place
     from compiler.flow.options import Options
-    from compiler.ir.graph import Calibration, Graph
+    from compiler.ir.graph import Calibration, Graph, Node
     from compiler.plan.package import Package
     from passes.calibration.inputs import CalibrationInputs
 
@@ -57,6 +58,46 @@ def unpruned_note(share: float, before: Graph, after: Graph) -> tuple[Diagnostic
             "no channels can go without changing inputs or outputs",
         ),
     )
+
+
+def place_notes(placed: Graph, place: Place) -> tuple[Diagnostic, ...]:
+    """Names the nodes that are not where --place wants them, with the reasons, a note a pattern.
+
+    Warns where a pattern is left nothing by those before it.
+    """
+    from passes.partitioning.places import flag_of, named_reasons, wanted_place
+
+    wanted = [(node, wanted_place(node, place)) for node in placed]
+    notes = []
+    for one in dict.fromkeys(place):
+        mine = [node for node, other in wanted if other == one]
+        if not mine:
+            message = f"{flag_of(one)} places nothing: an earlier --place has all that it matches"
+            notes.append(Diagnostic(code="W004", message=message))
+        # What a node of the file became may lie on several engines: its main part counts.
+        followed = {_original(node) for node in mine if node.engine == one[1]}
+        elsewhere = [node for node in mine if _original(node) not in followed]
+        if elsewhere:
+            reasons = named_reasons([(node.name, _why_not_on(one[1], node)) for node in elsewhere])
+            message = (
+                f"{flag_of(one)}: {len(elsewhere)} of the {len(mine)} nodes that it matches "
+                f"{'runs' if len(elsewhere) == 1 else 'run'} elsewhere: {reasons}"
+            )
+            notes.append(Diagnostic(message=message))
+    return tuple(notes)
+
+
+def _original(node: Node) -> str:
+    return node.origin[0] if node.origin else node.name
+
+
+def _why_not_on(engine: str, node: Node) -> str:
+    """Finds the reason why a placed node is not on an engine."""
+    placement = node.placement
+    others = placement.alternatives if placement is not None else ()
+    there = [other for other in others if other.engine == engine and other.reason]
+    cannot = [other.reason for other in there if other.energy_pj is None]
+    return next(iter(cannot or [other.reason.removeprefix("then ") for other in there]), "")
 
 
 def calibration_notes(calibration: Calibration | None) -> tuple[Diagnostic, ...]:

@@ -32,7 +32,11 @@ def parse_binds(items: Sequence[str] | None) -> dict[str, int]:
             raise UsageError(f"--bind {one_line(item)!r}: wanted NAME=VALUE, such as --bind N=1")
         if not value.isdecimal() or not 0 < len(value) < 16:
             raise UsageError(f"--bind {one_line(item)!r}: {one_line(value)!r} is no whole number")
-        sizes[name] = int(value)
+        if sizes.setdefault(name, int(value)) != int(value):
+            raise UsageError(
+                f"--bind {one_line(item)!r}: {one_line(name)!r} is bound to {sizes[name]} already",
+                hint="leave one of them out",
+            )
     return sizes
 
 
@@ -58,7 +62,9 @@ class Options:
 
     `bind` gives free sizes of the model; `data` is an npz of calibration inputs (None: made up from
     `seed`), of which `calibration_samples` are used; `place` puts nodes whose name matches a
-    pattern on an engine, where that can take them (of several patterns the first that matches);
+    pattern on an engine, wherever that can take them (of several patterns the first that matches;
+    a pattern that places nothing is refused); with `weights` "resident" all weights stay in the
+    engines, or it is refused;
     `calibration` is a file that a calibration of the same model on the same data was saved to;
     `prune` is the share of MACs to remove. With `precision` "float" nothing is quantized: what no
     engine computes in floats runs on the host, and nothing is calibrated. See passes.pipeline for
@@ -124,13 +130,14 @@ class Options:
     )
     weights: Weights = option(
         "auto",
-        help="Whether weights stay in the engines or are loaded in each inference.",
+        help="Whether weights stay in the engines or are loaded in each inference; "
+        "resident: all stay, or it is refused.",
         stage="place",
     )
     place: Place = option(
         (),
         metavar="PATTERN=ENGINE",
-        help="Nodes whose name matches run on an engine, where it can take them; "
+        help="Nodes whose name matches run on an engine, wherever it can take them; "
         "may be repeated, the first match counts.",
         parse=parse_places,
         stage="place",

@@ -37,6 +37,7 @@ from compiler.flow.notes import (
     float_notes,
     made_up_note,
     partition_result,
+    place_notes,
     unpruned_note,
 )
 from compiler.flow.options import Options, check_options
@@ -272,7 +273,9 @@ class Calibrated(Stage):
             weights=options.weights,
             place=options.place,
         )
-        return Placed(**self._ran(passes, options=options, target=target), calibrated=self)
+        stage = self._ran(passes, options=options, target=target)
+        notes = (*self.notes, *place_notes(stage["graph"], options.place))
+        return Placed(**stage | {"notes": notes}, calibrated=self)
 
     def _require_formats(self, target: Target) -> None:
         if reason := self.why_not_for(target):

@@ -27,7 +27,7 @@ KINDS = {
     "crashed": "a bug of joulec, or a process that died",
 }
 BAD = ("wrong", "crashed")
-EXACT = 1e-10  # relative squared error: 1e-5 of the size of an output
+EXACT = 1e-10  # divergence: the square of 1e-5 of what an output varies by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +35,15 @@ class Verdict:
     """What came of one model.
 
     `model` is its path below the folder, `code` and `message` say why where it is refused, wrong or
-    crashed; `squared_error` is the largest relative one at an output, energy and latency are those
-    of the plan (None: there is none). `cpu_s` is what the trial took.
+    crashed; `divergence` is the largest at an output, energy and latency are those of the plan (None:
+    there is none). `cpu_s` is what the trial took.
     """
 
     model: str
     kind: str
     code: str = ""
     message: str = ""
-    squared_error: float | None = None
+    divergence: float | None = None
     energy_pj: float | None = None
     latency_ns: float | None = None
     cpu_s: float = 0.0
@@ -58,7 +58,7 @@ class Trial:
     """A model to try, and how: `name` is its path below the folder.
 
     `samples` are compared, those of `FILE.npz` next to FILE.onnx where there is one. Outputs may
-    have a relative squared error of `tolerance`. Past a limit the model is refused.
+    diverge by `tolerance`. Past a limit the model is refused.
     """
 
     name: str
@@ -116,7 +116,7 @@ def _try(trial: Trial) -> Verdict:
         kind=kind,
         code="G002" if kind == "wrong" else "",
         message=message,
-        squared_error=result.worst,
+        divergence=result.worst,
         energy_pj=plan.energy_pj.total.value,
         latency_ns=plan.latency_ns.value,
     )
@@ -143,10 +143,10 @@ def _judged(result: Verification, tolerance: float) -> tuple[str, str]:
     if "imported graph" in result.reference:
         return "unjudged", result.reference
     if not result.worst <= tolerance:
-        worst = max(result.outputs, key=lambda output: output.squared_error)
+        worst = max(result.outputs, key=lambda output: output.divergence)
         return "wrong", (
-            f"output {one_line(worst.value)!r} has a relative squared error of "
-            f"{worst.squared_error:.3g}, the tolerance is {tolerance:g}"
+            f"output {one_line(worst.value)!r} has a divergence of {worst.divergence:.3g} "
+            f"({worst.kind}), the tolerance is {tolerance:g}"
         )
     compared = {output.value for output in result.outputs}
     left = [name for name in result.uncompared if name not in compared]

@@ -25,6 +25,7 @@ from compiler.target.digital import Digital
 from compiler.target.link import Link, why_not_links
 from compiler.target.published import Published
 from compiler.target.quantity import Quantity, Rate, Statement, Strict, Whole
+from compiler.units import TracedEstimate
 
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
@@ -237,6 +238,11 @@ class Target:
     def cycle_ns(self) -> float:
         """The time of one clock cycle."""
         return 1000.0 / self.chip.clock_mhz.value
+
+    @cached_property
+    def cycle(self) -> TracedEstimate:
+        """The time of one clock cycle (ns) with its interval."""
+        return self.chip.clock_mhz.estimate.inverse(1000.0)
 
     @cached_property
     def analog_engines(self) -> dict[str, Analog]:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from compiler.target.quantity import Quantity, Statement, Strict, Whole
+from compiler.units import ZERO, Estimate
 
 Arithmetic = Literal["int8", "float32"]
 
@@ -95,10 +96,15 @@ class MacArray(Strict):
         """The cycles of one step."""
         return self.cycles_per_step.value if self.cycles_per_step else 1
 
+    def cycles_of(self, steps: int) -> Estimate:
+        """Computes the cycles of so many steps."""
+        whole = self.cycles_per_step
+        return whole.estimate.times(steps) if whole else Estimate.exact(steps)
+
     @property
-    def overhead_cycles(self) -> float:
+    def overhead_cycles(self) -> Estimate:
         """The cycles that each block takes beside its steps."""
-        return self.block_overhead_cycles.value if self.block_overhead_cycles else 0.0
+        return self.block_overhead_cycles.estimate if self.block_overhead_cycles else ZERO
 
 
 class VectorUnit(Strict):

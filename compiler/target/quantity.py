@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from compiler.units import Estimate, is_assumption
+from compiler.units import Estimate, TracedEstimate, is_assumption
 
 
 class Strict(BaseModel):
@@ -19,6 +19,7 @@ class Strict(BaseModel):
 
 # Far beyond anything physical, and small enough that no sum of products leaves the floats.
 Amount = Annotated[float, Field(ge=0, le=1e15)]
+Divisor = Annotated[float, Field(ge=1e-6, le=1e15)]
 
 
 class Quantity(Strict):
@@ -59,17 +60,18 @@ class Quantity(Strict):
         return is_assumption(self.source)
 
     @property
-    def estimate(self) -> Estimate:
-        """The number with its interval."""
+    def estimate(self) -> TracedEstimate:
+        """The number with its interval; an assumption rests on assumptions as a whole."""
         low = self.value if self.low is None else self.low
         high = self.value if self.high is None else self.high
-        return Estimate(self.value, low, high)
+        return TracedEstimate(self.value, low, high, self.value if self.is_assumption else 0.0)
 
 
 class Rate(Quantity):
     """A physical number that others are divided by, so it must not be close to zero."""
 
-    value: Annotated[float, Field(ge=1e-6, le=1e15)]
+    value: Divisor
+    low: Divisor | None = None
 
 
 class ComponentQuantity(Quantity):
@@ -87,6 +89,12 @@ class Whole(Strict):
 
     value: Annotated[int, Field(ge=1, le=1 << 50)]
     source: Annotated[str, Field(min_length=3)]
+
+    @property
+    def estimate(self) -> TracedEstimate:
+        """The number, which has no spread; an assumption rests on assumptions as a whole."""
+        assumed = self.value if is_assumption(self.source) else 0
+        return TracedEstimate(self.value, self.value, self.value, assumed)
 
 
 class Statement(Strict):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from math import ceil
 
-from compiler.choices import Place, Weights
+from compiler.choices import Weights
 from compiler.cost.links import link_cost
 from compiler.cost.memory import weight_homes
 from compiler.cost.node import (
@@ -20,7 +19,6 @@ from compiler.cost.node import (
 from compiler.cost.step import NOTHING
 from compiler.engines.legality import why_not
 from compiler.engines.mapping import analog_mappings, map_digital
-from compiler.errors import UsageError, nearest, one_line
 from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Graph, Node, TensorType
 from compiler.ir.mapping import AnalogMapping, HostMapping, Resource
@@ -36,26 +34,15 @@ def build_problem(
     target: Target,
     weights: Weights,
     max_divergence: float,
-    place: Place = (),
 ) -> Problem:
     """Builds the candidates of every node and what couples them.
 
-    Raises CapacityError when the weights fit no memory, UsageError when `place` names an engine
-    that the chip has not.
+    Raises CapacityError when the weights fit no memory.
     """
-    for pattern, engine in place:
-        if engine not in target.chip.engines:
-            names = ", ".join(target.chip.engines)
-            raise UsageError(
-                f"--place {one_line(pattern)}={one_line(engine)}: "
-                f"{target.name} has no such engine; it has {names}",
-                hint=nearest(engine, list(target.chip.engines)),
-            )
     homes = _weight_homes(graph, target)
     candidates, refusals = [], []
     for index, node in enumerate(graph.nodes):
         found, refused = _node_candidates(node, graph, target, weights, homes[index])
-        found, refused = _as_placed(node, found, refused, place)
         candidates.append(tuple(found))
         refusals.append(tuple(refused))
     return Problem(
@@ -98,6 +85,11 @@ def _weight_homes(graph: Graph, target: Target) -> list[str]:
 def _node_candidates(
     node: Node, graph: Graph, target: Target, weights: Weights, home: str
 ) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    """Builds a node's candidates, and lists the engines that cannot take it, with the reasons.
+
+    Where weights must stay, no engine that would reload them is considered beside one that need
+    not.
+    """
     found: list[Candidate] = []
     refused: list[tuple[str, str]] = []
     for name, engine in target.chip.engines.items():
@@ -113,31 +105,9 @@ def _node_candidates(
             mapping = HostMapping(engine=name)
             cost = node_cost(node, graph, mapping, target, homes=homes)
             found.append(Candidate(mapping=mapping, cost=cost))
+    if weights == "resident" and any(one.loads and one.resident for one in found):
+        found = [one for one in found if one.resident or not one.loads]
     return found, refused
-
-
-def _as_placed(
-    node: Node, found: list[Candidate], refused: list[tuple[str, str]], place: Place
-) -> tuple[list[Candidate], list[tuple[str, str]]]:
-    """Selects the candidates on the engine that the user wants a node on.
-
-    All where the user wants none, or where that engine has none.
-    """
-    names = (node.name, *node.origin)
-    wanted = next(
-        (
-            (pattern, engine)
-            for pattern, engine in place
-            if any(fnmatchcase(name, pattern) for name in names)
-        ),
-        None,
-    )
-    if wanted is None or not any(one.engine == wanted[1] for one in found):
-        return found, refused
-    reason = f"--place {wanted[0]}={wanted[1]}"
-    others = [name for name in dict.fromkeys(one.engine for one in found) if name != wanted[1]]
-    placed = [one for one in found if one.engine == wanted[1]]
-    return placed, [*refused, *((name, reason) for name in others)]
 
 
 def _why_not_calibrated(node: Node, graph: Graph, engine: Analog | Digital | Host) -> str:
@@ -264,7 +234,7 @@ def _digital_candidates(
 def _modes(weights: Weights, fits: bool) -> list[bool]:
     """Lists the weight modes to consider: resident only where it fits.
 
-    Where it must be and cannot, the layer reloads.
+    Where it must be and cannot, the layer reloads there, unless another engine can hold it.
     """
     if weights == "reload" or not fits:
         return [False]

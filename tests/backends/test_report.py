@@ -14,7 +14,6 @@ import pytest
 
 import joulec
 from backends.evaluate import accuracy, predictions
-from backends.lowering.assumptions import ENERGY_KEYS, without_assumptions
 from backends.report import FORMS, Form, render_report
 from backends.reports.compare import comparison, comparison_text, parse_condition
 from backends.reports.data import COLUMNS, report_table
@@ -37,7 +36,6 @@ from backends.reports.verdict import verdict, worst
 from compiler.errors import Diagnostic, UsageError
 from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan
-from compiler.target.chip import built_in, load_target
 from compiler.units import Estimate
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -210,31 +208,6 @@ def test_assumptions_are_part_of_the_energy(plan: Plan) -> None:
     assert f"{share(plan.assumed_energy_pj, plan.energy_pj.total.value)} of the energy" in text(
         plan
     )
-
-
-def test_only_assumed_energies_are_taken_away() -> None:
-    chip = load_target("diana")
-    bare = without_assumptions(chip)
-    assert bare.host[1].cycle_pj.value == 0
-    assert bare.host[1].cycles_per_mac == chip.host[1].cycles_per_mac
-    assert bare.memories["off_chip"].read_pj_per_byte.value == 0
-    assert bare.memories["off_chip"].bytes_per_cycle == chip.memories["off_chip"].bytes_per_cycle
-    assert bare.memories["l1"] == chip.memories["l1"]
-    assert bare.chip.static_mw == chip.chip.static_mw
-
-
-@pytest.mark.parametrize("name", built_in())
-def test_no_assumed_energy_is_left_however_deep_it_stands(name: str) -> None:
-    def assumed(table: object, key: str = "") -> float:
-        if isinstance(table, tuple):
-            return sum(assumed(inside) for inside in table)
-        if not isinstance(table, dict):
-            return 0.0
-        told = str(table.get("source", "")).startswith("assumption")
-        own = table["value"] if told and key.endswith(ENERGY_KEYS) else 0.0
-        return own + sum(assumed(inside, name) for name, inside in table.items())
-
-    assert assumed(without_assumptions(load_target(name)).chip.model_dump()) == 0
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -657,10 +657,28 @@ def test_as_a_process(packages: Path, tmp_path: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_an_option_of_one_value_given_twice_is_refused(joulec: Shell, tmp_path: Path) -> None:
+    """The last would win without a word. What may be repeated still may, and a switch too."""
+    dim20, tile16 = ("compile", MODELS / "dim20.onnx", "-o", tmp_path / "p"), ("-t", "tile16")
+    for words, flag in (
+        ((*dim20, *tile16, "--target", "diana"), "--target"),
+        ((*dim20, *tile16, "--seed", "1", "--seed=1"), "--seed"),
+        (("targets", "show", "diana", "--format", "json", "--format", "text"), "--format"),
+    ):
+        fails(joulec(*words), 2, "U004", f"{flag} is given 2 times, and takes one value")
+    fails(
+        joulec(*dim20, *tile16, "--bind", "N=1", "--bind", "N=2"), 2, "U004", "bound to 1 already"
+    )
+    twice = ("--force", "--force", "--place", "h*=host", "--place", "c*=host", "--bind", "N=1")
+    done = joulec(*dim20, *tile16, *twice, "--bind", "N=1")
+    assert done.status == 0, done.err
+
+
 def test_places_that_make_no_sense(joulec: Shell, tmp_path: Path) -> None:
     compile_dim20 = ("compile", MODELS / "dim20.onnx", "--target", "tile16", "-o", tmp_path / "p")
     fails(joulec(*compile_dim20, "--place", "hidden1"), 2, "U004", "wanted PATTERN=ENGINE")
     fails(joulec(*compile_dim20, "--place", "*=gpu"), 2, "U004", "tile16 has no such engine")
+    fails(joulec(*compile_dim20, "--place", "hiden*=digital"), 2, "U004", "did you mean 'hidden*'?")
     both = ("--place", "*=host", "--precision", "float")
     fails(joulec(*compile_dim20, *both), 2, "U004", "leave one of them out")
 

@@ -358,9 +358,10 @@ def test_what_is_not_modelled_is_said() -> None:
 
 
 def test_steps_add_part_by_part() -> None:
-    one = StepCost(3, {"compute": Estimate(1, 0, 2), "memory": Estimate.exact(5)})
-    two = StepCost(4, {"memory": Estimate.exact(7), "static": Estimate.exact(1)})
+    one = StepCost(Estimate.exact(3), {"compute": Estimate(1, 0, 2), "memory": Estimate.exact(5)})
+    two = StepCost(Estimate(4, 3, 9), {"memory": Estimate.exact(7), "static": Estimate.exact(1)})
     found = one + two
+    assert found.time_ns == Estimate(7, 6, 12)
     assert found.latency_ns == 7
     assert dict(found.parts) == {
         "compute": Estimate(1, 0, 2),
@@ -370,6 +371,7 @@ def test_steps_add_part_by_part() -> None:
     assert found.energy_pj == Estimate(14, 13, 15)
     assert NOTHING + one == one
     assert with_static(one, Estimate.exact(2)).parts["static"] == Estimate.exact(6)
+    assert with_static(two, Estimate(2, 1, 3)).parts["static"] == Estimate(9, 1 + 3, 1 + 27)
 
 
 # -- what must hold of every layer

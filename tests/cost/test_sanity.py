@@ -36,6 +36,7 @@ def test_every_plan(seed: int) -> None:
     cycles_are_whole(plan, chip)
     no_step_is_faster_than_ideal(plan, chip)
     energies_add_up_within_their_intervals(plan)
+    times_lie_within_their_intervals(plan, random)
     nodes = enumerate(model.graph.node)
     every_node_is_costed([node.name or f"{node.op_type}_{i}" for i, node in nodes], plan)
 
@@ -84,6 +85,32 @@ def energies_add_up_within_their_intervals(plan: Plan) -> None:
         sum(step.latency_ns.value for step in plan.steps)
     )
     assert plan.latency_ns.value <= plan.serial_latency_ns.value * (1 + 1e-9)
+
+
+def times_lie_within_their_intervals(plan: Plan, random: np.random.Generator) -> None:
+    """Of steps and of the plan, whichever of its steps is fast and whichever slow."""
+    times = [step.latency_ns for step in plan.steps]
+    assert all(0 <= time.low <= time.value <= time.high for time in times)
+    ends = [(plan.latency_ns.low, 0.0), (plan.latency_ns.value, None), (plan.latency_ns.high, 1.0)]
+    for latency_ns, where in ends:
+        chosen = [
+            time.value if where is None else time.low + where * (time.high - time.low)
+            for time in times
+        ]
+        assert last_end_ns(plan, chosen) == pytest.approx(latency_ns)
+    for _ in range(5):
+        some = [random.uniform(time.low, time.high) for time in times]
+        inside = last_end_ns(plan, some)
+        assert plan.latency_ns.low * (1 - 1e-9) <= inside <= plan.latency_ns.high * (1 + 1e-9)
+
+
+def last_end_ns(plan: Plan, times_ns: list[float]) -> float:
+    """When the last step ends, where each starts as soon as its inputs and its engine allow."""
+    ends: dict[str, float] = {}
+    for step, time_ns in zip(plan.steps, times_ns, strict=True):
+        start = max([ends.get(name, 0.0) for name in (*step.inputs, f"engine {step.engine}")])
+        ends.update(dict.fromkeys((*step.outputs, f"engine {step.engine}"), start + time_ns))
+    return max(ends.values(), default=0.0)
 
 
 def every_node_is_costed(names: list[str], plan: Plan) -> None:

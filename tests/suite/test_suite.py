@@ -92,7 +92,7 @@ def test_a_wrong_output_is_a_failure(folder: Path, capsys: pytest.CaptureFixture
     line = ["suite", str(folder), "-t", "diana_digital", "--match", "dense.*x", "--tolerance", "0"]
     assert execute(line) == 5
     shown = capsys.readouterr()
-    assert "dense.onnx: G002 output 'y' has a relative squared error of " in shown.out
+    assert "dense.onnx: G002 output 'y' has a divergence of " in shown.out
     assert shown.err == "error[G003]: of 1 models 1 wrong\n"
 
 
