@@ -62,6 +62,10 @@ FLOAT_VECTOR = (
     "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "MaxPool", "AveragePool",
     "GlobalAveragePool",
 )  # fmt: skip
+# What a vector unit that computes in int8 may have; Requantize changes the scale of integers.
+INTEGER_VECTOR = (
+    "Add", "Mul", "MaxPool", "AveragePool", "GlobalAveragePool", "Requantize", *UNARY,
+)  # fmt: skip
 PRODUCTS = ("Product", "AnalogProduct")
 STANDARD_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RECURRENT = ("LSTM", "GRU", "RNN")

@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 from onnx import parser as onnx_parser
 from onnx.defs import get_all_schemas
 
-from backends.reports.text import text
+from backends.reports import text as report
 from compiler.driver import compile_model
 from compiler.errors import CompileError
 from compiler.flow.options import Options
@@ -241,7 +241,7 @@ def fault(number: int) -> tuple[str, str]:
         return "crashed in check", traceback.format_exc()
     try:
         compiled = compile_model(models()[kind], target, options)
-        text(compiled.package.plan)
+        report.text(compiled.package.plan)
     except CompileError as error:
         return error.code, ""
     except HungError:

@@ -168,3 +168,25 @@ COMPONENTS: dict[str, Component] = {
         takes_data=True,
     ),
 }
+
+# Which components suit a key of a chip file, the likeliest first.
+SUITING: dict[str, tuple[str, ...]] = {
+    "static_mw": ("sram_leakage",),
+    "read_pj_per_byte": ("sram_read", "dram", "register", "link"),
+    "write_pj_per_byte": ("sram_write", "dram", "register", "link"),
+    "pj_per_byte": ("link",),
+    "step_ns": ("analog_step",),
+    "cell_pj": ("analog_cell",),
+    "bitline_pj": ("analog_bitline",),
+    "row_driver_pj": ("row_driver",),
+    "converter_pj": ("converter",),
+    "recombine_pj": ("recombination",),
+    "write_pj_per_bit": ("cell_write",),
+    "mac_pj": ("multiply_accumulate", "digital_array_mac"),
+    "accumulate_pj": ("digital_array_accumulate",),
+    "idle_lane_pj": ("digital_array_idle_lane",),
+    "weight_read_pj_per_byte": ("sram_read", "register"),
+    "weight_write_pj_per_byte": ("sram_write", "register"),
+    "operation_pj": ("vector_operation",),
+    "cycle_pj": ("host_cycle",),
+}
