@@ -14,3 +14,6 @@ Place: TypeAlias = tuple[tuple[str, str], ...]
 
 MAX_NODES = 1_000_000
 MAX_TENSOR_BYTES = 8 << 30
+# The engines of a chip file that `targets new` writes.
+AnalogCells: TypeAlias = Literal["sram", "reram", "pcm", "flash", "mram", "none"]
+DigitalUnits: TypeAlias = Literal["vector", "array", "in-memory", "none"]

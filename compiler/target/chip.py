@@ -35,7 +35,8 @@ from compiler.target.quantity import Quantity, Rate, Strict
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
 _TOO_DEEP = re.compile(rb"^[^\"'#=\n]*?(\.[^\"'#=.\n]*){64}", re.MULTILINE)
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+NAME_PATTERN = "[a-z][a-z0-9_]{0,63}"
+Name = Annotated[str, Field(strict=True, pattern=f"^{NAME_PATTERN}$")]
 
 
 class Host(Strict):
@@ -246,8 +247,3 @@ def parse_target(data: bytes, shown: str, file: Path | None = None) -> Target:
     if found:
         raise TargetError(f"chip {shown}: {'; '.join(found)}")
     return Target(chip, hashlib.sha256(data).hexdigest(), file)
-
-
-def target_schema() -> dict[str, Any]:
-    """The JSON Schema of a chip file."""
-    return Chip.model_json_schema(by_alias=True)

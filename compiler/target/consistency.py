@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from compiler.errors import nearest, one_line
-from compiler.ir.ops import FLOAT_VECTOR, INTEGER_VECTOR
+from compiler.ir.vector_operations import FLOAT_VECTOR, INTEGER_VECTOR
 from compiler.target.analog import Analog
 from compiler.target.digital import Digital, MacArray, VectorUnit
 from compiler.target.memory import Memory
 from compiler.target.quantity import ComponentQuantity, Quantity
 
 Part = TypeVar("Part")
+# What the kind of a cell decides.
+CELL_KEYS = ("cell_pj", "write_pj_per_bit", "load_ns_per_row")
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,26 @@ def why_not_bitline(engine: Analog) -> str:
     return ""
 
 
+def why_not_cells(engine: Analog) -> str:
+    """Explains that the cells' components are of different kinds, or of other cells."""
+    numbers = {key: getattr(engine, key) for key in CELL_KEYS}
+    kinds = {key: kind for key, number in numbers.items() if (kind := _kind_of(number))}
+    (first, kind), *others = kinds.items() or (("", ""),)
+    for key, other in others:
+        if other != kind:
+            return f"{key}.kind: found {other}, wanted {kind}, as {first} has"
+    bits, columns = engine.cell_storage_bits.value, engine.columns.value
+    return _unequal(
+        numbers["write_pj_per_bit"], "write_pj_per_bit", "bits_per_cell", bits, "cell_storage_bits"
+    ) or _unequal(numbers["load_ns_per_row"], "load_ns_per_row", "columns", columns, "columns")
+
+
+def _kind_of(number: Quantity) -> str:
+    """The kind of resistive cell that a component was given."""
+    kind = number.given.get("kind") if isinstance(number, ComponentQuantity) else ""
+    return str(kind) if kind else ""
+
+
 def why_not_binary(engine: Analog) -> str:
     """Explains that binary cells have no digit for the sign."""
     if engine.cell_levels.value == 2 and engine.max_digits.value < 2:
@@ -246,6 +268,7 @@ ANALOG_RULES = (
     Rule("the recombination's component has the engine's bits", why_not_recombination),
     Rule("the step's component has the engine's rows and bits", why_not_step),
     Rule("the bitline is counted once", why_not_bitline),
+    Rule("the cells' components are of one kind, and of the engine's cells", why_not_cells),
 )
 ARRAY_RULES = (
     Rule("the multiplier's component has the array's operands", why_not_mac_bits),
@@ -288,7 +311,7 @@ def _unequal(number: Quantity | None, key: str, parameter: str, wanted: float, w
     found = _given(number, parameter)
     if found is None or found == wanted:
         return ""
-    return f"{key}.{parameter}: found {found:,.15g}, wanted {wanted:,}, {what}"
+    return f"{key}.{parameter}: found {found:,.15g}, wanted {wanted:,} as {what}"
 
 
 def _beyond(number: Quantity | None, key: str, parameter: str, most: float, what: str) -> str:
@@ -296,4 +319,4 @@ def _beyond(number: Quantity | None, key: str, parameter: str, most: float, what
     found = _given(number, parameter)
     if found is None or found <= most:
         return ""
-    return f"{key}.{parameter}: found {found:,.15g}, wanted no more than {most:,}, {what}"
+    return f"{key}.{parameter}: found {found:,.15g}, wanted no more than {most:,}, the {what}"

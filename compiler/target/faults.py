@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from compiler.errors import nearest, one_line
-from compiler.target.keys import unit_of
+from compiler.target.keys import keys_of, kinds_in, unit_of
 from compiler.target.quantity import Quantity, Statement, Strict, Whole
 
 # How a value is written in a file, by its kind.
@@ -131,7 +131,7 @@ def _plain(number: float) -> str:
 
 def _form(annotation: Any) -> str:
     """Writes how a value of a kind is written in a file."""
-    kinds = list(_kinds(annotation))
+    kinds = list(kinds_in(annotation))
     if get_origin(annotation) is Literal:
         return " or ".join(f'"{word}"' for word in get_args(annotation))
     first = kinds[0] if kinds else object
@@ -160,19 +160,6 @@ def _container(annotation: Any) -> object:
     return next((kind for one in get_args(annotation) if (kind := _container(one))), None)
 
 
-def _kinds(annotation: Any) -> Iterator[type]:
-    """The classes in an annotation, through unions, containers and Annotated; values of dicts."""
-    if get_origin(annotation) is Literal:
-        return
-    inner = get_args(annotation)
-    if get_origin(annotation) is dict:
-        inner = inner[1:]
-    for one in inner:
-        yield from _kinds(one)
-    if not inner and isinstance(annotation, type) and annotation is not type(None):
-        yield annotation
-
-
 def _fields_along(
     where: list[str], table: type[Strict]
 ) -> Iterator[tuple[type[Strict], FieldInfo]]:
@@ -186,20 +173,15 @@ def _fields_along(
             field = keys_of(one).get(name)
             if field is not None:
                 yield one, field
-                tables = [k for k in _kinds(field.annotation) if issubclass(k, Strict)]
+                tables = [k for k in kinds_in(field.annotation) if issubclass(k, Strict)]
                 break
-
-
-def keys_of(table: type[Strict]) -> dict[str, FieldInfo]:
-    """Lists the keys of a table as a file spells them."""
-    return {field.alias or name: field for name, field in table.model_fields.items()}
 
 
 def _keys_beside(item: ErrorDetails, where: list[str], table: type[Strict]) -> list[str]:
     """The keys that the table around an unknown key has."""
     tables: list[type[Strict]] = [table]
     for _, field in _fields_along(where[:-1], table):
-        tables = [kind for kind in _kinds(field.annotation) if issubclass(kind, Strict)]
+        tables = [kind for kind in kinds_in(field.annotation) if issubclass(kind, Strict)]
     kinds = {str(part) for part in item["loc"][2:3]} if item["loc"][:1] == ("engines",) else set()
     own = [one for one in tables if kinds & set(_literal(one))] or tables
     return [name for one in own for name in keys_of(one)]

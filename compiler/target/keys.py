@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -32,6 +32,24 @@ def unit_of(name: str, field: FieldInfo) -> str:
     if own is not None:
         return str(own)
     return next((unit for end, unit in UNIT_OF.items() if name.endswith(end)), "")
+
+
+def keys_of(table: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Lists the keys of a table as a file spells them."""
+    return {field.alias or name: field for name, field in table.model_fields.items()}
+
+
+def kinds_in(annotation: Any) -> Iterator[type]:
+    """The classes in an annotation, through unions, containers and Annotated; values of dicts."""
+    if get_origin(annotation) is Literal:
+        return
+    inner = get_args(annotation)
+    if get_origin(annotation) is dict:
+        inner = inner[1:]
+    for one in inner:
+        yield from kinds_in(one)
+    if not inner and isinstance(annotation, type) and annotation is not type(None):
+        yield annotation
 
 
 class HasValue(Protocol):

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -16,6 +18,29 @@ def written(table: Mapping[str, Any]) -> str:
     Raises ValueError for a value that TOML does not have, such as None.
     """
     return "\n".join(_section(table, ())) + "\n"
+
+
+def chip_text(chip: BaseModel) -> str:
+    """Writes a chip as a chip file that reads back as the same chip.
+
+    Components are written as the numbers that they gave, with their intervals and sources, so the
+    file means the same beside any library of components.
+    """
+    return written(_given(chip.model_dump(by_alias=True)))
+
+
+def _given(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out what is not given: what is None, and lists and tables with nothing in them."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found[key] = _given(value)
+        elif isinstance(value, tuple):
+            found[key] = [_given(one) if isinstance(one, Mapping) else one for one in value]
+        elif value is not None:
+            found[key] = value
+    optional = ("components", "links", "published")
+    return {key: value for key, value in found.items() if value or key not in optional}
 
 
 def toml_text(text: str) -> str:

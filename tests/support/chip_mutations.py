@@ -29,6 +29,7 @@ from backends.reports import text as report
 from compiler.driver import compile_model
 from compiler.errors import CompileError
 from compiler.flow.options import Options
+from compiler.ir.vector_operations import FLOAT_VECTOR, INTEGER_VECTOR
 from compiler.target.chip import built_in, parse_target
 from compiler.target.parts.library import COMPONENTS
 from compiler.target.write import written
@@ -36,6 +37,7 @@ from compiler.target.write import written
 HANG_S = 60  # for one case; the slowest valid one takes some seconds
 Table = dict[str, Any]
 HEAD = '<ir_version: 8, opset_import: ["" : 17]> '
+UNITS = ("pj_per_byte", "pj_per_bit", "pj")
 TEXTS = {
     "dense": HEAD + """g (float[1,24] x) => (float[1,5] y)
         <float[24,20] w, float[20] b, float[20,5] v>
@@ -64,8 +66,9 @@ OPTIONS = (
     Options(), Options(precision="float"), Options(objective="latency"), Options(objective="edp"),
     Options(weights="reload"), Options(max_divergence=float("inf")), Options(prune=0.3),
 )  # fmt: skip
-WHOLE = (0, 1, 2, 3, 5, 16, 17, 255, 1 << 14, 1 << 20, (1 << 31) + 1, 1 << 50, (1 << 62), -1)
-REAL = (0.0, 1e-12, 1e-6, 1e-3, 0.1, 1.0, 7.3, 1e3, 1e6, 1e9, 1e12, 1e15, 1e16, -1.0)
+WHOLE = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32, 255, 1 << 14, 1 << 20, (1 << 31) + 1, 1 << 50)
+REAL = (0.0, 1e-12, 1e-6, 1e-3, 0.1, 1.0, 7.3, 1e3, 1e6, 1e9, 1e12, 1e15)
+OUTSIDE = (0, -1, 1 << 62, 1e16, 1e300, 5e-324, float("nan"), float("inf"))
 JUNK: tuple[Any, ...] = ("", "5", "text", True, False, [], {}, [1], 3, 2.5, {"value": 1})
 
 
@@ -124,7 +127,7 @@ def _change(table: Table, chance: random.Random) -> None:
     """Makes one change somewhere; numbers are changed most often."""
     how = chance.choices(
         (_number, _component, _operations, _drop, _junk, _whole_table),
-        weights=(8, 3, 2, 1, 1, 2),
+        weights=(12, 3, 3, 0.5, 0.5, 2),
     )[0]
     leaves = list(_leaves(table))
     if leaves:
@@ -145,9 +148,9 @@ def _number(table: Table, place: Table, key: str, chance: random.Random) -> None
         old * 2, old / 2, old * 100, old / 100,
     )  # fmt: skip
     new = chance.choice((*(WHOLE if isinstance(old, int) else REAL), *nearby))
-    entry["value"] = new
+    entry["value"] = chance.choice(OUTSIDE) if chance.random() < 0.03 else new
     for end, outside in (("low", min), ("high", max)):
-        if end in entry and chance.random() < 0.9:
+        if end in entry and chance.random() < 0.97:
             entry[end] = outside(entry[end], new)
 
 
@@ -162,9 +165,13 @@ def _component(table: Table, place: Table, key: str, chance: random.Random) -> N
     if isinstance(entry, dict) and chance.random() < 0.5:
         numbers = [name for name, value in entry.items() if isinstance(value, int | float)]
         if numbers:
-            entry[chance.choice(numbers)] = chance.choice((1, 2, 3, 8, 64, 256, 4096, 0, 0.5))
+            entry[chance.choice(numbers)] = chance.choice((64, 256, 1024, 8, 4096, 1, 2, 3, 0, 0.5))
             return
-    other = chance.choice(list(COMPONENTS))
+    unit = next(unit for unit in UNITS if key.endswith(unit))
+    other = chance.choice(
+        [name for name, one in COMPONENTS.items() if one.unit == unit or chance.random() < 0.05]
+        or list(COMPONENTS)
+    )
     parameters = COMPONENTS[other].parameters
     place[key] = {"component": other}
     for name, parameter in parameters.items():
@@ -173,7 +180,7 @@ def _component(table: Table, place: Table, key: str, chance: random.Random) -> N
         elif parameter.words:
             place[key][name] = chance.choice(parameter.words)
         else:
-            place[key][name] = chance.choice((1, 2, 8, 64, parameter.high))
+            place[key][name] = chance.choice((8, 64, parameter.low, parameter.high))
 
 
 def _operations(table: Table, place: Table, key: str, chance: random.Random) -> None:
@@ -184,9 +191,15 @@ def _operations(table: Table, place: Table, key: str, chance: random.Random) -> 
     unit = chance.choice(units)
     known = unit["operations"] if isinstance(unit["operations"], list) else []
     some = chance.sample(operations(), chance.choice((1, 1, 3, 60)))
-    unit["operations"] = chance.choice(([*known, *some], some, known[: len(known) // 2], []))
+    possible = [one for one in INTEGER_VECTOR if one not in known]
+    more = chance.sample(possible, min(len(possible), chance.choice((1, 5, 20))))
+    unit["operations"] = chance.choice(
+        ([*known, *more], more, [*known, *some], known[: len(known) // 2], [])
+    )
     if chance.random() < 0.2:
-        unit["arithmetic"] = chance.choice(("float32", "int8", "int4"))
+        for other in (p for p, k in list(_leaves(table)) if k in ("mac_pj", "operation_pj")):
+            other["arithmetic"] = "float32"
+        unit["operations"] = chance.sample(FLOAT_VECTOR, 9)
 
 
 def _drop(table: Table, place: Table, key: str, chance: random.Random) -> None:

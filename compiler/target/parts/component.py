@@ -12,7 +12,14 @@ Value: TypeAlias = float | str | bool
 Given: TypeAlias = Mapping[str, Value]
 
 # From what the formulas give (fJ, ns, pW) to the unit at the end of a chip file's key.
-UNITS = {"pj": 1e-3, "pj_per_byte": 1e-3, "pj_per_bit": 1e-3, "ns": 1.0, "mw": 1e-9}
+UNITS = {
+    "pj": 1e-3,
+    "pj_per_byte": 1e-3,
+    "pj_per_bit": 1e-3,
+    "ns": 1.0,
+    "ns_per_row": 1.0,
+    "mw": 1e-9,
+}
 
 
 def shown_unit(unit: str) -> str:
