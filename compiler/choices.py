@@ -16,3 +16,6 @@ MAX_NODES = 1_000_000
 MAX_TENSOR_BYTES = 8 << 30
 # What the Loops of a node may do in one run, in executed nodes: some seconds of ONNX Runtime's.
 MAX_LOOP_WORK = 2_000_000
+# The engines of a chip file that `targets new` writes.
+AnalogCells: TypeAlias = Literal["sram", "reram", "pcm", "flash", "mram", "none"]
+DigitalUnits: TypeAlias = Literal["vector", "array", "in-memory", "none"]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compiler.choices import AnalogCells, DigitalUnits
 from compiler.cli.console import (
     TextOrJson,
     help_when_bare,
     print_json,
     print_result,
+    print_warning,
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.import_hardware import HELP, import_command
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.cli.once import Commands
-from compiler.errors import one_line
+from compiler.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from compiler.cost.peak import Comparison
     from compiler.target.chip import Target
 
+DOUBT = "W020"
 Chip = Annotated[str, typer.Argument(metavar="CHIP", help="A chip by name, or a chip file.")]
 
 
@@ -45,8 +49,16 @@ def register(app: typer.Typer) -> None:
     group.command(
         "show",
         help="Shows every number of a chip with its interval and source.\n\n\b\n"
-        "joulec targets show diana\n",
+        "joulec targets show diana\n"
+        "joulec targets show diana --toml > my_chip.toml\n",
     )(with_flags(show_command))
+    group.command(
+        "new",
+        help="Writes a commented chip file to start from.\n\n"
+        "Its numbers are to be replaced; as it is, it checks and compiles.\n\n\b\n"
+        "joulec targets new my_chip\n"
+        "joulec targets new my_chip --analog reram --digital array -o chips/my_chip.toml\n",
+    )(new_command)
     group.command("check", help="Checks a chip file.\n\n\b\njoulec targets check my_chip.toml\n")(
         with_flags(check_command)
     )
@@ -84,15 +96,25 @@ def show_command(
     chip: Chip,
     limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
+    toml: Annotated[
+        bool,
+        typer.Option("--toml", help="As a chip file of the same chip, components worked out."),
+    ] = False,
 ) -> None:
     """Shows a chip."""
     from backends.reports.figures import aligned
     from compiler.cost.array_step import array_steps
     from compiler.cost.peak import comparisons
     from compiler.target.chip import load_target
+    from compiler.target.write import chip_text
 
+    if toml and form == "json":
+        raise UsageError("--toml and --format json are two forms", hint="leave one of them out")
     with limits.enforced():
         found = load_target(chip)
+        if toml:
+            print_result(chip_text(found.chip))
+            return
         table = found.chip.model_dump(by_alias=True)
         steps = array_steps(found)
         peaks = comparisons(found)
@@ -223,9 +245,11 @@ def check_command(
 ) -> None:
     """Checks a chip file."""
     from compiler.target.chip import load_target
+    from compiler.target.plausible import doubts
 
     with limits.enforced():
         found = load_target(chip)
+        doubtful = doubts(found.chip)
     rows = list(_rows(found.chip.model_dump(by_alias=True)))
     assumed = sum(row[3].startswith("assumption") for row in rows)
     if form == "json":
@@ -237,16 +261,51 @@ def check_command(
                 "sha256": found.sha256,
                 "numbers": len(rows),
                 "assumptions": assumed,
+                "warnings": doubtful,
             }
         )
         return
+    for doubt in doubtful:
+        print_warning(f"{DOUBT}: {doubt}")
+    count = f"; {len(doubtful)} to look at" if doubtful else ""
     print_result(
-        f"sound: {found.name}, {len(rows)} numbers with a source, {assumed} of them assumptions\n"
+        f"sound: {found.name}, {len(rows)} numbers with a source, {assumed} of them assumptions"
+        f"{count}\n"
     )
+
+
+def new_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The chip's name.")],
+    analog: Annotated[
+        AnalogCells, typer.Option(help="The cells of the analog arrays, or none of these.")
+    ] = "sram",
+    digital: Annotated[
+        DigitalUnits,
+        typer.Option(help="A vector unit, with multipliers beside or in their memory, or none."),
+    ] = "vector",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT.toml", help="Default: NAME.toml."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Writes over a file.")] = False,
+) -> None:
+    """Writes a chip file."""
+    from compiler.storage.files import write_whole
+    from compiler.target.new import new_chip
+
+    text = new_chip(name, analog, digital)
+    file = output or Path(f"{name}.toml")
+    shown = one_line(str(file))
+    if file.is_file() and not force:
+        raise UsageError(
+            f"{shown!r} is there already", code="U007", hint="give --force, or -o for another name"
+        )
+    write_whole(file, text.encode())
+    print_result(f"wrote {shown}; its numbers are to be replaced: joulec targets check {shown}\n")
 
 
 def schema_command() -> None:
     """Prints the schema."""
-    from compiler.target.chip import target_schema
+    from compiler.target.schema import target_schema
 
     print_json(target_schema())

@@ -29,6 +29,8 @@ from math import prod
 from compiler.ir.graph import OPSET, Array, Graph, Node, TensorType
 from compiler.ir.mapping import ProductShape
 from compiler.ir.protos import attribute_protos, from_type_proto, split_op, type_proto
+from compiler.ir.vector_operations import FLOAT_VECTOR as FLOAT_VECTOR
+from compiler.ir.vector_operations import UNARY as UNARY
 
 OWN = (
     "Product",
@@ -50,18 +52,6 @@ MOVEMENT = ("Transpose", "Slice", "Concat", "Pad", "Split", "DepthToSpace", "Spa
 # Between floats and the integers that stand for them. On an engine, which has only the integers,
 # these are views or changes of scale.
 FORMATS = ("QuantizeLinear", "DequantizeLinear")
-# One float value in, one out: in integers a table of 256 entries.
-UNARY = (
-    "Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Elu", "Gelu",
-    "Softplus", "Softsign", "Erf", "Exp", "Sqrt", "Abs", "Neg", "Mish", "Celu", "Selu",
-    "ThresholdedRelu",
-)  # fmt: skip
-# What a vector unit that computes in floats may have; see backends.simulator.float_kernels.
-FLOAT_VECTOR = (
-    "Add", "Sub", "Mul", "Div", "Max", "Min", "Abs", "Neg", "Sqrt", "Exp", "Relu", "LeakyRelu",
-    "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "MaxPool", "AveragePool",
-    "GlobalAveragePool",
-)  # fmt: skip
 PRODUCTS = ("Product", "AnalogProduct")
 STANDARD_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RECURRENT = ("LSTM", "GRU", "RNN")

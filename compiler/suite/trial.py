@@ -35,8 +35,8 @@ class Verdict:
     """What came of one model.
 
     `model` is its path below the folder, `code` and `message` say why where it is refused, wrong or
-    crashed; `divergence` is the largest at an output, energy and latency are those of the plan (None:
-    there is none). `cpu_s` is what the trial took.
+    crashed; `divergence` is the largest at an output, energy and latency are those of the plan
+    (None: there is none). `cpu_s` is what the trial took.
     """
 
     model: str

@@ -12,7 +12,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
-from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,144 +19,39 @@ from pydantic import Field, ValidationError, model_validator
 
 from compiler.errors import TargetError, nearest, one_line
 from compiler.storage.files import open_regular
+from compiler.target.analog import Analog as Analog
+from compiler.target.analog import OdimoCycles as OdimoCycles
+from compiler.target.analog import PixelUnroll as PixelUnroll
 from compiler.target.components import with_components
+from compiler.target.consistency import contradictions
 from compiler.target.digital import Digital
+from compiler.target.faults import faults
+from compiler.target.keys import key
 from compiler.target.link import Link, why_not_links
+from compiler.target.memory import Memory as Memory
 from compiler.target.published import Published
-from compiler.target.quantity import Quantity, Rate, Statement, Strict, Whole
+from compiler.target.quantity import Quantity, Rate, Strict
 from compiler.units import TracedEstimate
 
 SCHEMA = "joulec.target/1"
 MAX_FILE_BYTES = 1 << 20
 _TOO_DEEP = re.compile(rb"^[^\"'#=\n]*?(\.[^\"'#=.\n]*){64}", re.MULTILINE)
-# A signed input of one bit has no positive value; the rest keeps powers of these within what numpy
-# computes with.
-CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
-# A whole array is written out cell by cell, a byte each: 256 MiB at most.
-ANALOG_LIMITS = (
-    ("rows", 1, 1 << 14), ("columns", 1, 1 << 14), ("input_bits", 2, 16), ("converter_bits", 1, 32),
-    ("max_digits", 1, 32),
-)  # fmt: skip
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-
-
-class PixelUnroll(Strict):
-    """Several neighbouring outputs of a line in one activation.
-
-    Their number is 1, 2, 4 and so on up to `most`; each has a copy of the weights. Rows are wired
-    in blocks of channels: a convolution of fewer than `least_channels` takes the rows of so many.
-    """
-
-    most: Whole
-    least_channels: Whole
-
-
-class OdimoCycles(Strict):
-    """Time counted as ODiMO counts it (compiler.cost.odimo).
-
-    An activation takes `channels_per_activation` input channels; a load writes the rows that the
-    layer needs, or all of them where `loads_all_rows`.
-    """
-
-    channels_per_activation: Whole
-    loads_all_rows: Statement
-
-
-class Analog(Strict):
-    """An analog in-memory engine: arrays of cells, row drivers and converters.
-
-    A digital part recombines the converters' codes. A weight is held as digits of `cell_levels`
-    levels (odd: balanced digits; a power of two: two's complement in that base), one cell column a
-    digit. Inputs drive the rows with all their bits at once, or `input_bits_per_step` in each step,
-    least significant first; `step_ns` and the energies of drivers, cells and converters are those
-    of one step. `cell_pj` is that of a cell with its bitline, in driven rows and converted columns;
-    where `bitline_pj` gives the bitline separately, charges follow the wires: every cell of a
-    driven row, and the bitline of a converted column over all rows of the array. `active_mw` is
-    power that the engine takes while it works, beside those.
-    """
-
-    kind: Literal["analog"]
-    arrays: Whole
-    rows: Whole
-    columns: Whole
-    cell_levels: Whole
-    cell_storage_bits: Whole
-    max_digits: Whole
-    input_bits: Whole
-    input_bits_per_step: Whole | None = None
-    converter_bits: Whole
-    takes_groups: Statement
-    pixel_unroll: PixelUnroll | None = None
-    odimo: OdimoCycles | None = None
-    active_mw: Quantity | None = None
-    converter_noise_lsb: Quantity
-    step_ns: Quantity
-    cell_pj: Quantity
-    bitline_pj: Quantity | None = None
-    row_driver_pj: Quantity
-    converter_pj: Quantity
-    recombine_pj: Quantity
-    load_ns_per_row: Quantity
-    write_pj_per_bit: Quantity
-
-    @model_validator(mode="after")
-    def _check_geometry(self) -> Analog:
-        for key, fewest, most in ANALOG_LIMITS:
-            if not fewest <= getattr(self, key).value <= most:
-                raise ValueError(f"{key}: wanted {fewest} to {most}")
-        bits = self.input_bits.value
-        if self.bits_per_step > bits:
-            raise ValueError(
-                f"input_bits_per_step: {self.bits_per_step} is more than input_bits, {bits}"
-            )
-        levels = self.cell_levels.value
-        if levels not in CELL_LEVELS:
-            raise ValueError(
-                "cell_levels: wanted a power of two up to 128, or an odd number from 3 to 255"
-            )
-        if levels == 2 and self.max_digits.value < 2:
-            raise ValueError("max_digits: binary cells need 2 digits")
-        return self
-
-    @property
-    def total_columns(self) -> int:
-        """The columns of all arrays together."""
-        return self.arrays.value * self.columns.value
-
-    @property
-    def bits_per_step(self) -> int:
-        """The input bits that drive a row in one step."""
-        return (self.input_bits_per_step or self.input_bits).value
-
-    @property
-    def steps(self) -> int:
-        """The steps of one activation: as many as there are slices of an input."""
-        return ceil(self.input_bits.value / self.bits_per_step)
+NAME_PATTERN = "[a-z][a-z0-9_]{0,63}"
+Name = Annotated[str, Field(strict=True, pattern=f"^{NAME_PATTERN}$")]
 
 
 class Host(Strict):
     """The host processor: it runs what no other engine takes, in float."""
 
-    kind: Literal["host"]
-    cycle_pj: Quantity
-    cycles_per_mac: Quantity
-    cycles_per_element: Quantity
-    cycles_per_function: Quantity
-
-
-class Memory(Strict):
-    """A memory level; the first in the file is the nearest to the engines.
-
-    `setup_cycles` go before each transfer (a DMA's).
-    """
-
-    capacity_bytes: Whole
-    read_pj_per_byte: Quantity
-    write_pj_per_byte: Quantity
-    bytes_per_cycle: Rate
-    setup_cycles: Quantity | None = None
+    kind: Annotated[
+        Literal["host"], key("the host processor: it takes what no other engine does, in floats")
+    ]
+    cycle_pj: Annotated[Quantity, key("one cycle")]
+    cycles_per_mac: Annotated[Quantity, key("cycles of a multiply-accumulate", "cycle")]
+    cycles_per_element: Annotated[Quantity, key("cycles of an operation on one element", "cycle")]
+    cycles_per_function: Annotated[
+        Quantity, key("cycles of an exponential, a logarithm and the like", "cycle")
+    ]
 
 
 Engine = Annotated[Analog | Digital | Host, Field(discriminator="kind")]
@@ -166,25 +60,58 @@ Engine = Annotated[Analog | Digital | Host, Field(discriminator="kind")]
 class Chip(Strict):
     """One chip file: its keys, types and rules."""
 
-    schema_: Literal["joulec.target/1"] = Field(alias="schema")
-    name: Name
-    description: Annotated[str, Field(min_length=10)]
-    not_modelled: tuple[str, ...]
-    node_nm: Quantity
-    supply_v: Quantity | None = None
-    components: dict[Name, Quantity] = Field(default_factory=dict)
-    clock_mhz: Rate
-    static_mw: Quantity
-    memories: Annotated[dict[Name, Memory], Field(min_length=1)]
-    engines: Annotated[dict[Name, Engine], Field(min_length=1)]
-    links: tuple[Link, ...] = ()
-    published: tuple[Published, ...] = ()
+    schema_: Annotated[Literal["joulec.target/1"], key("the version of this format")] = Field(
+        alias="schema"
+    )
+    name: Annotated[Name, key("the chip's name in reports")]
+    description: Annotated[
+        str,
+        Field(min_length=10),
+        key("one sentence for `joulec targets list`"),
+    ]
+    not_modelled: Annotated[
+        tuple[str, ...],
+        key("what the chip has and the compiler does not count; every report prints it"),
+    ]
+    node_nm: Annotated[Quantity, key("technology node; components are worked out at it")]
+    supply_v: Annotated[Quantity | None, key("supply; wanted as soon as a component is named")] = (
+        None
+    )
+    components: Annotated[
+        dict[Name, Quantity],
+        key("the chip's own constants in place of the library's, by name"),
+    ] = Field(default_factory=dict)
+    clock_mhz: Annotated[Rate, key("the one clock; steps end with a cycle")]
+    static_mw: Annotated[
+        Quantity, key("common power (leakage, clock, controller) while a step runs")
+    ]
+    memories: Annotated[
+        dict[Name, Memory],
+        Field(min_length=1),
+        key("a table for each memory, the nearest to the engines first"),
+    ]
+    engines: Annotated[
+        dict[Name, Engine],
+        Field(min_length=1),
+        key("a table for each engine; exactly one is the host"),
+    ]
+    links: Annotated[
+        tuple[Link, ...],
+        key("what sends values between engines; a pair without one pays for memories only"),
+    ] = ()
+    published: Annotated[
+        tuple[Published, ...],
+        key("peaks that were published, to hold the file's own constants against"),
+    ] = ()
 
     @model_validator(mode="after")
     def _check_engines(self) -> Chip:
         kinds = [engine.kind for engine in self.engines.values()]
         if kinds.count("host") != 1:
-            raise ValueError("engines: a chip has exactly one host, which runs what no other can")
+            raise ValueError(
+                f"engines: found {kinds.count('host')} hosts, wanted exactly one, "
+                "which runs what no other engine can"
+            )
         return self
 
     @model_validator(mode="after")
@@ -199,20 +126,26 @@ class Chip(Strict):
             engine = self.engines.get(figure.engine)
             if engine is None:
                 names = ", ".join(self.engines)
-                raise ValueError(f"published.{index}.engine: there are {names}")
+                raise ValueError(
+                    f"published.{index}.engine: found {one_line(figure.engine)!r}, "
+                    f"wanted one of {names}"
+                )
             if engine.kind == "host" or (engine.kind == "digital" and engine.array is None):
-                raise ValueError(f"published.{index}.engine: {figure.engine} has no array")
-            for key in figure.derived:
-                if _entry(self, key) is None:
-                    raise ValueError(f"published.{index}.derived: no number {one_line(key)!r}")
+                raise ValueError(
+                    f"published.{index}.engine: {figure.engine} has no array, and a peak is an "
+                    "array's"
+                )
+            for path in figure.derived:
+                if _entry(self, path) is None:
+                    raise ValueError(f"published.{index}.derived: no number {one_line(path)!r}")
         return self
 
 
 def _entry(chip: Chip, path: str) -> object:
     """What stands at a key path of a chip file, or None."""
     found: object = chip
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, dict) else getattr(found, key, None)
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else getattr(found, name, None)
     return found
 
 
@@ -315,35 +248,8 @@ def parse_target(data: bytes, shown: str, file: Path | None = None) -> Target:
     try:
         chip = Chip.model_validate(table)
     except ValidationError as error:
-        raise TargetError(f"chip {shown}: {'; '.join([*found, *faults(error)])}") from error
+        raise TargetError(f"chip {shown}: {'; '.join([*found, *faults(error, Chip)])}") from error
+    found += contradictions(chip.engines, chip.memories)
     if found:
         raise TargetError(f"chip {shown}: {'; '.join(found)}")
     return Target(chip, hashlib.sha256(data).hexdigest(), file)
-
-
-def faults(error: ValidationError) -> list[str]:
-    """Every fault of a file that people write, as 'key.path: what is wrong'."""
-    lines = []
-    for item in error.errors():
-        where = [str(part) for part in item["loc"]]
-        if where[:1] == ["engines"]:
-            del where[2:3]  # pydantic puts the kind of an engine behind its name
-        path = ".".join(where)
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = f"no such key; {nearest(where[-1], _keys(Strict))}".rstrip("; ")
-        # A table's own check may name one of its keys first.
-        joint = "." if re.match(r"[a-z_]+: ", message) else ": "
-        lines.append(one_line(f"{path}{joint}{message}" if path else message))
-    return lines
-
-
-def _keys(table: type[Strict]) -> list[str]:
-    """The keys of all tables of a kind, and of the kinds made from it."""
-    own = [field.alias or name for name, field in table.model_fields.items()]
-    return [*own, *(key for kind in table.__subclasses__() for key in _keys(kind))]
-
-
-def target_schema() -> dict[str, Any]:
-    """The JSON Schema of a chip file."""
-    return Chip.model_json_schema(by_alias=True)

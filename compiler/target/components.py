@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from compiler.errors import nearest, one_line
-from compiler.target.parts.component import UNITS, Value
+from compiler.target.parts.component import UNITS, Value, shown_unit
 from compiler.target.parts.constants import Components, load_components
-from compiler.target.parts.library import COMPONENTS
+from compiler.target.parts.library import COMPONENTS, SUITING
 from compiler.target.parts.resolve import DATA, SHARE, resolved
 from compiler.target.quantity import ComponentQuantity, Quantity
 from compiler.units import Estimate
@@ -79,8 +79,10 @@ class _Resolver:
             (u for u in sorted(UNITS, key=len, reverse=True) if f"_{key}".endswith(f"_{u}")), ""
         )
         if unit != wanted:
-            stands = f"is in {wanted}" if wanted else "takes no component"
-            return self._fault(f"{where}: {name} is told in {unit}, the key {stands}")
+            suiting = SUITING.get(key, ())
+            hint = f"; its components: {', '.join(suiting)}" if suiting else ""
+            stands = f"is in {shown_unit(wanted)}" if wanted else "takes no component"
+            return self._fault(f"{where}: {name} is in {shown_unit(unit)}, the key {stands}{hint}")
         given = self._given(entry, name, where)
         if given is None or self._conditions is None:
             return NOTHING
@@ -93,6 +95,7 @@ class _Resolver:
             high=estimate.high,
             source=": ".join([*self._own_source(entry, where), number.source]),
             component=name,
+            given=given,
             parts=dict(number.parts),
         )
 
@@ -104,7 +107,7 @@ class _Resolver:
         source = entry.get("source", "")
         if isinstance(source, str):
             return [source] if source else []
-        self.faults.append(f"{where}.source: Input should be a valid string")
+        self.faults.append(f"{where}.source: found {source!r}, wanted a text: why this component")
         return []
 
     def _given(self, entry: Mapping[str, Any], name: str, where: str) -> dict[str, Value] | None:
@@ -115,9 +118,9 @@ class _Resolver:
         for key, parameter in parameters.items():
             value = entry.get(key, parameter.default)
             if value is None:
-                self.faults.append(f"{where}.{key}: Field required by {name}")
+                self.faults.append(f"{where}.{key}: missing; wanted {parameter.wanted} for {name}")
             elif why := parameter.why_not(value):
-                self.faults.append(f"{where}.{key}: {one_line(str(value), 60)}: {why}")
+                self.faults.append(f"{where}.{key}: found {one_line(str(value), 60)}, {why}")
             else:
                 given[key] = value
         others = DATA if COMPONENTS[name].takes_data else ()
@@ -129,7 +132,7 @@ class _Resolver:
                 hint = nearest(key, known) or f"{name} takes {', '.join(known) or 'none'}"
                 self.faults.append(f"{where}.{key}: no parameter of {name}; {hint}")
             elif why := SHARE.why_not(value):
-                self.faults.append(f"{where}.{key}: {one_line(str(value), 60)}: {why}")
+                self.faults.append(f"{where}.{key}: found {one_line(str(value), 60)}, {why}")
             else:
                 given[key] = value
         if len(self.faults) > before:
@@ -145,7 +148,10 @@ class _Resolver:
         found = []
         for key, (least, most) in (("node_nm", NODE_NM), ("supply_v", SUPPLY_V)):
             if key not in self.chip:
-                self.faults.append(f"{key}: Field required, since the file names components")
+                self.faults.append(
+                    f"{key}: missing; wanted, since the file names components: "
+                    "they are worked out at it"
+                )
                 return None
             try:
                 estimate = Quantity.model_validate(self.chip[key]).estimate
@@ -153,7 +159,10 @@ class _Resolver:
                 return None  # the chip's own check reports it
             if not least <= estimate.low <= estimate.high <= most:
                 wanted = f"{least:g} to {most:g}"
-                self.faults.append(f"{key}: wanted {wanted}, since the file names components")
+                self.faults.append(
+                    f"{key}: found {estimate.value:g}, wanted {wanted}, "
+                    "since the file names components"
+                )
                 return None
             found.append(estimate)
         return found[0].value, found[1]

@@ -5,10 +5,11 @@ The multipliers lie next to the memory of the weights, or inside it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 
+from compiler.target.keys import key
 from compiler.target.quantity import Quantity, Statement, Strict, Whole
 from compiler.units import ZERO, Estimate
 
@@ -28,32 +29,60 @@ class MacArray(Strict):
     ODiMO counts them (compiler.cost.odimo).
     """
 
-    arithmetic: Arithmetic = "int8"
-    arrays: Whole | None = None
-    rows: Whole | None = None
-    columns: Whole
-    positions: Whole | None = None
-    cycles_per_step: Whole | None = None
-    holds_weights: Statement | None = None
-    weight_memory_bytes: Whole
-    weight_load_bytes_per_cycle: Whole
-    activation_bytes_per_cycle: Whole
-    block_overhead_cycles: Quantity | None = None
-    odimo: Statement | None = None
-    mac_pj: Quantity
-    accumulate_pj: Quantity | None = None
-    idle_lane_pj: Quantity | None = None
-    weight_read_pj_per_byte: Quantity | None = None
-    weight_write_pj_per_byte: Quantity
+    arithmetic: Annotated[Arithmetic, key("what the multipliers compute in")] = "int8"
+    arrays: Annotated[
+        Whole | None,
+        key("arrays that share a layer by its columns and groups; left out: 1", "array"),
+    ] = None
+    rows: Annotated[
+        Whole | None, key("inputs of a patch that one step sums; left out: 1", "row")
+    ] = None
+    columns: Annotated[Whole, key("output channels that one step computes", "column")]
+    positions: Annotated[
+        Whole | None, key("neighbouring outputs that one step computes; left out: 1", "output")
+    ] = None
+    cycles_per_step: Annotated[
+        Whole | None,
+        key("cycles of a step (more than one: inputs bit by bit); left out: 1", "cycle"),
+    ] = None
+    holds_weights: Annotated[
+        Statement | None,
+        key("whether the multipliers lie in the weights' memory; left out: no"),
+    ] = None
+    weight_memory_bytes: Annotated[Whole, key("weights that can stay between inferences")]
+    weight_load_bytes_per_cycle: Annotated[Whole, key("width of the port that loads weights")]
+    activation_bytes_per_cycle: Annotated[Whole, key("width of the port for inputs and outputs")]
+    block_overhead_cycles: Annotated[
+        Quantity | None, key("cycles of each block besides its steps; left out: 0")
+    ] = None
+    odimo: Annotated[
+        Statement | None, key("whether cycles are counted by ODiMO's published formula instead")
+    ] = None
+    mac_pj: Annotated[Quantity, key("one multiply-accumulate")]
+    accumulate_pj: Annotated[
+        Quantity | None, key("an output in one step, where `mac_pj` does not include it")
+    ] = None
+    idle_lane_pj: Annotated[
+        Quantity | None, key("a multiplier without work in one step; left out: it is gated")
+    ] = None
+    weight_read_pj_per_byte: Annotated[
+        Quantity | None, key("reading a weight to use it; not where `holds_weights`")
+    ] = None
+    weight_write_pj_per_byte: Annotated[Quantity, key("loading a weight")]
 
     @model_validator(mode="after")
     def _check_weights(self) -> MacArray:
         if self.is_in_memory and self.weight_read_pj_per_byte is not None:
             raise ValueError("weight_read_pj_per_byte: an array that holds its weights reads none")
         if not self.is_in_memory and self.weight_read_pj_per_byte is None:
-            raise ValueError("weight_read_pj_per_byte: wanted, as holds_weights is not true")
+            raise ValueError(
+                "weight_read_pj_per_byte: missing; wanted, as holds_weights is not true"
+            )
         if self.is_in_memory and self.weight_memory_bytes.value < self.array_bytes:
-            raise ValueError(f"weight_memory_bytes: one array alone holds {self.array_bytes:,}")
+            raise ValueError(
+                f"weight_memory_bytes: found {self.weight_memory_bytes.value:,}, "
+                f"wanted {self.array_bytes:,} or more: one array alone holds so many"
+            )
         return self
 
     @property
@@ -110,10 +139,10 @@ class MacArray(Strict):
 class VectorUnit(Strict):
     """What computes element by element: `operations` are ONNX operators, and Requantize."""
 
-    arithmetic: Arithmetic = "int8"
-    elements_per_cycle: Whole
-    operations: tuple[str, ...]
-    operation_pj: Quantity
+    arithmetic: Annotated[Arithmetic, key("what the unit computes in")] = "int8"
+    elements_per_cycle: Annotated[Whole, key("operations in a cycle", "operation/cycle")]
+    operations: Annotated[tuple[str, ...], key("ONNX operations that it has, and Requantize")]
+    operation_pj: Annotated[Quantity, key("one operation on one element")]
 
 
 class Digital(Strict):
@@ -122,17 +151,26 @@ class Digital(Strict):
     `active_mw` is power that it takes while it works, beside theirs.
     """
 
-    kind: Literal["digital"]
-    active_mw: Quantity | None = None
-    array: MacArray | None = None
-    vector: VectorUnit | None = None
+    kind: Annotated[Literal["digital"], key("a digital engine")]
+    active_mw: Annotated[
+        Quantity | None, key("power while the engine works, besides the energies of its units")
+    ] = None
+    array: Annotated[
+        MacArray | None, key("the multipliers; left out: it multiplies no matrices")
+    ] = None
+    vector: Annotated[
+        VectorUnit | None, key("the unit for element-by-element work; left out: there is none")
+    ] = None
 
     @model_validator(mode="after")
     def _check_units(self) -> Digital:
         if self.array is None and self.vector is None:
             raise ValueError("wanted an array, a vector unit, or both")
         if self.array and self.vector and self.array.arithmetic != self.vector.arithmetic:
-            raise ValueError("arithmetic: the array and the vector unit have the same")
+            raise ValueError(
+                f"arithmetic: found {self.array.arithmetic} of the array and "
+                f"{self.vector.arithmetic} of the vector unit, wanted the same"
+            )
         return self
 
     @property

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from compiler.target.keys import key
 from compiler.target.quantity import Strict
 
-Bits = Annotated[float, Field(gt=0, le=64)]
-Figure = Annotated[float, Field(gt=0, le=1e9)]
+Bits = Annotated[float, Field(strict=True, gt=0, le=64)]
+Figure = Annotated[float, Field(strict=True, gt=0, le=1e9)]
 
 
 class Published(Strict):
@@ -25,15 +26,20 @@ class Published(Strict):
     new.
     """
 
-    engine: str
-    scope: Literal["array", "engine", "chip"]
-    input_bits: Bits
-    weight_bits: Bits
-    output_bits: Bits
-    tops: Figure | None = None
-    tops_per_w: Figure | None = None
-    derived: tuple[str, ...] = ()
-    source: Annotated[str, Field(min_length=3)]
+    engine: Annotated[str, key("whose peak it is")]
+    scope: Annotated[
+        Literal["array", "engine", "chip"],
+        key("what its energy covers: the array, the engine, or the whole chip"),
+    ]
+    input_bits: Annotated[Bits, key("bits of inputs that it was stated for")]
+    weight_bits: Annotated[Bits, key("bits of weights (1.5 for ternary)")]
+    output_bits: Annotated[Bits, key("bits of results")]
+    tops: Annotated[Figure | None, key("operations in a second; a MAC is two")] = None
+    tops_per_w: Annotated[Figure | None, key("operations for a joule")] = None
+    derived: Annotated[
+        tuple[str, ...], key("key paths of this file that were computed from this figure")
+    ] = ()
+    source: Annotated[str, Field(min_length=3), key("where it was published")]
 
     @model_validator(mode="after")
     def _check_figure(self) -> Published:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from compiler.target.keys import key
 from compiler.units import Estimate, TracedEstimate, is_assumption
 
 
@@ -18,8 +19,15 @@ class Strict(BaseModel):
 
 
 # Far beyond anything physical, and small enough that no sum of products leaves the floats.
-Amount = Annotated[float, Field(ge=0, le=1e15)]
-Divisor = Annotated[float, Field(ge=1e-6, le=1e15)]
+LEAST_RATE, MOST = 1e-6, 1e15
+MOST_WHOLE = 1 << 50
+Amount = Annotated[float, Field(strict=True, ge=0, le=MOST)]
+Divisor = Annotated[float, Field(strict=True, ge=LEAST_RATE, le=MOST)]
+Source = Annotated[
+    str,
+    Field(strict=True, min_length=3),
+    key("where it comes from; `assumption: WHY` where there is no source"),
+]
 
 
 class Quantity(Strict):
@@ -29,19 +37,28 @@ class Quantity(Strict):
     is taken as exact.
     """
 
-    value: Amount
-    low: Amount | None = None
-    high: Amount | None = None
-    source: Annotated[str, Field(min_length=3)]
+    value: Annotated[Amount, key("the number, in the unit that ends its key")]
+    low: Annotated[
+        Amount | None, key("the least it may be, in the same unit; wanted of an assumption")
+    ] = None
+    high: Annotated[
+        Amount | None, key("the most it may be, in the same unit; wanted of an assumption")
+    ] = None
+    source: Source
 
     @model_validator(mode="after")
     def _check_interval(self) -> Quantity:
         low = self.value if self.low is None else self.low
         high = self.value if self.high is None else self.high
         if not low <= self.value <= high:
-            raise ValueError(f"value {self.value} lies outside [{low}, {high}]")
+            raise ValueError(
+                f"value {self.value} lies outside [{low}, {high}]: "
+                "wanted low no more than value, high no less"
+            )
         if self.is_assumption and (self.low is None or self.high is None):
-            raise ValueError("an assumption must state low and high")
+            raise ValueError(
+                "an assumption must state low and high: the interval that the number may lie in"
+            )
         return self
 
     @classmethod
@@ -70,25 +87,28 @@ class Quantity(Strict):
 class Rate(Quantity):
     """A physical number that others are divided by, so it must not be close to zero."""
 
-    value: Divisor
-    low: Divisor | None = None
+    value: Annotated[Divisor, key("the number, in the unit that ends its key")]
+    low: Annotated[
+        Divisor | None, key("the least it may be, in the same unit; wanted of an assumption")
+    ] = None
 
 
 class ComponentQuantity(Quantity):
     """A number that a component of the library gave: which, and the parts that add up to it.
 
-    It is made at load, never written in a file.
+    `given` are its parameters. It is made at load, never written in a file.
     """
 
     component: str
+    given: dict[str, float | str | bool]
     parts: dict[str, Estimate]
 
 
 class Whole(Strict):
     """A whole number of the geometry, with its source."""
 
-    value: Annotated[int, Field(ge=1, le=1 << 50)]
-    source: Annotated[str, Field(min_length=3)]
+    value: Annotated[int, Field(strict=True, ge=1, le=MOST_WHOLE), key("the number")]
+    source: Source
 
     @property
     def estimate(self) -> TracedEstimate:
@@ -100,5 +120,5 @@ class Whole(Strict):
 class Statement(Strict):
     """A property of the chip that is no number, with its source."""
 
-    value: bool
-    source: Annotated[str, Field(min_length=3)]
+    value: Annotated[bool, Field(strict=True), key("whether it is so")]
+    source: Source

@@ -110,10 +110,16 @@ def test_the_cells_of_a_weight(bits: float, levels: int, digits: int) -> None:
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ({"engine": "optical"}, "published.0.engine: there are digital, analog, host"),
+        (
+            {"engine": "optical"},
+            "published.0.engine: found 'optical', wanted one of digital, analog, host",
+        ),
         ({"engine": "host"}, "published.0.engine: host has no array"),
         ({"tops": None}, "published.0: wanted tops, tops_per_w, or both"),
-        ({"scope": "board"}, "published.0.scope: Input should be 'array', 'engine' or 'chip'"),
+        (
+            {"scope": "board"},
+            "published.0.scope: found the text 'board', wanted \"array\", \"engine\" or \"chip\"",
+        ),
         (
             {"derived": ["engines.analog.glue_pj"]},
             "published.0.derived: no number 'engines.analog.glue_pj'",

@@ -20,7 +20,16 @@ from compiler.engines.bit_slicing import input_slices, weight_digits
 from compiler.ir.text import from_text
 from compiler.macros.model import Macro, energy_fj, silicon_of
 from compiler.target.chip import load_target
-from compiler.target.parts import adders, assembled, cell_array, converter, delay, memory, transport
+from compiler.target.parts import (
+    adders,
+    assembled,
+    cell_array,
+    converter,
+    delay,
+    memory,
+    resistive,
+    transport,
+)
 from compiler.target.parts.constants import load_components
 from compiler.target.parts.library import COMPONENTS
 from compiler.target.parts.silicon import silicon_at
@@ -32,7 +41,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted((DOCS / "formulas").glob("*.md"))
 FAMILIES = [page for page in PAGES if page.name not in ("README.md", "constants.md")]
 SECTIONS = ["Equation", "Symbols", "Source", "Left out", "Worked example"]
-MODULES = (adders, cell_array, assembled, converter, delay, memory, transport)
+MODULES = (adders, cell_array, assembled, converter, delay, memory, resistive, transport)
 
 
 def names() -> dict[str, Any]:

@@ -23,9 +23,9 @@ TITLE = "Efficiency of published macros, each chip left out of the fit"
 HEAD = """\
 # Constants
 
-Printed by `make fit` from `compiler/components/constants.toml`. The ending of a name is its unit: \
-_ff femtofarad, _ua microampere, _pw picowatt,
-_ns nanosecond, _pj_per_bit picojoule a bit, _ff_per_um femtofarad a micrometre; \
+Printed by `make fit` from `compiler/components/constants.toml` and `cells.toml`. The ending of a \
+name is its unit: _ff femtofarad, _ua microampere, _pw picowatt, _us microsiemens, _v volt,
+_ns nanosecond, _pj picojoule, _pj_per_bit picojoule a bit, _ff_per_um femtofarad a micrometre; \
 shares and factors have none. Capacitances are those at
 the node given. The interval of a fitted constant is two standard deviations of the fit with its \
 prior. A chip file may put its own in

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compiler.target.new import new_chip
 from tests.support import chip_keys, supported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,8 @@ def between(page: str, mark: str, body: str) -> str:
 def generated() -> dict[Path, str]:
     """Every page that is written in whole or in part, with its whole text."""
     text = CHIP_PAGE.read_text(encoding="utf-8")
+    text = between(text, "new", f"```toml\n{new_chip('my_chip')}```\n")
+    text = between(text, "rules", chip_keys.rules_list())
     text = between(text, "keys", chip_keys.keys_tables())
     text = between(text, "components", chip_keys.components_table())
     pages = {CHIP_PAGE: text}

@@ -20,6 +20,7 @@ from compiler.target.parts.memory import (
     sram_leakage_pw,
     sram_write_byte_fj,
 )
+from compiler.target.parts.resistive import ResistiveKind, read_fj, write_bit_fj
 from compiler.target.parts.silicon import Silicon
 from compiler.target.parts.transport import link_fj, router_fj
 
@@ -53,6 +54,21 @@ def analog_cell(
     if current_ns > 0:
         parts["bias"] = bias_fj(silicon, 1.0, current_ns)
     return with_control(silicon, parts)
+
+
+def resistive_cell(
+    silicon: Silicon, kind: ResistiveKind, read_ns: float, has_bitline: bool
+) -> Parts:
+    """Computes the energy of one resistive cell in one step, read for `read_ns` of it."""
+    parts = {"cell": read_fj(silicon, kind, read_ns)}
+    if has_bitline:
+        parts["bitline"] = bitlines_fj(silicon, 1.0)
+    return with_control(silicon, parts)
+
+
+def resistive_write(silicon: Silicon, kind: ResistiveKind, bits_per_cell: float) -> Parts:
+    """Computes the energy of writing one bit of a resistive cell that holds so many."""
+    return {"write": write_bit_fj(silicon, kind, bits_per_cell)}
 
 
 def analog_bitline(silicon: Silicon) -> Parts:

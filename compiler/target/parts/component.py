@@ -12,7 +12,19 @@ Value: TypeAlias = float | str | bool
 Given: TypeAlias = Mapping[str, Value]
 
 # From what the formulas give (fJ, ns, pW) to the unit at the end of a chip file's key.
-UNITS = {"pj": 1e-3, "pj_per_byte": 1e-3, "pj_per_bit": 1e-3, "ns": 1.0, "mw": 1e-9}
+UNITS = {
+    "pj": 1e-3,
+    "pj_per_byte": 1e-3,
+    "pj_per_bit": 1e-3,
+    "ns": 1.0,
+    "ns_per_row": 1.0,
+    "mw": 1e-9,
+}
+
+
+def shown_unit(unit: str) -> str:
+    """Writes the end of a key as a unit: pj_per_byte as pJ/byte."""
+    return unit.replace("_per_", "/").replace("pj", "pJ").replace("mw", "mW")
 
 
 @dataclass(frozen=True)
@@ -40,13 +52,22 @@ class Parameter:
     def why_not(self, value: object) -> str:
         """Explains why a value will not do, or returns an empty string."""
         if self.is_flag:
-            return "" if isinstance(value, bool) else "wanted true or false"
+            holds = isinstance(value, bool)
+        elif self.words:
+            holds = value in self.words
+        else:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            holds = is_number and self.low <= cast(float, value) <= self.high
+        return "" if holds else f"wanted {self.wanted}"
+
+    @property
+    def wanted(self) -> str:
+        """What it may be, in words."""
+        if self.is_flag:
+            return "true or false"
         if self.words:
-            return "" if value in self.words else f"wanted one of {', '.join(self.words)}"
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and self.low <= cast(float, value) <= self.high:
-            return ""
-        return f"wanted a number from {self.low:.15g} to {self.high:.15g}"
+            return f"one of {', '.join(self.words)}"
+        return f"a number from {self.low:.15g} to {self.high:.15g}"
 
 
 @dataclass(frozen=True)

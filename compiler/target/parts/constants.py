@@ -1,4 +1,4 @@
-"""Reads the constants of the formulas from components/constants.toml.
+"""Reads the constants of the formulas from components/constants.toml and cells.toml.
 
 Each is a value with its interval and its source.
 """
@@ -117,18 +117,20 @@ def _constant(entry: Mapping[str, Any]) -> Constant:
     )
 
 
+def _table(name: str) -> dict[str, Any]:
+    """Reads a file of constants."""
+    file = resources.files("compiler").joinpath("components", name)
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
 @cache
 def load_components() -> Components:
     """Reads the constants that are shipped."""
-    text = (
-        resources.files("compiler")
-        .joinpath("components/constants.toml")
-        .read_text(encoding="utf-8")
-    )
-    table = tomllib.loads(text)
+    table, cells = _table("constants.toml"), _table("cells.toml")
+    constants = {**table["constants"], **cells["constants"]}
     pitches = {float(node): entry for node, entry in table["gate_pitch_nm"].items()}
     return Components(
-        constants={name: _constant(entry) for name, entry in table["constants"].items()},
+        constants={name: _constant(entry) for name, entry in constants.items()},
         defaults={name: _constant(entry) for name, entry in table["defaults"].items()},
         supplies_v=tuple(
             sorted((float(node), float(volt)) for node, volt in table["supply_v"].items())

@@ -5,10 +5,11 @@ Each has its unit, its parameters, and its formula.
 
 from __future__ import annotations
 
-from compiler.target.parts import assembled, delay
+from compiler.target.parts import assembled, delay, resistive
 from compiler.target.parts.component import Component, Parameter
 from compiler.target.parts.converter import KINDS
 from compiler.target.parts.memory import DRAM_KINDS
+from compiler.target.parts.resistive import RESISTIVE_KINDS
 
 BITS = Parameter(1, 32)
 COUNT = Parameter(1, 1 << 20)
@@ -35,6 +36,33 @@ COMPONENTS: dict[str, Component] = {
         "one cell in one step; `current_ns` where it draws a current; without its piece of "
         "bitline where the chip has bitline_pj",
         takes_data=True,
+    ),
+    "resistive_cell": Component(
+        "pj",
+        {
+            "kind": Parameter(words=RESISTIVE_KINDS),
+            "read_ns": Parameter(0, 1e6),
+            "has_bitline": Parameter(is_flag=True, default=True),
+        },
+        assembled.resistive_cell,
+        "one ReRAM, PCM, flash or MRAM cell in one step, read for `read_ns` of it",
+        takes_data=True,
+    ),
+    "resistive_write": Component(
+        "pj_per_bit",
+        {"kind": Parameter(words=RESISTIVE_KINDS), "bits_per_cell": Parameter(1, 8)},
+        assembled.resistive_write,
+        "writing one of the `bits_per_cell` of such a cell, with all pulses and checks",
+    ),
+    "resistive_load": Component(
+        "ns_per_row",
+        {
+            "kind": Parameter(words=RESISTIVE_KINDS),
+            "columns": COUNT,
+            "cells_at_once": Parameter(1, 1 << 20, default=1.0),
+        },
+        resistive.load_row_ns,
+        "writing a row of `columns` such cells, `cells_at_once` of them together",
     ),
     "analog_bitline": Component(
         "pj",
@@ -167,4 +195,27 @@ COMPONENTS: dict[str, Component] = {
         "a byte over wires of that length and through `hops` routers",
         takes_data=True,
     ),
+}
+
+# Which components suit a key of a chip file, the likeliest first.
+SUITING: dict[str, tuple[str, ...]] = {
+    "static_mw": ("sram_leakage",),
+    "read_pj_per_byte": ("sram_read", "dram", "register", "link"),
+    "write_pj_per_byte": ("sram_write", "dram", "register", "link"),
+    "pj_per_byte": ("link",),
+    "step_ns": ("analog_step",),
+    "cell_pj": ("analog_cell", "resistive_cell"),
+    "bitline_pj": ("analog_bitline",),
+    "row_driver_pj": ("row_driver",),
+    "converter_pj": ("converter",),
+    "recombine_pj": ("recombination",),
+    "load_ns_per_row": ("resistive_load",),
+    "write_pj_per_bit": ("cell_write", "resistive_write"),
+    "mac_pj": ("multiply_accumulate", "digital_array_mac"),
+    "accumulate_pj": ("digital_array_accumulate",),
+    "idle_lane_pj": ("digital_array_idle_lane",),
+    "weight_read_pj_per_byte": ("sram_read", "register"),
+    "weight_write_pj_per_byte": ("sram_write", "register"),
+    "operation_pj": ("vector_operation",),
+    "cycle_pj": ("host_cycle",),
 }
