@@ -81,7 +81,7 @@ def _steps(plan: Plan, most: int | None, page: Page) -> Iterator[str]:
         return
     rows, last = [], []
     for row in table.all_rows:
-        index, _, operation, engine, how, weights, macs, spent, took, moved, *_, why = row
+        index, _, operation, engine, how, weights, macs, spent, took, moved, *traced, why = row
         rows.append(
             (
                 index,
@@ -94,7 +94,9 @@ def _steps(plan: Plan, most: int | None, page: Page) -> Iterator[str]:
             )
         )
         weights = weights if weights == "reload" else ""
-        last.append("; ".join(w for w in (how, weights, one_line(why, REASON_WIDTH)) if w))
+        source = f"from {traced[0]}" if traced and traced[0] else ""
+        parts = (how, weights, one_line(why, REASON_WIDTH), source)
+        last.append("; ".join(word for word in parts if word))
     room = min(max(page.left_by(rows), LEAST_NAME_WIDTH), NAME_WIDTH)
     rows = [
         (index, clipped(whole[1], room), *others)

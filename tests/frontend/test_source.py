@@ -83,7 +83,7 @@ def test_every_face_shows_the_line_of_a_fused_layer(compiled: joulec.Compiled) -
     (step,) = (step for step in plan.steps if step.macs)
     assert step.source == "/home/user/<b>|net.py:1"
     explained = explain(plan, "Conv_1")
-    assert "source   /home/user/<b>|net.py:1" in explanation_text(explained)
+    assert "source        /home/user/<b>|net.py:1" in explanation_text(explained)
     assert "<b>|net.py:1" in compiled.report
     assert "&lt;b>\\|net.py:1" in render_report(plan, "markdown")
     table = json.loads(render_report(plan, "json"))
