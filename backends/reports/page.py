@@ -10,6 +10,7 @@ from backends.reports.figures import aligned
 
 LEAST_WIDTH = 80
 LABEL_WIDTH = 14
+MOST_INDENT = 4
 # Blue and yellow can be told apart with any sight, on dark and on light; no word needs a colour.
 ENGINE_STYLES = {"analog": "34", "host": "33"}
 BOLD, DIM = "1", "2"
@@ -69,12 +70,13 @@ class Page:
     ) -> list[str]:
         """Aligns rows of words in columns, the first as their head; those in `right` flush right.
 
-        `last` are words for each row that may be long: its last column where the page has no end,
-        else lines of their own below it. `styles` are those of the rows.
+        `last` are words for each row that may be long: its last column where the page has room for
+        all of them, else lines of their own below it. `styles` are those of the rows.
         """
-        if self.width is None and last:
-            rows, last = [(*row, words) for row, words in zip(rows, last, strict=True)], ()
-        indent = max((len(row[0]) for row in rows), default=0) + 2
+        if last:
+            whole = [(*row, words) for row, words in zip(rows, last, strict=True)]
+            rows, last = (whole, ()) if self.has_room_for(whole) else (rows, last)
+        indent = min(max((len(row[0]) for row in rows), default=0) + 2, MOST_INDENT)
         lines = []
         for index, line in enumerate(aligned(rows, tuple(right))):
             style = styles[index] if styles else ""

@@ -21,11 +21,13 @@ from compiler.cli.flags import with_flags
 from compiler.cli.import_hardware import HELP, import_command
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.cli.once import Commands
+from compiler.cli.view import page_for
 from compiler.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from backends.reports.page import Page
     from compiler.cost.array_step import ArrayStep
     from compiler.cost.peak import Comparison
     from compiler.target.chip import Target
@@ -71,15 +73,15 @@ def register(app: typer.Typer) -> None:
 
 def list_command(form: TextOrJson = "text") -> None:
     """Lists the chips."""
-    from backends.reports.figures import aligned
     from compiler.target.chip import built_in, load_target
 
     chips = [load_target(name) for name in built_in()]
     if form == "json":
         print_json({"schema": "joulec.targets/1", "targets": [_summary(chip) for chip in chips]})
         return
-    rows = [[chip.name, ", ".join(chip.chip.engines), chip.chip.description] for chip in chips]
-    print_result("\n".join(aligned([["chip", "engines", "what it is"], *rows])) + "\n")
+    rows = [("chip", "engines"), *((chip.name, ", ".join(chip.chip.engines)) for chip in chips)]
+    last = ["what it is", *(one_line(chip.chip.description, 1200) for chip in chips)]
+    print_result("\n".join(page_for().table(rows, last=last)) + "\n")
 
 
 def _summary(chip: Target) -> dict[str, Any]:
@@ -102,7 +104,6 @@ def show_command(
     ] = False,
 ) -> None:
     """Shows a chip."""
-    from backends.reports.figures import aligned
     from compiler.cost.array_step import array_steps
     from compiler.cost.peak import comparisons
     from compiler.target.chip import load_target
@@ -130,22 +131,28 @@ def show_command(
             }
         )
         return
-    head = f"{found.name}: {one_line(found.chip.description, 1200)}"
-    rows = [["number", "value", "[low, high]", "source"], *_rows(table)]
-    missing = [f"not modelled: {one_line(item)}" for item in found.chip.not_modelled]
-    lines = [head, f"sha256 {found.sha256}", *missing, ""]
+    page = page_for()
+    lines = page.paragraph(f"{found.name}: {one_line(found.chip.description, 1200)}")
+    lines += [f"sha256 {found.sha256}"]
+    for item in found.chip.not_modelled:
+        lines += page.paragraph(f"not modelled: {one_line(item)}")
+    lines += [""]
     if peaks:
         titles = ["peak", "predicted", "[low, high]", "published", "ratio", "source"]
-        shown = [titles, *(_peak_row(item) for item in peaks)]
-        lines += [*aligned(shown, right=(1, 3, 4)), ""]
+        lines += [*_sourced([titles, *map(_peak_row, peaks)], page, right=(1, 3, 4)), ""]
     for step in steps:
         what = f"{step.engine} ({step.describes}, {step.time_ns.value:.6g} ns)"
-        title = f"one step of a full array, {what}"
-        lines += [
-            *aligned([[title, "pJ", "share", "[low, high]"], *_step_rows(step)], right=(1, 2)),
-            "",
-        ]
-    print_result("\n".join([*lines, *aligned(rows, right=(1,))]) + "\n")
+        lines += page.paragraph(f"one step of a full array, {what}")
+        titles = ["part", "pJ", "share", "[low, high]"]
+        lines += [*page.table([titles, *_step_rows(step)], right=(1, 2)), ""]
+    rows = [["number", "value", "[low, high]", "source"], *_rows(table)]
+    lines += _sourced(rows, page, right=(1,))
+    print_result("\n".join(lines) + "\n")
+
+
+def _sourced(rows: list[list[str]], page: Page, right: tuple[int, ...]) -> list[str]:
+    """Prints rows whose last words are where a number comes from."""
+    return page.table([row[:-1] for row in rows], right, last=[row[-1] for row in rows])
 
 
 def _components(part: BaseModel, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -24,7 +24,7 @@ Wide: TypeAlias = Annotated[
 COLUMNS = 100  # where no terminal says how many it has
 
 
-def page_for(wide: bool) -> Page:
+def page_for(wide: bool = False) -> Page:
     """The page that standard output is."""
     from backends.reports.page import Page
 
