@@ -99,7 +99,7 @@ def fails(ran: Ran, status: int, code: str, *words: str) -> None:
 def test_compile_prints_the_report_and_writes_the_package(joulec: Shell, tmp_path: Path) -> None:
     ran = joulec("compile", DIM20, "-t", "tile16", "-o", "out", "--data", DIM20_DATA)
     assert ran.status == 0
-    verdict = "dim20 on tile16: 14 [5.1, 60] nJ and 3.5 [2.0, 9.4] us an inference\n"
+    verdict = "dim20 on tile16: 14 [3.6, 83] nJ and 3.5 [2.0, 9.4] us an inference\n"
     assert ran.out.startswith(verdict)
     assert "\nanalog 4/4 layers (100 % of the MACs); divergence " in ran.out
     assert ran.err == "warning[W002]: free size 'N' of input 'image' bound to 1\n"
