@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import joulec
-from backends.reports.facts import verdict
+from backends.reports.verdict import verdict
 from compiler.execute.export_onnx import export_onnx
 from compiler.execute.interpreter import Interpreter
 from compiler.flow.measure import measured_note
@@ -91,7 +91,7 @@ def test_the_samples_left_out_are_counted(tmp_path: Path) -> None:
     made = compiled(tmp_path, model_of(BESIDE, "Sqrt"), samples(-1.0)[:32])
     assert made.plan.measured is not None
     assert {one.name: one.left_out for one in made.plan.measured.outputs} == {"y": 0, "s": 1}
-    assert "1 left out" in verdict(made.plan)
+    assert "1 left out" in verdict(made.plan)[1]
 
 
 def test_an_output_without_elements_costs_and_diverges_nothing(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_made_up_samples_are_measured_too_and_say_so() -> None:
     made = joulec.compile(model_of(THROUGH, "Identity"), "diana")
     assert made.plan.measured is not None
     assert made.plan.measured.on == "16 made-up samples"
-    assert "measured on 16 made-up samples" in verdict(made.plan)
+    assert "measured on 16 made-up samples" in verdict(made.plan)[1]
 
 
 @pytest.mark.parametrize(("divergence", "speaks"), [(0.5, True), (0.0201, True), (0.02, False)])
