@@ -177,3 +177,37 @@ def test_labels_that_change_are_counted_and_bind_the_budget(tmp_path: Path) -> N
     assert bound.divergence < free.divergence
     assert bound.energy_pj.total.value > free.energy_pj.total.value
     assert any(one.divergence or 0 for row in free.placements for one in row.alternatives)
+
+
+ROUNDED = """\
+graph g(x: float32[1, 16]) -> (y)
+s: float32[] = const [0.02]
+z: uint8[] = const [128]
+t: float32[] = const [0.01]
+k: uint8[] = const [30]
+w: uint8[16, 8] = const {weights}
+q: uint8[1, 16] = QuantizeLinear(x, s, z)
+d: float32[1, 16] = DequantizeLinear(q, s, z)
+r: float32[16, 8] = DequantizeLinear(w, t, k)
+y: float32[1, 8] = MatMul(d, r)
+"""
+
+
+def test_what_import_rounds_is_in_the_measure(tmp_path: Path) -> None:
+    """Weights of uint8 with a zero point take 9 bits, and int8 holds 8 of them."""
+    random = np.random.default_rng(5)
+    weights = ", ".join(str(number) for number in random.integers(0, 256, 128))
+    graph = from_text(ROUNDED.format(weights=f"[{weights}]"))
+    data = random.uniform(-2.5, 2.5, (40, 16)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=data)
+    options = joulec.Options(data=tmp_path / "x.npz", calibration_samples=32, max_divergence=1e-9)
+    made = joulec.compile(export_onnx(graph), "diana_digital", options=options)
+    held_out = data[32:, None]
+    wanted = Interpreter(graph).run_all({"x": held_out})["y"]
+    found = np.stack([joulec.run(made, {"x": one})[0] for one in held_out])
+    error = float(((wanted - found) ** 2).sum() / ((wanted - wanted.mean()) ** 2).sum())
+    assert error > 1e-8, "the columns of int8 have other steps than the weights"
+    assert made.plan.divergence == pytest.approx(error, rel=1e-3)
+    [note] = [one for one in made.plan.diagnostics if one.code == "W006"]
+    assert "bringing the model's own integers to 8 bits alone makes" in note.hint
+    assert made.plan.divergence_total == 0, "no format of a node has anything of it"
