@@ -28,6 +28,7 @@ from passes.base import Pass, report_progress
 from passes.calibration.clipped_range import clipped_range
 from passes.calibration.given_formats import given_format
 from passes.calibration.inputs import CalibrationInputs
+from passes.calibration.label_margins import expected_label_changes, scores_behind
 from passes.calibration.measurement_budget import measurement_budget
 from passes.calibration.product_formats import product_formats
 from passes.calibration.rounded_inputs import (
@@ -47,10 +48,11 @@ class Calibrate(Pass):
     """Adds `Graph.calibration`; the nodes stay as they are.
 
     The divergence of a format is what it alone does to the network's outputs, the largest over the
-    outputs; compiler.cost.divergence has the formulas. A format of a node is that of its output,
-    and of the input of a product; what other nodes lose by reading int8 where the host or a graph
-    input holds floats is measured for the value (`Calibration.rounding`). Ranges are over the
-    samples on which a value is finite.
+    outputs; compiler.cost.divergence has the formulas, and labels that are chosen among scores are
+    those expected to change by the scores' margins (passes.calibration.label_margins). A format of
+    a node is that of its output, and of the input of a product; what other nodes lose by reading
+    int8 where the host or a graph input holds floats is measured for the value
+    (`Calibration.rounding`). Ranges are over the samples on which a value is finite.
 
     Where running every error to the outputs takes more than `measurement_budget` allows, that is
     done for evenly spread ones. The others' divergence is their own relative squared error times
@@ -92,12 +94,17 @@ class _Calibrator:
         # Divergence at the outputs for each unit of error of a node's own output, of the node whose
         # error was run to the outputs last.
         self.gain = 0.0
-        self.suffix = SuffixRunner(graph, self._starts())
+        found = {name: scores_behind(name, graph) for name in graph.outputs}
+        self.scores = {name: scores for name, scores in found.items() if scores is not None}
+        behind = dict.fromkeys(scores.value for scores in self.scores.values())
+        outputs = tuple(dict.fromkeys([*graph.outputs, *behind]))
+        self.watched = replace(graph, outputs=outputs)  # the scores behind labels too
+        self.suffix = SuffixRunner(self.watched, self._starts())
         self.reference = self._reference()
 
     def run(self) -> Calibration:
         graph = self.graph
-        walk = Walk(graph, self.inputs.arrays, ahead=True)
+        walk = Walk(self.watched, self.inputs.arrays, ahead=True)
         for name, values in walk.values.items():
             self._range(name, values)
         self._measure_rounding(-1, self.rounded_inputs, walk)
@@ -280,7 +287,13 @@ class _Calibrator:
         except RunError:  # an index beyond its table, say
             return BEYOND_MEASURE
         assert self.reference is not None
-        return output_divergence(self.graph, self.reference, found)
+        reference = self.reference
+        plain = {n: found[n] for n in self.graph.outputs if n not in self.scores}
+        changes = [
+            expected_label_changes(scores, reference[scores.value], found[scores.value])
+            for scores in self.scores.values()
+        ]
+        return max(output_divergence(self.graph, reference, plain), *changes, 0.0)
 
     def _own_error(self, output: str, wanted: Array, found: Array) -> float:
         """The relative squared error of a node's own output."""

@@ -107,13 +107,14 @@ def divergence_words(plan: Plan) -> str:
     words = f"{divergence_digits(measured.divergence)} {_allowed(plan)}, measured on {measured.on}"
     if worst is None:
         return words
-    notes: list[str] = [worst.kind]
-    if worst.kind == "labels":
-        notes = [f"labels: {100 * (1 - worst.divergence):.1f} % agree"]
-    elif worst.kind == "relative squared error" and worst.divergence > 1:
+    labels = [output.divergence for output in measured.outputs if output.kind == "labels"]
+    notes: list[str] = [worst.kind] if worst.kind != "labels" else []
+    if worst.kind == "relative squared error" and worst.divergence > 1:
         notes.append("worse than answering the mean")
-    if len(measured.outputs) > 1:
+    if len(measured.outputs) > 1 and measured.divergence:
         notes.append(f"output {one_line(worst.name, 40)}")
+    if labels:
+        notes.append(f"labels: {100 * (1 - max(labels)):.1f} % agree")
     if left_out := sum(output.left_out for output in measured.outputs):
         notes.append(f"{left_out} left out, NaN or infinite in the model itself")
     return f"{words} ({'; '.join(notes)})"

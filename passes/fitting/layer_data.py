@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler.engines.numerics import Floats
-from compiler.ir.graph import Graph, Node
+from compiler.ir.graph import Array, Graph, Node
 from passes.fitting.matrix import Matrix, product_matrix
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
 MOST_PATCHES = 8192
+LARGEST = 1e18  # of values that statistics are made of: the square is a float32
 MOST_ELEMENTS = 40_000_000  # patches * rows * groups kept for one layer
 
 
@@ -49,13 +50,20 @@ def fitting_samples(
     if is_fine.any():
         fitted = seen[is_fine]
         return fitted, fitted if seen is wanted else wanted[is_fine]
-    zeroed = np.where(np.isfinite(seen), seen, np.float32(0))
-    return zeroed, zeroed if seen is wanted else np.where(np.isfinite(wanted), wanted, 0)
+    zeroed = np.where(np.abs(seen) < LARGEST, seen, np.float32(0))
+    return zeroed, zeroed if seen is wanted else np.where(np.abs(wanted) < LARGEST, wanted, 0)
 
 
-def finite_samples(*arrays: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Marks the samples [samples] of which every value in arrays [samples, ...] is finite."""
-    found = [np.isfinite(data).all(axis=tuple(range(1, data.ndim))) for data in arrays]
+def finite_samples(*arrays: Array) -> npt.NDArray[np.bool_]:
+    """Marks the samples [samples] of which every value in arrays [samples, ...] is finite.
+
+    What is so large that its square is not counts as infinite: no sum over it tells anything.
+    """
+    found = []
+    for data in arrays:
+        axes = tuple(range(1, data.ndim))
+        low, high = data.min(axis=axes, initial=0), data.max(axis=axes, initial=0)
+        found.append((low > -LARGEST) & (high < LARGEST))  # NaN is neither
     return np.asarray(np.logical_and.reduce(found))
 
 

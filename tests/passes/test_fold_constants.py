@@ -92,3 +92,23 @@ c: int64[1] = Div(a, b)
 y: int64[1] = Add(c, x)
 """
     assert stays(FoldConstants(), before, runs=False)
+
+
+def test_what_has_no_elements_needs_nothing_of_the_network() -> None:
+    """An empty part of a Concat is a constant, an empty output is made of no input."""
+    before = """\
+graph g(x: float32[1, 4]) -> (y, e)
+from: int64[1] = const [2]
+to: int64[1] = const [2]
+axis: int64[1] = const [1]
+h: float32[1, 4] = Relu(x) from (Relu_0)
+a: float32[1, 0] = Slice(h, from, to, axis) from (Slice_1)
+y: float32[1, 4] = Concat(h, a) axis=1 from (Concat_2)
+e: float32[1, 0] = Slice(h, from, to, axis) from (Slice_3)
+ledger (Relu_0, Slice_1, Concat_2, Slice_3)
+"""
+    found = after(FoldConstants(), before)
+    assert "a: float32[1, 0] = const []" in found
+    assert "e: float32[1, 0] = ConstantOfShape(e.sizes)" in found
+    assert found.endswith("ledger (Relu_0, Slice_1 folded, Concat_2, Slice_3)\n")
+    assert "Slice(" not in found

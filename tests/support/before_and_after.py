@@ -51,6 +51,6 @@ def same_numbers(before: Graph, result: Graph, relative: float = 1e-6) -> None:
     for name, values in wanted.items():
         assert found[name].dtype == values.dtype
         exact = values.dtype.kind in "iub"
-        size = 0 if exact else relative * float(np.abs(values).max())
-        largest = np.abs(values.astype(np.float64) - found[name].astype(np.float64)).max()
+        size = 0 if exact else relative * float(np.abs(values).max(initial=0))
+        largest = np.abs(values.astype(np.float64) - found[name].astype(np.float64)).max(initial=0)
         assert largest <= size, f"{name} differs by {largest}"
