@@ -10,8 +10,8 @@ from pydantic import model_validator
 from compiler.target.keys import Within, key
 from compiler.target.quantity import Quantity, Statement, Strict, Whole
 
-# A signed input, or code, of one bit has no positive value; the rest keeps powers of these within what numpy
-# computes with.
+# A signed input, or code, of one bit has no positive value; the rest keeps powers of these within
+# what numpy computes with.
 CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
 # A whole array is written out cell by cell, a byte each: 256 MiB at most.
 MOST_LINES = 1 << 14
