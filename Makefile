@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all readme pages fit conformance check format lint types wheel bench fuzz random clean
+.PHONY: demo test test-all readme pages fit conformance check format lint types wheel bench fuzz random chips clean
 
 demo: $(VENV)/.installed
 	$(BIN)/joulec compile models/digits_resnet.onnx --target diana --data models/digits_calibration.npz -o build/digits_resnet
@@ -63,6 +63,10 @@ CHIPS := one-each
 random: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.support.random_check 0:2000 --targets $(CHIPS)
 	$(BIN)/python -W ignore -m tests.support.random_check 0:1000 --targets $(CHIPS) --generator tests/support/random_functions.py
+
+# Chip files made of the shipped ones by changes: what `targets check` passes compiles or is refused in words; see tests/support/chip_mutations.py.
+chips: $(VENV)/.installed-dev
+	$(BIN)/python -W ignore -m tests.support.chip_mutations 0:2000
 
 # Runs the commands of README.md and docs/ and pastes what they print.
 readme: $(VENV)/.installed-dev

@@ -10,8 +10,8 @@ from pydantic import model_validator
 from compiler.target.keys import Within, key
 from compiler.target.quantity import Quantity, Statement, Strict, Whole
 
-# A signed input of one bit has no positive value; the rest keeps powers of these within what numpy
-# computes with.
+# A signed input, or code, of one bit has no positive value; the rest keeps powers of these within
+# what numpy computes with.
 CELL_LEVELS = frozenset((*(1 << bits for bits in range(1, 8)), *range(3, 256, 2)))
 # A whole array is written out cell by cell, a byte each: 256 MiB at most.
 MOST_LINES = 1 << 14
@@ -87,7 +87,7 @@ class Analog(Strict):
     input_bits_per_step: Annotated[
         Whole | None, key("bits that drive a row at once; left out: all of them")
     ] = None
-    converter_bits: Annotated[Whole, Within(1, 32), key("bits of a converter's code")]
+    converter_bits: Annotated[Whole, Within(2, 32), key("bits of a converter's code")]
     takes_groups: Annotated[
         Statement, key("whether grouped and depthwise convolutions may run on the arrays")
     ]

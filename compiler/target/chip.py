@@ -249,7 +249,7 @@ def parse_target(data: bytes, shown: str, file: Path | None = None) -> Target:
         chip = Chip.model_validate(table)
     except ValidationError as error:
         raise TargetError(f"chip {shown}: {'; '.join([*found, *faults(error, Chip)])}") from error
-    found += contradictions(chip.engines, chip.memories)
+    found += contradictions(chip.engines)
     if found:
         raise TargetError(f"chip {shown}: {'; '.join(found)}")
     return Target(chip, hashlib.sha256(data).hexdigest(), file)

@@ -18,7 +18,7 @@ from compiler.target.parts.component import UNITS, Value, shown_unit
 from compiler.target.parts.constants import Components, load_components
 from compiler.target.parts.library import COMPONENTS, SUITING
 from compiler.target.parts.resolve import DATA, SHARE, resolved
-from compiler.target.quantity import ComponentQuantity, Quantity
+from compiler.target.quantity import MOST, ComponentQuantity, Quantity
 from compiler.units import Estimate
 
 # Where the node's tables and the formulas mean something.
@@ -89,6 +89,11 @@ class _Resolver:
         node_nm, supply_v = self._conditions
         number = resolved(name, given, self._constants, node_nm, supply_v)
         estimate = number.estimate
+        if not estimate.high <= MOST:
+            return self._fault(
+                f"{where}: {name} comes to {estimate.high:g} {shown_unit(unit)}, wanted {MOST:g} "
+                "or less: look at its parameters and at [components]"
+            )
         return ComponentQuantity(
             value=estimate.value,
             low=estimate.low,

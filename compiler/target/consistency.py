@@ -1,7 +1,8 @@
 """Lists what the numbers of a chip file must have in common: rules that say why they do not.
 
 Each rule explains what contradicts what, with both numbers, and gives an empty string where
-nothing does. `targets check` and every command that reads a chip refuse a chip that breaks one.
+nothing does. `targets check` and every command that reads a chip refuse a chip that breaks one;
+what is merely odd is a warning.
 """
 
 from __future__ import annotations
@@ -273,16 +274,24 @@ ANALOG_RULES = (
 ARRAY_RULES = (
     Rule("the multiplier's component has the array's operands", why_not_mac_bits),
     Rule("an in-memory component has the array's rows and columns", why_not_adder_tree),
-    Rule("a bank of weights is no larger than their memory", why_not_weight_banks),
 )
 VECTOR_RULES = (Rule("a vector unit's operations are such as one can have", why_not_operations),)
-MEMORY_RULES = (Rule("a bank is no larger than its memory", why_not_banks),)
+# What is odd and no contradiction: a memory made smaller to see what happens keeps its banks.
+BANK_RULE = Rule("a bank is no larger than its memory", why_not_banks)
+WEIGHT_BANK_RULE = Rule("a bank of weights is no larger than their memory", why_not_weight_banks)
 
 
-def contradictions(engines: Mapping[str, object], memories: Mapping[str, Memory]) -> Iterator[str]:
-    """Lists every rule that a chip breaks, as 'key.path: why'."""
+def oddities(engines: Mapping[str, object], memories: Mapping[str, Memory]) -> Iterator[str]:
+    """Lists what is odd between the numbers of a chip, as 'key.path: why'."""
     for name, memory in memories.items():
-        yield from _broken(MEMORY_RULES, memory, f"memories.{name}")
+        yield from _broken((BANK_RULE,), memory, f"memories.{name}")
+    for name, engine in engines.items():
+        if isinstance(engine, Digital) and engine.array is not None:
+            yield from _broken((WEIGHT_BANK_RULE,), engine.array, f"engines.{name}.array")
+
+
+def contradictions(engines: Mapping[str, object]) -> Iterator[str]:
+    """Lists every rule that a chip breaks, as 'key.path: why'."""
     for name, engine in engines.items():
         if isinstance(engine, Analog):
             yield from _broken(ANALOG_RULES, engine, f"engines.{name}")

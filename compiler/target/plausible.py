@@ -16,6 +16,7 @@ from itertools import pairwise
 from compiler.errors import one_line
 from compiler.target.analog import Analog
 from compiler.target.chip import Chip
+from compiler.target.consistency import oddities
 from compiler.target.keys import unit_of
 from compiler.target.parts.constants import load_components
 from compiler.target.parts.library import COMPONENTS, SUITING
@@ -64,7 +65,13 @@ def table_name(table: type[Strict]) -> str:
 
 def doubts(chip: Chip) -> list[str]:
     """Lists every doubt, as 'key.path: what is odd and why'."""
-    return [*_in_table(chip, ""), *_memory_order(chip), *_supply(chip), *_levels(chip)]
+    return [
+        *_in_table(chip, ""),
+        *oddities(chip.engines, chip.memories),
+        *_memory_order(chip),
+        *_supply(chip),
+        *_levels(chip),
+    ]
 
 
 def _levels(chip: Chip) -> Iterator[str]:

@@ -401,9 +401,44 @@ def test_targets(joulec: Shell) -> None:
     assert joulec("targets", "show", "diana", "--format", "json").table["chip"]["name"] == "diana"
 
 
+def test_a_new_chip_is_written_once(joulec: Shell, tmp_path: Path) -> None:
+    assert joulec("targets", "new", "mine", "--analog", "pcm").out.startswith("wrote mine.toml; ")
+    first = (tmp_path / "mine.toml").read_text()
+    fails(joulec("targets", "new", "mine"), 2, "U007", "is there already", "--force")
+    assert (tmp_path / "mine.toml").read_text() == first
+    assert joulec("targets", "new", "mine", "--force").status == 0
+    assert (tmp_path / "mine.toml").read_text() != first
+    assert joulec("targets", "new", "mine", "-o", "chips/other.toml").status == 0
+    assert joulec("targets", "check", "chips/other.toml").out.startswith("sound: mine, ")
+    fails(joulec("targets", "new", "Mine"), 2, "U004", "lower-case letters")
+
+
+def test_a_chip_is_shown_as_a_file(joulec: Shell, tmp_path: Path) -> None:
+    (tmp_path / "again.toml").write_text(joulec("targets", "show", "diana", "--toml").out)
+    shown = [
+        joulec("targets", "show", chip, "--format", "json").table["chip"]
+        for chip in ("diana", "again.toml")
+    ]
+    assert shown[0] == shown[1]
+    fails(joulec("targets", "show", "diana", "--toml", "--format", "json"), 2, "U004", "--toml")
+
+
+def test_a_doubtful_chip_is_sound_with_warnings(joulec: Shell, tmp_path: Path) -> None:
+    joulec("targets", "new", "mine")
+    text = (tmp_path / "mine.toml").read_text()
+    power = "static_mw = { value = 2, low = 1, high = 4"
+    (tmp_path / "mine.toml").write_text(text.replace(power, f"{power}e6".replace("= 2,", "= 3e6,")))
+    ran = joulec("targets", "check", "mine.toml")
+    assert (ran.status, ran.out.endswith("assumptions; 1 to look at\n")) == (0, True)
+    assert ran.err.startswith("warning[W020]: static_mw: 3,000,000 mW is not plausible, ")
+    table = joulec("targets", "check", "mine.toml", "--format", "json").table
+    assert [table["sound"], len(table["warnings"])] == [True, 1]
+
+
 COMMANDS = [
     "compile", "inspect", "report", "explain", "check", "compare", "run", "evaluate", "verify",
     "validate", "targets", "targets list", "targets show", "targets check", "targets schema",
+    "targets new",
 ]  # fmt: skip
 
 

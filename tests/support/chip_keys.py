@@ -20,7 +20,6 @@ from compiler.target.chip import Chip, Host, built_in, load_target
 from compiler.target.consistency import (
     ANALOG_RULES,
     ARRAY_RULES,
-    MEMORY_RULES,
     VECTOR_RULES,
     Rule,
 )
@@ -92,7 +91,6 @@ def rules_list() -> str:
         "of an analog engine": ANALOG_RULES,
         "of a digital engine's array": ARRAY_RULES,
         "of a vector unit": VECTOR_RULES,
-        "of a memory": MEMORY_RULES,
     }
     lines = [f"- {where}: {rule.holds}" for where, rules in groups.items() for rule in rules]
     return "\n".join(lines) + "\n"

@@ -466,6 +466,13 @@ def test_each_fault_of_a_component_is_told_by_its_key_path(entry: str, says: str
     assert says in line
 
 
+def test_a_component_beyond_anything_physical_is_refused() -> None:
+    own = '[components]\nsram_share = { value = 1e15, source = "a typing error" }'
+    assert "memories.sram.read_pj_per_byte: sram_read comes to 1.112e+15 pJ/byte" in refusal(
+        BANK, own
+    )
+
+
 def test_faults_around_components() -> None:
     assert (
         "components.sram_shair: no constant of the library; did you mean 'sram_share'?"

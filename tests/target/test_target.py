@@ -233,7 +233,11 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
         ),
         (
             "converter_bits = { value = 8,", "converter_bits = { value = 99000000,",
-            "engines.analog.converter_bits: found 99,000,000, wanted 1 to 32",
+            "engines.analog.converter_bits: found 99,000,000, wanted 2 to 32",
+        ),
+        (
+            "converter_bits = { value = 8,", "converter_bits = { value = 1,",
+            "engines.analog.converter_bits: found 1, wanted 2 to 32",
         ),
         (
             "max_digits = { value = 2,", "max_digits = { value = 99000000,",
