@@ -37,6 +37,7 @@ from compiler.plan.schema import (
     Spill,
     Step,
 )
+from compiler.plan.views import samples_of
 from compiler.storage.payload import Payload
 from compiler.target.chip import Target
 from compiler.units import Estimate
@@ -81,13 +82,14 @@ def lower(
     )
     energy = accounts.plan_energy(steps, target)
     memories = _memories(layout, target)
+    inputs = tuple(_port(name, graph) for name in graph.inputs)
     plan = Plan(
         schema=SCHEMA,
         hash="",
         model=Named(name=model_name, sha256=model_sha256),
         target=Named(name=target.name, sha256=target.sha256),
         engines={name: unit.kind for name, unit in target.chip.engines.items()},
-        inputs=tuple(_port(name, graph) for name in graph.inputs),
+        inputs=inputs,
         outputs=tuple(_port(name, graph) for name in graph.outputs),
         pipeline=tuple(pipeline),
         diagnostics=tuple(diagnostics),
@@ -114,6 +116,7 @@ def lower(
         pruning=tuple(pruning),
         assumed_energy_pj=accounts.assumed_energy_pj(layout.costs),
         built_from=built_from,
+        samples=samples_of(inputs),
     )
     return seal(plan, payloads)
 

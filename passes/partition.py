@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
+from compiler.cost.margin import energy_margin, is_open, time_margin
 from compiler.cost.step import NOTHING
 from compiler.errors import CapacityError
 from compiler.ir.formats import INT8
@@ -202,6 +203,7 @@ def _placement(
     alternatives = [
         _alternative(
             c,
+            chosen,
             _drawback(assignment, index, c)
             if _tempts(c, chosen, objective) or (wanted is not None and c.engine == wanted[1])
             else "",
@@ -242,8 +244,9 @@ def _drawback(assignment: Assignment, index: int, instead: Candidate) -> str:
     return f"the whole would take {_change(energy, 1000, 'nJ')} and {_change(latency, 1000, 'us')}"
 
 
-def _alternative(candidate: Candidate, drawback: str) -> Alternative:
+def _alternative(candidate: Candidate, chosen: Candidate, drawback: str) -> Alternative:
     weights = (", resident" if candidate.resident else ", reload") if candidate.loads else ""
+    same = candidate.engine == chosen.engine
     return Alternative(
         engine=candidate.engine,
         mapping=candidate.mapping.describe() + weights,
@@ -251,6 +254,8 @@ def _alternative(candidate: Candidate, drawback: str) -> Alternative:
         latency_ns=candidate.cost.latency_ns,
         divergence=candidate.divergence,
         reason=drawback,
+        energy_margin_pj=energy_margin(candidate.cost, chosen.cost, same_engine=same),
+        latency_margin_ns=time_margin(candidate.cost, chosen.cost, same_engine=same),
     )
 
 
@@ -269,10 +274,18 @@ def _reason(others: list[Candidate], assignment: Assignment, index: int) -> str:
     here, there = chosen.cost.energy_pj.value, best.cost.energy_pj.value
     if here == there == 0:
         return "no data move, so it stays where its data are"
-    text = f"{chosen.engine} takes {_nj(here)}, {best.engine} {_nj(there)}"
+    text = f"{chosen.engine} takes {_nj(here)}{_included(chosen)}, "
+    text += f"{best.engine} {_nj(there)}{_included(best)}"
+    if is_open(energy_margin(best.cost, chosen.cost, same_engine=False)):
+        text += ", and their intervals leave open which takes less"
     if here <= there:
         return text
     return f"{text}, but {_drawback(assignment, index, best)}"
+
+
+def _included(candidate: Candidate) -> str:
+    """Says what the cost of a candidate holds that is a step of its own in the plan."""
+    return " with its requantization" if candidate.reads_on else ""
 
 
 def _change(amount: float, unit: float, name: str) -> str:

@@ -71,6 +71,8 @@ def _row(
                 latency_ns=_finite(other.latency_ns),
                 divergence=_finite(other.divergence),
                 reason=other.reason,
+                energy_margin_pj=other.energy_margin_pj,
+                latency_margin_ns=other.latency_margin_ns,
             )
             for other in chosen.alternatives
         ),

@@ -28,8 +28,11 @@ def report_table(plan: Plan) -> dict[str, Any]:
     plan's energy over the bound. `critical_path` lists by index the steps that make the latency,
     the time between them, and each engine's share of the latency. `divergence` is what was measured
     on the whole plan (`measured` says on what), `divergence_estimate` the sum over the steps.
+    `samples` is how many samples an inference has (None: no batch), `per_sample` what one of them
+    takes.
     """
     bound, path = facts.bound_of(plan), critical_path(plan)
+    each = facts.per_sample(plan)
     dumped = plan.model_dump(by_alias=True)
     same = (
         "model", "target", "engines", "inputs", "outputs", "latency_ns", "serial_latency_ns",
@@ -64,6 +67,10 @@ def report_table(plan: Plan) -> dict[str, Any]:
         },
         "divergence": plan.divergence,
         "divergence_estimate": plan.divergence_total,
+        "samples": plan.samples,
+        "per_sample": None
+        if each is None
+        else {"energy_pj": asdict(each.energy_pj), "latency_ns": asdict(each.latency_ns)},
         **{key: dumped[key] for key in same},
     }
 

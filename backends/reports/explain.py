@@ -13,14 +13,16 @@ from compiler.plan.schema import Alternative, Placement, Plan, Step
 from compiler.units import Estimate
 
 SCHEMA = "joulec.explanation/1"
+OPEN = " ~"  # behind a margin that is inside the interval
 
 
 def explain(plan: Plan, name: str) -> dict[str, Any]:
     """Finds what became of a node of the ONNX file, or of a step, by name.
 
     `steps` compute it; `chosen` is what the whole node takes, `alternatives` the candidates it did
-    not take, each with its margin over the chosen one (energy, latency, divergence) or the reason
-    why it cannot be. UsageError (U006) with the nearest name when there is no such node or step.
+    not take, each with its margin over the chosen one (energy, latency, divergence; of the first
+    two with the interval [low, high] that what the two do not share leaves) or the reason why it
+    cannot be. UsageError (U006) with the nearest name when there is no such node or step.
     """
     row = next((row for row in plan.placements if row.node == name), None)
     if row is not None:
@@ -50,7 +52,9 @@ def explain(plan: Plan, name: str) -> dict[str, Any]:
         "parts": [part.model_dump() for part in row.parts] if row else [],
         "steps": [_step_table(step) for step in steps],
         "chosen": _chosen(row, steps),
-        "alternatives": [_alternative(other, _chosen(row, steps)) for other in row.alternatives]
+        "alternatives": [
+            _alternative(other, _chosen(row, steps), plan) for other in row.alternatives
+        ]
         if row
         else [],
         "fused_into": [step.name for step in steps] if fate == "fused" else [],
@@ -78,12 +82,23 @@ def _chosen(row: Placement | None, steps: list[Step]) -> dict[str, Any]:
     }
 
 
-def _alternative(other: Alternative, chosen: dict[str, Any]) -> dict[str, Any]:
+def _alternative(other: Alternative, chosen: dict[str, Any], plan: Plan) -> dict[str, Any]:
     table = other.model_dump()
+    # The input of an analog array changes its format on the way, which is part of the choice.
+    with_change = other.energy_pj is not None and plan.engines.get(other.engine) == "analog"
+    table["with_requantization"] = with_change
     for key in ("energy_pj", "latency_ns", "divergence"):
         value = table[key]
         comparable = value is not None and not chosen["shared_with_other_nodes"]
         table[f"{key}_margin"] = value - chosen[key] if comparable else None
+    for key, planned in (
+        ("energy_pj", other.energy_margin_pj),
+        ("latency_ns", other.latency_margin_ns),
+    ):
+        margin, name = table[f"{key}_margin"], f"{key}_margin_interval"
+        table[name] = None
+        if margin is not None and planned is not None:
+            table[name] = [margin + end - planned.value for end in (planned.low, planned.high)]
     return table
 
 
@@ -184,9 +199,9 @@ def _alternative_lines(
             [
                 f"  {other['engine']}",
                 energy(other["energy_pj"]),
-                _more(other["energy_pj_margin"], energy),
+                _more(other["energy_pj_margin"], energy, other["energy_pj_margin_interval"]),
                 time(other["latency_ns"]),
-                _more(other["latency_ns_margin"], time),
+                _more(other["latency_ns_margin"], time, other["latency_ns_margin_interval"]),
                 "beyond measure" if other["divergence"] is None else digits(other["divergence"]),
             ]
         )
@@ -196,12 +211,21 @@ def _alternative_lines(
         lines.append(
             "no margins: the step does the work of several nodes, and its cost is theirs together"
         )
+    changed = dict.fromkeys(other["engine"] for other in others if other["with_requantization"])
+    if changed:
+        lines.append(f"{', '.join(changed)}: with its requantization")
+    if any(cell.endswith(OPEN) for row in rows for cell in row[2:5]):
+        lines.append(
+            f"{OPEN.strip()} inside the interval: numbers of the chip that the two do not share "
+            "leave open which takes less"
+        )
     return lines
 
 
-def _more(margin: float | None, show: Any) -> str:
+def _more(margin: float | None, show: Any, interval: list[float] | None) -> str:
     if margin is None:
         return ""
     if abs(margin) < 1e-6:  # the dust of sums
         return "0"
-    return f"{'+' if margin >= 0 else '-'}{show(abs(margin))}"
+    is_open = interval is not None and interval[0] < 0 < interval[1]
+    return f"{'+' if margin >= 0 else '-'}{show(abs(margin))}{OPEN if is_open else ''}"

@@ -11,7 +11,25 @@ from compiler.cost.divergence import BEYOND_MEASURE
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
 from compiler.plan.views import CriticalPath
-from compiler.units import ZERO
+from compiler.units import ZERO, Estimate
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """What one of the samples of an inference takes, where it has several."""
+
+    samples: int
+    energy_pj: Estimate
+    latency_ns: Estimate
+
+
+def per_sample(plan: Plan) -> PerSample | None:
+    """Divides an inference by its samples; None where there is no batch, or not of a known size."""
+    if not plan.samples:
+        return None
+    share = 1 / plan.samples
+    return PerSample(plan.samples, plan.energy_pj.total.times(share), plan.latency_ns.times(share))
+
 
 FATES = ("placed", "fused", "folded", "removed")
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compiler.ir.formats import Format
 from compiler.ir.mapping import NodeMapping
+from compiler.units import Estimate
 
 if TYPE_CHECKING:
     import networkx
@@ -113,7 +114,8 @@ class Alternative:
     """A candidate that a node did not take; `reason` explains why, though it is better by itself.
 
     A candidate that cannot be has no costs, and `reason` explains why it cannot be. `mapping` is in
-    words.
+    words. The margins are what it takes more than the chosen candidate (negative: less), in an
+    interval that holds what the two do not share (compiler.cost.margin).
     """
 
     engine: str
@@ -122,6 +124,8 @@ class Alternative:
     latency_ns: float | None = None
     divergence: float | None = None
     reason: str
+    energy_margin_pj: Estimate | None = None
+    latency_margin_ns: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

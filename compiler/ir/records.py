@@ -22,12 +22,13 @@ from compiler.ir.mapping import (
     Unroll,
 )
 from compiler.ir.text_lexer import Line
+from compiler.units import Estimate
 
 RECORDS = {
     kind.__name__: kind
     for kind in (
-        Alternative, AnalogMapping, DigitalMapping, DigitalTiling, HostMapping, PartitionSummary,
-        Placement, ProductShape, Unroll,
+        Alternative, AnalogMapping, DigitalMapping, DigitalTiling, Estimate, HostMapping,
+        PartitionSummary, Placement, ProductShape, Unroll,
     )
 }  # fmt: skip
 _WORDS = {"true": True, "false": False, "none": None}

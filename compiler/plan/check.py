@@ -15,6 +15,7 @@ from compiler.ir.mapping import AnalogMapping, DigitalMapping
 from compiler.ir.ops import VIEWS
 from compiler.plan.package import Package
 from compiler.plan.schema import Buffer, Constant, Energy, Plan
+from compiler.plan.views import samples_of
 from compiler.units import ZERO, Estimate, total
 
 RELATIVE_TOLERANCE = 1e-9
@@ -98,6 +99,11 @@ def _check_steps(plan: Plan) -> None:
             made.add(name)
     for port in plan.outputs:
         _require(port.name in made, f"output {port.name!r} is never made")
+    found = samples_of(plan.inputs)
+    _require(
+        plan.samples in (None, found),
+        f"an inference has {plan.samples} samples where its inputs hold {found}",
+    )
 
 
 def _check_times(plan: Plan) -> None:

@@ -195,7 +195,9 @@ class Step(_Record):
 class Alternative(_Record):
     """Another engine or mapping that a node could have had, and what it would have cost.
 
-    `reason` says why it was not chosen although it is better by itself, or why it cannot run.
+    `reason` says why it was not chosen although it is better by itself, or why it cannot run. The
+    margins are what it takes more than what was chosen (negative: less), in an interval that holds
+    only what the two do not share; None where there is no such cost, or nobody said.
     """
 
     engine: str
@@ -204,6 +206,8 @@ class Alternative(_Record):
     latency_ns: float | None
     divergence: float | None
     reason: str
+    energy_margin_pj: Estimate | None = None
+    latency_margin_ns: Estimate | None = None
 
 
 class Part(_Record):
@@ -421,6 +425,8 @@ class Plan(_Record):
     the part of the energy that rests on numbers of the chip file without a source (None: not
     known); `built_from` is None when nobody said. `divergence_total` is an estimate, the sum over
     the steps; `measured` is what the plan as a whole was found to do (None: it was not run).
+    `samples` is how many samples an inference has: the size of its inputs along their batch axis,
+    None where they have none.
     """
 
     schema_: Literal["joulec.plan/2"] = Field(alias="schema")
@@ -455,6 +461,7 @@ class Plan(_Record):
     pruning: tuple[PrunedLayer, ...] = ()
     assumed_energy_pj: Amount | None = None
     built_from: BuiltFrom | None = None
+    samples: Whole | None = None
 
     @property
     def divergence(self) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from compiler.plan.schema import Plan, Step
+from compiler.plan.schema import Plan, Port, Step
 
 if TYPE_CHECKING:
     import networkx
@@ -128,3 +129,18 @@ def _waited_for(plan: Plan) -> list[tuple[list[int], list[int]]]:
         maker.update((name, position) for name in step.outputs if name)
         latest[step.engine] = position
     return found
+
+
+def samples_of(inputs: Iterable[Port]) -> int | None:
+    """Finds how many samples an inference has, from its inputs.
+
+    That is their size along the batch axis; None where no input has one, or not all the same.
+    """
+    sizes = {
+        port.shape[port.batch_axis]
+        for port in inputs
+        if port.batch_axis is not None
+        and port.shape is not None
+        and port.batch_axis < len(port.shape)
+    }
+    return sizes.pop() if len(sizes) == 1 else None

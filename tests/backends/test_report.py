@@ -210,6 +210,64 @@ def test_assumptions_are_part_of_the_energy(plan: Plan) -> None:
     )
 
 
+def test_the_reason_says_what_its_energy_holds_and_how_sure_it_is(resnet: Plan) -> None:
+    """analog's energy has the change of format that is a step of its own; a margin that what the
+    two engines do not share could turn round is said to be open, and only such a one.
+    """
+    compared = []
+    for row in resnet.placements:
+        found = re.match(r"(\w+) takes [\d.]+ nJ( with its requantization)?, (\w+) [\d.]+ nJ"
+                         r"( with its requantization)?(, and their intervals leave open which "
+                         r"takes less)?", row.reason)  # fmt: skip
+        if found is None:
+            continue
+        for engine, holds in (found.group(1, 2), found.group(3, 4)):
+            assert bool(holds) == (engine == "analog"), row.reason
+        rivals = [
+            other.energy_margin_pj
+            for other in row.alternatives
+            if other.engine == found[3] and other.energy_margin_pj is not None
+        ]
+        margin = min(rivals, key=lambda one: one.value)
+        compared.append(margin.low < 0 < margin.high)
+        assert bool(found[5]) == compared[-1], row.reason
+    assert set(compared) == {True, False}
+
+
+def test_an_explanation_marks_the_margins_inside_their_interval(resnet: Plan) -> None:
+    table = explain(resnet, "stem.conv")
+    shown = explanation_text(table)
+    assert "analog: with its requantization\n" in shown
+    opened = [
+        other
+        for other in table["alternatives"]
+        if other["energy_pj_margin_interval"]
+        and other["energy_pj_margin_interval"][0] < 0 < other["energy_pj_margin_interval"][1]
+    ]
+    assert opened
+    for other in opened:
+        low, high = other["energy_pj_margin_interval"]
+        assert low <= other["energy_pj_margin"] <= high
+        assert f"{energy(abs(other['energy_pj_margin']))} ~" in shown
+    assert "~ inside the interval: numbers of the chip that the two do not share" in shown
+
+
+def test_an_inference_of_a_batch_says_what_a_sample_takes(resnet: Plan) -> None:
+    options = joulec.Options(bind={"N": 4}, data=MODELS / "dim20_calibration.npz")
+    plan = joulec.compile(MODELS / "dim20.onnx", "tile16", options=options).plan
+    assert plan.samples == 4
+    table = report_table(plan)
+    assert table["samples"] == 4
+    for key, whole in (("energy_pj", plan.energy_pj.total), ("latency_ns", plan.latency_ns)):
+        assert table["per_sample"][key] == {
+            "value": whole.value / 4, "low": whole.low / 4, "high": whole.high / 4
+        }  # fmt: skip
+    assert resnet.samples == 1
+    assert report_table(resnet)["per_sample"]["energy_pj"]["value"] == resnet.energy_pj.total.value
+    unknown = report_table(resnet.model_copy(update={"samples": None}))
+    assert (unknown["samples"], unknown["per_sample"]) == (None, None)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_plan_gives_the_same_report(plan: Plan, form: Form) -> None:
     assert render_report(plan, form) == render_report(plan, form)
@@ -220,9 +278,9 @@ def test_the_keys_of_the_json_are_a_promise(plan: Plan) -> None:
     assert sorted(table) == [
         "bound", "critical_path", "diagnostics", "divergence", "divergence_estimate", "energy_pj",
         "engines", "inputs", "latency_ns", "layers", "macs", "measured", "memories", "model",
-        "nodes", "not_modelled", "one_time_load", "outputs", "partition", "plan_hash", "pruning",
-        "resident", "schema", "serial_latency_ns", "spills", "steps", "target",
-        "tops_per_watt", "utilization", "verdict",
+        "nodes", "not_modelled", "one_time_load", "outputs", "partition", "per_sample", "plan_hash",
+        "pruning", "resident", "samples", "schema", "serial_latency_ns", "spills", "steps",
+        "target", "tops_per_watt", "utilization", "verdict",
     ]  # fmt: skip
     assert sorted(table["steps"][0]) == [
         "digits", "divergence", "end_ns", "energy_pj", "engine", "index", "latency_ns", "macs",

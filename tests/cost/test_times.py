@@ -7,14 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
+import joulec
 from compiler.cost.step import StepCost, clock_time, until_next_edge
 from compiler.ir.graph import Graph
 from compiler.target.chip import Target, built_in, load_target
-from compiler.target.quantity import MOST
 from compiler.units import Estimate, TracedEstimate, longest, total
 from tests.cost.test_cost import CONVOLUTION, SHAPES, TILE16, changed, cost, every_cost
 
@@ -47,6 +49,35 @@ def test_an_lstm_on_the_host() -> None:
     bare = cost(LSTM, "host", Target(type(TILE16.chip).model_validate(table), ""))
     assert bare.parts["static"] == Estimate(2 * value * 10, 2 * low * 10, 2 * high * 10)
     assert bare.parts["static"].assumed == pytest.approx(2 * value * 10)
+
+
+def test_a_plan_of_an_lstm_rests_on_assumptions_and_says_how_long_it_may_take() -> None:
+    """On the host alone: time and energy are as unsure as its cycles, and all but the memory's
+    energy is assumed.
+    """
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+        for name, shape in (("w", (1, 64, 8)), ("r", (1, 64, 16)))
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=16)],
+        "lstm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [10, 1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [10, 1, 1, 16])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    plan = joulec.compile(model, "tile16", options=joulec.Options(precision="float")).plan
+    time, static = plan.latency_ns, plan.energy_pj.parts["static"]
+    assert time == plan.serial_latency_ns
+    assert (time.value / time.low, time.high / time.value) == pytest.approx((4, 3), rel=0.2)
+    assert static == Estimate(2 * time.value, 1 * time.low, 4 * time.high)
+    assert plan.assumed_energy_pj is not None
+    assert plan.assumed_energy_pj == pytest.approx(
+        plan.energy_pj.total.value - plan.energy_pj.parts["memory"].value
+    )
+    assert plan.assumed_energy_pj > 0.9 * plan.energy_pj.total.value
 
 
 def test_the_longest_of_several_times_rests_on_what_sets_it() -> None:
@@ -103,7 +134,7 @@ def widened(target: Target, factor: float) -> Target:
     def change(_: str, table: dict[str, Any]) -> dict[str, Any]:
         low = table["value"] if table["low"] is None else table["low"]
         high = table["value"] if table["high"] is None else table["high"]
-        return {"low": low / factor, "high": min(high * factor, MOST)}
+        return {"low": low / factor, "high": min(high * factor, 1e15)}
 
     return with_numbers(target, change)
 

@@ -37,6 +37,7 @@ from compiler.ir.mapping import (
 from compiler.ir.text import from_text, to_text
 from compiler.ir.verify import verify
 from compiler.target.chip import load_target
+from compiler.units import Estimate
 from passes.base import run_passes
 from passes.calibrate import Calibrate
 from passes.calibration.inputs import synthetic_inputs
@@ -351,6 +352,8 @@ alternatives = st.builds(
     latency_ns=st.none() | amounts,
     divergence=st.none() | amounts,
     reason=texts,
+    energy_margin_pj=st.none() | st.builds(Estimate.exact, amounts),
+    latency_margin_ns=st.none() | st.just(Estimate(-2.5, -3.0, 4.0)),
 )
 placements = st.builds(
     Placement,

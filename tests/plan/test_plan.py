@@ -294,6 +294,7 @@ def test_contradictions_are_refused_even_under_a_fresh_hash(package: Package) ->
         "where its mapping takes": {
             "steps": (first, second.model_copy(update={"utilization": emptied}), *plan.steps[2:])
         },
+        "an inference has 3 samples where its inputs hold": {"samples": 3},
         "the MACs are not the sum": {"macs": plan.macs.model_copy(update={"after": 1})},
         "has not the size of its type": {"buffers": with_buffer(plan, buffer, size_bytes=7)},
         "overlap in 'l1'": {"buffers": with_buffer(plan, buffer, address=source.address)},

@@ -141,6 +141,10 @@ STATIC = "static_mw = { value = 2, low = 1, high = 4,"
         ),
         ('kind = "host"', 'kind = "host"\ncores = 2', "engines.host.cores: no such key"),
         (
+            CLOCK, CLOCK.replace("100,", "100, low = 0, high = 200,"),  # of a time without end
+            "clock_mhz.low: ",
+        ),
+        (
             "static_mw = { value = 2, low", "static_mw = { value = 2, unit = 3, low",
             "static_mw.unit: no such key",
         ),
