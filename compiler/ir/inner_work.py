@@ -25,25 +25,28 @@ FREE = ("Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  #
 class Work:
     """Counts what an inference does: multiply-accumulates, and elements made by operation.
 
-    `unknown` says why it is more than that; "" where everything was counted.
+    `unknown` says why it is more than that, `uncounted` why its multiply-accumulates are; "" where
+    everything was counted.
     """
 
     macs: int = 0
     elements: Mapping[str, int] = field(default_factory=dict)
     unknown: str = ""
+    uncounted: str = ""
 
     def __add__(self, other: Work) -> Work:
         """Adds two pieces of work, one after the other."""
         return Work(
             self.macs + other.macs,
             Counter(self.elements) + Counter(other.elements),
-            self.unknown or other.unknown,
+            self.uncounted or other.uncounted or self.unknown or other.unknown,
+            self.uncounted or other.uncounted,
         )
 
     def times(self, turns: int) -> Work:
         """Repeats the work."""
         elements = {op: count * turns for op, count in self.elements.items()}
-        return Work(self.macs * turns, elements, self.unknown)
+        return Work(self.macs * turns, elements, self.unknown, self.uncounted)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,7 +103,8 @@ class _Scope:
         for node in graph.node:
             self.looked_at[0] += 1
             if self.looked_at[0] > MOST_NODES:
-                return total + Work(unknown="it has too many nodes inside to count them all")
+                why = "it has too many nodes inside to count them all"
+                return total + Work(unknown=why, uncounted=why)
             total = total + self._work_of_node(node)
         return total
 
@@ -141,15 +145,17 @@ class _Scope:
             [self.shape(name) for name in names] for names in (node.input, node.output)
         )
         try:
-            macs, unknown = multiply_accumulates(Call(op, inputs, outputs, attributes)), ""
+            macs, uncounted = multiply_accumulates(Call(op, inputs, outputs, attributes)), ""
         except UnknownSizeError as error:
-            macs, unknown = 0, str(error)
+            macs, uncounted = 0, str(error)
+        unknown = uncounted
         if node.op_type in FREE:
-            return Work(macs, {}, unknown)
+            return Work()
         sizes = [_elements(shape) for shape in (*inputs[:1], *outputs) if shape is not None]
         if any(name and self.shape(name) is None for name in node.output) or None in sizes:
             unknown = unknown or f"the size of what {op} makes is not known before it runs"
-        return Work(macs, {node.op_type: max((size or 0 for size in sizes), default=0)}, unknown)
+        elements = max((size or 0 for size in sizes), default=0)
+        return Work(macs, {node.op_type: elements}, unknown, uncounted)
 
     def _inferred(self, node: onnx.NodeProto) -> dict[str, onnx.TypeProto]:
         """Infers the types of a node's outputs; nothing where ONNX cannot."""
@@ -210,7 +216,8 @@ class _Scope:
                     self._merge(ours, inner.types[theirs.name], name == "then_branch")
         dearest = max(works, key=lambda work: work.size)
         unknown = next((work.unknown for work in works if work.unknown), "")
-        return Work(dearest.macs, dearest.elements, unknown)
+        uncounted = next((work.uncounted for work in works if work.uncounted), "")
+        return Work(dearest.macs, dearest.elements, uncounted or unknown, uncounted)
 
     def _merge(self, name: str, kind: onnx.TypeProto, is_first: bool) -> None:
         """Takes a type that a branch gives, where the other does not give another."""
@@ -294,7 +301,8 @@ def _repeated(work: Work, turns: int | None, op: str) -> Work:
     if turns is None or turns >= MOST_TURNS:
         if not any(work.size):
             return work
-        return Work(unknown=f"how often {op} turns is not known before it runs")
+        why = f"how often {op} turns is not known before it runs"
+        return Work(unknown=why, uncounted=why if work.macs or work.uncounted else "")
     return work.times(max(0, turns))
 
 

@@ -133,21 +133,32 @@ def _standard_product_shape(node: Node, graph: Graph) -> ProductShape | None:
 
 def macs(node: Node, graph: Graph) -> int:
     """Counts a node's multiply-accumulates, those inside it too; 0 for those of unknown sizes."""
+    return _counted(node, graph)[0]
+
+
+def why_not_counted(node: Node, graph: Graph) -> str:
+    """Explains why a node has more multiply-accumulates than `macs`; "" where it has not."""
+    return _counted(node, graph)[1]
+
+
+def _counted(node: Node, graph: Graph) -> tuple[int, str]:
+    """Counts a node's multiply-accumulates and explains what is missing."""
     if node.op == "Segment":
-        return work_inside(node, graph).macs
+        work = work_inside(node, graph)
+        return work.macs, work.uncounted
     if not multiplies(node.op) and node.op not in PRODUCTS:
-        return 0
+        return 0, ""
     shape = product_shape(node, graph)
     if shape is not None:
-        return shape.macs
+        return shape.macs, ""
     inputs, outputs = (
         [graph.types[name].shape if name else None for name in names]
         for names in (node.inputs, node.outputs)
     )
     try:
-        return multiply_accumulates(Call(node.op, inputs, outputs, node.attrs))
-    except UnknownSizeError:
-        return 0
+        return multiply_accumulates(Call(node.op, inputs, outputs, node.attrs)), ""
+    except UnknownSizeError as error:
+        return 0, str(error)
 
 
 def work_inside(node: Node, graph: Graph) -> Work:
