@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.ir.graph import Array, TensorType
 from compiler.ir.multiply_accumulates import Call, Shape, UnknownSizeError, multiply_accumulates
-from compiler.ir.protos import type_proto
+from compiler.ir.protos import from_type_proto, type_proto
+from compiler.ir.type_protos import common_sizes, elements_of, has_all_sizes, shape_of, with_shape
 
 if TYPE_CHECKING:
     import onnx
@@ -76,6 +77,22 @@ def work_of_model(
     return scope.work_of(proto.graph)
 
 
+def types_of_outputs(model: onnx.ModelProto) -> dict[str, TensorType]:
+    """Finds the types of a model's outputs by walking it, where all their sizes are known.
+
+    ONNX's own inference leaves those behind Loop and Scan open.
+    """
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    types = {port.name: port.type for port in model.graph.input if port.type.WhichOneof("value")}
+    scope = _Scope(types, {}, opsets, [0])
+    scope.work_of(model.graph)
+    return {
+        port.name: from_type_proto(scope.types[port.name])
+        for port in model.graph.output
+        if port.name in scope.types and has_all_sizes(scope.types[port.name])
+    }
+
+
 class _Scope:
     """The values that can be read at a place of a model: their types, and the small constants."""
 
@@ -126,7 +143,7 @@ class _Scope:
         rule = _RULES.get(node.op_type) if not node.domain else None
         work = rule(self, node, found) if rule is not None else Work()
         for name, kind in self._inferred(node).items():
-            if _static(kind) or name not in self.types:
+            if has_all_sizes(kind) or name not in self.types:
                 self.types[name] = kind
         if rule is not None:
             return work
@@ -151,7 +168,7 @@ class _Scope:
         unknown = uncounted
         if node.op_type in FREE:
             return Work()
-        sizes = [_elements(shape) for shape in (*inputs[:1], *outputs) if shape is not None]
+        sizes = [elements_of(shape) for shape in (*inputs[:1], *outputs) if shape is not None]
         if any(name and self.shape(name) is None for name in node.output) or None in sizes:
             unknown = unknown or f"the size of what {op} makes is not known before it runs"
         elements = max((size or 0 for size in sizes), default=0)
@@ -166,7 +183,9 @@ class _Scope:
         if not onnx.defs.has(node.op_type, version, node.domain):
             return {}
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-        known = {name: self.types[name] for name in node.input if name in self.types}
+        if any(name and name not in self.types for name in node.input):
+            return {}
+        known = {name: self.types[name] for name in node.input if name}
         data = {
             name: onnx.numpy_helper.from_array(self.constants[name])
             for name in node.input
@@ -201,7 +220,7 @@ class _Scope:
     def shape(self, name: str) -> Shape | None:
         """Returns the shape of a value, None where nothing is known of it."""
         kind = self.types.get(name)
-        return _shape(kind) if name and kind is not None else None
+        return shape_of(kind) if name and kind is not None else None
 
     # -- nodes with graphs inside
 
@@ -223,7 +242,7 @@ class _Scope:
         """Takes a type that a branch gives, where the other does not give another."""
         if is_first:
             self.types[name] = kind
-        elif _shape(self.types[name]) != _shape(kind):
+        elif shape_of(self.types[name]) != shape_of(kind):
             del self.types[name]
 
     def _loop(self, node: onnx.NodeProto, found: Mapping[str, onnx.AttributeProto]) -> Work:
@@ -231,13 +250,35 @@ class _Scope:
         body = found["body"].g
         first = {port.name: port.type for port in body.input[:2]}
         states = list(zip(body.input[2:], node.input[2:], body.output[1:], strict=False))
-        work, kinds = self._turn(body, first, [(a.name, b, c.name) for a, b, c in states])
+        work, inner = self._turn(body, first, [(a.name, b, c.name) for a, b, c in states])
         for (port, _, _), ours in zip(states, node.output, strict=False):
-            if ours and port.name in kinds:
-                self.types[ours] = kinds[port.name]
+            if ours and port.name in inner.types:
+                self.types[ours] = inner.types[port.name]
         limit = self.constants.get(node.input[0]) if node.input and node.input[0] else None
-        turns = int(limit.reshape(())) if limit is not None and limit.size == 1 else None
+        turns = max(0, int(limit.reshape(()))) if limit is not None and limit.size == 1 else None
+        if self._never_ends(node, body):
+            rest = zip(node.output[len(states) :], body.output[1 + len(states) :], strict=False)
+            for ours, port in rest:
+                self._stack(ours, inner.types.get(port.name), turns, 0)
         return _repeated(work, turns, "Loop")
+
+    def _never_ends(self, node: onnx.NodeProto, body: onnx.GraphProto) -> bool:
+        """Whether a loop's condition is true, and every turn hands it on as it is."""
+        condition = node.input[1] if len(node.input) > 1 else ""
+        known = self.constants.get(condition) if condition else None
+        if condition and (known is None or not known.all()):
+            return False
+        name, copies = body.output[0].name, {n.output[0]: n for n in body.node if n.output}
+        while name in copies and copies[name].op_type == "Identity":
+            name = copies[name].input[0]
+        return bool(name == body.input[1].name)
+
+    def _stack(self, name: str, kind: onnx.TypeProto | None, turns: int | None, axis: int) -> None:
+        """Sets the type of what every turn makes a slice of, along an axis of the whole."""
+        shape = shape_of(kind) if kind is not None else None
+        if name and kind is not None and shape is not None:
+            axis = axis if axis >= 0 else axis + len(shape) + 1
+            self.types[name] = with_shape(kind, [*shape[:axis], turns, *shape[axis:]])
 
     def _scan(self, node: onnx.NodeProto, found: Mapping[str, onnx.AttributeProto]) -> Work:
         """Counts a turn for each slice along the axis that is scanned."""
@@ -253,9 +294,16 @@ class _Scope:
             shape = self.shape(name)
             if shape:
                 turns = shape[axis]
-                rest = [size for at, size in enumerate(shape) if at != axis % len(shape)]
-                slices[port.name] = _with_shape(self.types[name], rest)
-        work, _ = self._turn(body, slices, [(a.name, b, c.name) for a, b, c in states])
+                inside = [size for at, size in enumerate(shape) if at != axis % len(shape)]
+                slices[port.name] = with_shape(self.types[name], inside)
+        work, inner = self._turn(body, slices, [(a.name, b, c.name) for a, b, c in states])
+        for (port, _, _), ours in zip(states, node.output, strict=False):
+            if ours and port.name in inner.types:
+                self.types[ours] = inner.types[port.name]
+        rest = list(zip(node.output, body.output, strict=False))[split:]
+        where = found.get("scan_output_axes")
+        for (ours, port), axis in zip(rest, where.ints if where else [0] * len(rest), strict=False):
+            self._stack(ours, inner.types.get(port.name), turns, axis)
         return _repeated(work, turns, "Scan")
 
     def _turn(
@@ -263,8 +311,8 @@ class _Scope:
         body: onnx.GraphProto,
         others: Mapping[str, onnx.TypeProto],
         states: list[tuple[str, str, str]],
-    ) -> tuple[Work, dict[str, onnx.TypeProto]]:
-        """Counts a turn of a loop; returns the types that its states have in every turn.
+    ) -> tuple[Work, _Scope]:
+        """Counts a turn of a loop; returns the scope inside, as it is in every turn.
 
         `states` are, for each, its names in the body, before the loop and behind a turn. A size
         that a turn changes is not known.
@@ -275,12 +323,12 @@ class _Scope:
             work = inner.work_of(body)
             changed = {}
             for name, _, behind in states:
-                before = _shape(kinds[name]) if name in kinds else None
+                before = shape_of(kinds[name]) if name in kinds else None
                 after = inner.shape(behind)
                 if before is not None and before != after:
-                    changed[name] = _with_shape(kinds[name], _common(before, after))
+                    changed[name] = with_shape(kinds[name], common_sizes(before, after))
             if not changed:
-                return work, kinds
+                return work, inner
             kinds |= changed
 
     def _map(self, node: onnx.NodeProto, found: Mapping[str, onnx.AttributeProto]) -> Work:
@@ -304,39 +352,3 @@ def _repeated(work: Work, turns: int | None, op: str) -> Work:
         why = f"how often {op} turns is not known before it runs"
         return Work(unknown=why, uncounted=why if work.macs or work.uncounted else "")
     return work.times(max(0, turns))
-
-
-def _shape(kind: onnx.TypeProto) -> Shape | None:
-    if kind.WhichOneof("value") != "tensor_type" or not kind.tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else None
-        for dim in kind.tensor_type.shape.dim
-    )
-
-
-def _common(one: Shape, other: Shape | None) -> list[int | None] | None:
-    """Returns the sizes that two shapes share; None where they differ in rank."""
-    if other is None or len(one) != len(other):
-        return None
-    return [a if a == b else None for a, b in zip(one, other, strict=True)]
-
-
-def _static(kind: onnx.TypeProto) -> bool:
-    shape = _shape(kind)
-    return shape is not None and None not in shape
-
-
-def _elements(shape: Shape) -> int | None:
-    count = 1
-    for size in shape:
-        if size is None:
-            return None
-        count *= size
-    return count
-
-
-def _with_shape(kind: onnx.TypeProto, shape: list[int | None] | None) -> onnx.TypeProto:
-    import onnx
-
-    return onnx.helper.make_tensor_type_proto(kind.tensor_type.elem_type, shape)
