@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends.reports.figures import digits
+from backends.reports.figures import clipped, count, digits
 from compiler.cost.divergence import BEYOND_MEASURE
 from compiler.errors import one_line
 from compiler.plan.schema import Plan, Step
@@ -105,6 +105,16 @@ def layers_by_engine(plan: Plan) -> dict[str, int]:
     """Counts the steps that multiply and accumulate, by engine."""
     found = Counter(step.engine for step in plan.steps if step.macs)
     return {name: found[name] for name in engines(plan)}
+
+
+def left_out(plan: Plan) -> str:
+    """Says which steps energy and time do not count whole, and why; "" where they count all."""
+    steps = [step for step in plan.steps if step.not_modelled]
+    if not steps:
+        return ""
+    others = f" and {count(len(steps) - 1, 'step')} more" if len(steps) > 1 else ""
+    named = f"{clipped(steps[0].name, 40)}{others}"
+    return one_line(f"not all of {named} is counted: {steps[0].not_modelled}")
 
 
 def fates(plan: Plan) -> dict[str, int]:

@@ -264,6 +264,8 @@ def weights(plan: Plan) -> str:
 def macs(plan: Plan) -> str:
     """Prints multiply-accumulates before and after pruning, and by engine."""
     engines = ", ".join(f"{name} {plan.macs.by_engine[name]:,}" for name in facts.engines(plan))
+    if facts.left_out(plan):
+        engines += "; some steps are not counted whole"
     if plan.macs.before is None:
         return f"{plan.macs.after:,} ({engines})"
     change = f"{plan.macs.before:,} before pruning, {plan.macs.after:,} after"

@@ -24,8 +24,10 @@ def verdict(plan: Plan) -> tuple[str, str]:
     """Sums up the plan in two sentences: what it takes, and where it runs at which divergence."""
     name = one_line(f"{plan.model.name} on {plan.target.name}")
     spent, took = energy_interval(plan.energy_pj.total), time_interval(plan.latency_ns)
+    missing = facts.left_out(plan)
+    at_least, without = ("at least ", f"; {missing}") if missing else ("", "")
     return (
-        f"{name}: {spent} and {took} an inference",
+        f"{name}: {at_least}{spent} and {took} an inference{without}",
         f"{_placed(plan)}; divergence {facts.divergence_words(plan)}",
     )
 
@@ -35,7 +37,7 @@ def _placed(plan: Plan) -> str:
     layers = facts.layers_by_engine(plan)
     everything = sum(layers.values())
     if not everything:
-        return "no multiply-accumulates"
+        return "no multiply-accumulates" + (" counted" if facts.left_out(plan) else "")
     words = [
         f"{name} {layers[name]}/{everything} layers "
         f"({share(plan.macs.by_engine[name], plan.macs.after)} of the MACs)"

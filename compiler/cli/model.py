@@ -81,8 +81,10 @@ def _text(found: Inspection) -> str:
     from compiler.flow.inspect_model import type_words
 
     graph = found.graph
+    missing = found.not_counted
+    at_least = "at least " if missing else ""
     lines = [
-        f"{one_line(found.name)}: {len(graph.ledger):,} nodes, {found.macs:,} MACs, "
+        f"{one_line(found.name)}: {len(graph.ledger):,} nodes, {at_least}{found.macs:,} MACs, "
         f"{found.parameters:,} parameters, opset {found.opset}, sha256 {found.sha256[:12]}"
     ]
     for label, names in (("input", graph.inputs), ("output", graph.outputs)):
@@ -95,6 +97,8 @@ def _text(found: Inspection) -> str:
     operations = ", ".join(f"{one_line(op)} {n}" for op, n in found.operations.items())
     lines.append(f"{'quantization':<13}{found.quantization}")
     lines.append(f"{'cleaned':<13}{len(found.clean.nodes):,} nodes: {operations}")
+    if missing:
+        lines.append(f"{'not counted':<13}{one_line(missing)}")
     lines += [f"{'note':<13}{one_line(note.line())}" for note in found.notes]
     if len(found.chips) > 1:
         lines += ["", *_chips_table(found.chips)]

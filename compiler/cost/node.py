@@ -17,6 +17,7 @@ from compiler.ir.ops import (
     STANDARD_PRODUCTS,
     VIEWS,
     macs,
+    work_inside,
 )
 from compiler.target.chip import Analog, Host, Target
 from compiler.target.digital import Digital
@@ -235,9 +236,12 @@ def _host_cost(
     sizes = [graph.types[n].elements for n in names if n and graph.types[n].is_static]
     elements = max(sizes, default=0)
     functions = elements if node.op in host.FUNCTIONS else 0
-    multiply_accumulates = macs(node, graph)
+    if node.op == "Segment":
+        inside = work_inside(node, graph).elements
+        elements = max(elements, sum(inside.values()))
+        functions = sum(count for op, count in inside.items() if op in host.FUNCTIONS)
     return host.host_cost(
-        multiply_accumulates,
+        macs(node, graph),
         elements,
         functions,
         bytes_in,
@@ -263,6 +267,6 @@ def _constant_reads(node: Node, graph: Graph, homes: Mapping[str, str], target: 
 
 def unmodelled(node: Node, graph: Graph) -> str:
     """Explains why a node's energy is not (fully) modelled; an empty string where it is."""
-    if node.op == "Segment":
-        return "the work inside a node that is kept whole is not counted, only its data"
+    if node.op == "Segment" and (unknown := work_inside(node, graph).unknown):
+        return unknown
     return why_not_static(node, graph)

@@ -82,7 +82,7 @@ def _why_not_units(
         return ""
     if operation in vector_operations:
         return _why_not_vector(node, graph)
-    if macs(node, graph):
+    if macs(node, graph) and not any(name in graph.constants for name in node.inputs[:2]):
         return f"{operation} multiplies two activations, and the array needs constant weights"
     return f"the vector unit has no {operation}" if engine.vector else "there is no vector unit"
 

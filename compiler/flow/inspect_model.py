@@ -13,7 +13,7 @@ from compiler.engines.legality import why_not
 from compiler.errors import CompileError, Diagnostic
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph, TensorType
-from compiler.ir.ops import macs
+from compiler.ir.ops import macs, why_not_counted
 from compiler.target.chip import Target, built_in, load_target
 
 
@@ -82,6 +82,12 @@ class Inspection:
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return sum(macs(node, self.clean) for node in self.clean)
+
+    @property
+    def not_counted(self) -> str:
+        """Why it has more multiply-accumulates than `macs`; "" where it has not."""
+        reasons = ((node.name, why_not_counted(node, self.clean)) for node in self.clean)
+        return next((f"{name}: {why}" for name, why in reasons if why), "")
 
     @property
     def operations(self) -> dict[str, int]:
@@ -215,6 +221,7 @@ def inspection_table(found: Inspection) -> dict[str, Any]:
         "operations": found.operations,
         "parameters": found.parameters,
         "macs": found.macs,
+        "macs_not_counted": found.not_counted,
         "quantization": found.quantization,
         "notes": [note.line() for note in found.notes],
         "targets": [_chip_table(chip) for chip in found.chips],

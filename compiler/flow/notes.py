@@ -131,7 +131,7 @@ def modelling_notes(package: Package) -> tuple[Diagnostic, ...]:
     return (
         Diagnostic(
             code="W003",
-            message=f"{len(missing)} step{plural} not fully modelled, so the energy is too low: "
+            message=f"{len(missing)} step{plural} not counted whole, so energy and time are more: "
             f"{missing[0].name}: {missing[0].not_modelled}",
         ),
     )

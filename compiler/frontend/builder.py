@@ -15,6 +15,7 @@ import onnx
 from compiler.errors import ModelError
 from compiler.frontend.constants import why_constants_misfit
 from compiler.frontend.operands import why_sizes_misfit
+from compiler.frontend.sizes_by_definition import Operands, shape_by_definition
 from compiler.ir.graph import Array, Attribute, Graph, Node, TensorType
 from compiler.ir.ops import infer_types
 from compiler.ir.protos import dtype_number
@@ -138,8 +139,7 @@ class Builder:
             if isinstance(error.__cause__ or error, onnx.checker.ValidationError):
                 raise Unliftable(plain_reason(error)) from error
             raise ModelError(plain_reason(error), code="M004", node=self.name) from error
-        if node.op == "MeanVarianceNormalization":  # ONNX's own inference finds no shape for it
-            found = {node.outputs[0]: self.types[node.inputs[0]]}
+        found |= self._by_definition(node, found)
         types = {
             value: merged(found.get(value), self.hints.get(value))
             for value in node.outputs
@@ -149,6 +149,22 @@ class Builder:
         if misfit:
             raise ModelError(f"{node.op}: {misfit}", code="M004", node=self.name)
         return types
+
+    def _by_definition(self, node: Node, found: Mapping[str, TensorType]) -> dict[str, TensorType]:
+        """Finds the type of the first output where inference leaves its sizes open, or errs."""
+        first = found.get(node.outputs[0]) if node.outputs and node.outputs[0] else None
+        if first is None:
+            return {}
+        operands = Operands(
+            [self.types[name].shape if name else None for name in node.inputs],
+            [self.constants.get(name) for name in node.inputs],
+            node.attrs,
+        )
+        shape = shape_by_definition(node.op, operands, first.shape)
+        if shape is None:
+            return {}
+        dtype = first.dtype if first.dtype != "undefined" else self.types[node.inputs[0]].dtype
+        return {node.outputs[0]: TensorType(dtype, shape)}
 
     def _types_read(self, node: Node) -> dict[str, TensorType]:
         return {name: self.types[name] for name in node.inputs if name}

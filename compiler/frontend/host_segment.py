@@ -9,8 +9,9 @@ import onnx
 
 from compiler.execute.session import open_session
 from compiler.frontend.builder import Builder
-from compiler.frontend.nesting import captures
+from compiler.frontend.nesting import captures, subgraphs
 from compiler.ir.graph import DTYPE_BITS, TensorType
+from compiler.ir.inner_work import types_of_outputs
 from compiler.ir.protos import dtype_name, from_type_proto, type_proto
 
 # Of the classical learners' domain, what works on each number alone or on each row: neither ONNX
@@ -59,7 +60,8 @@ def _output_types(
 ) -> dict[str, TensorType]:
     """Finds the types of a segment's outputs.
 
-    ONNX's inference is asked first, then ONNX Runtime, then the model's own declaration.
+    ONNX's inference is asked first, then what runs inside, then ONNX Runtime, then the model's own
+    declaration.
     """
     unknown = TensorType("undefined", None)
     types = dict.fromkeys(outputs, unknown)
@@ -75,6 +77,8 @@ def _output_types(
                 types[value.name] = from_type_proto(value.type)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         pass
+    if subgraphs(segment.graph.node[0]) and not all(kind.is_static for kind in types.values()):
+        types.update(types_of_outputs(trial))
     if any(types[name].dtype == "undefined" and name not in hints for name in types):
         types.update(_types_by_runtime(trial, types))
     return types

@@ -27,7 +27,14 @@ from functools import lru_cache
 from math import prod
 
 from compiler.ir.graph import OPSET, Array, Graph, Node, TensorType
+from compiler.ir.inner_work import Work, work_of_model
 from compiler.ir.mapping import ProductShape
+from compiler.ir.multiply_accumulates import (
+    Call,
+    UnknownSizeError,
+    multiplies,
+    multiply_accumulates,
+)
 from compiler.ir.protos import attribute_protos, from_type_proto, split_op, type_proto
 from compiler.ir.vector_operations import FLOAT_VECTOR as FLOAT_VECTOR
 from compiler.ir.vector_operations import UNARY as UNARY
@@ -115,25 +122,43 @@ def _standard_product_shape(node: Node, graph: Graph) -> ProductShape | None:
 
 
 def macs(node: Node, graph: Graph) -> int:
-    """Counts a node's multiply-accumulates; 0 where it has none or its sizes are unknown."""
-    if node.op not in (*PRODUCTS, *STANDARD_PRODUCTS, *RECURRENT):
-        return 0
+    """Counts a node's multiply-accumulates, those inside it too; 0 for those of unknown sizes."""
+    return _counted(node, graph)[0]
+
+
+def why_not_counted(node: Node, graph: Graph) -> str:
+    """Explains why a node has more multiply-accumulates than `macs`; "" where it has not."""
+    return _counted(node, graph)[1]
+
+
+def _counted(node: Node, graph: Graph) -> tuple[int, str]:
+    """Counts a node's multiply-accumulates and explains what is missing."""
+    if node.op == "Segment":
+        work = work_inside(node, graph)
+        return work.macs, work.uncounted
+    if not multiplies(node.op) and node.op not in PRODUCTS:
+        return 0, ""
     shape = product_shape(node, graph)
     if shape is not None:
-        return shape.macs
-    kinds = [graph.types[name] for name in (*node.inputs[:2], *node.outputs[:1]) if name]
-    if len(kinds) < 3 or not all(kind.is_static for kind in kinds):
-        return 0
-    if node.op in ("MatMul", "Gemm"):
-        axis = 0 if node.op == "Gemm" and node.integer("transA", 0) else -1
-        return kinds[2].elements * (kinds[0].sizes[axis] if kinds[0].sizes else 1)
-    if node.op == "Conv":
-        return kinds[2].elements * prod(kinds[1].sizes[1:])
-    if node.op in RECURRENT:
-        sequence, batch = kinds[0].sizes[:2]
-        recurrence = graph.types[node.inputs[2]]
-        return sequence * batch * (kinds[1].elements + recurrence.elements)
-    return 0
+        return shape.macs, ""
+    inputs, outputs = (
+        [graph.types[name].shape if name else None for name in names]
+        for names in (node.inputs, node.outputs)
+    )
+    try:
+        return multiply_accumulates(Call(node.op, inputs, outputs, node.attrs)), ""
+    except UnknownSizeError as error:
+        return 0, str(error)
+
+
+def work_inside(node: Node, graph: Graph) -> Work:
+    """Counts the work of a Segment with all that runs inside it."""
+    model = node.attrs["model"]
+    assert isinstance(model, bytes)
+    inputs, outputs = (
+        tuple(graph.types[name] for name in names if name) for names in (node.inputs, node.outputs)
+    )
+    return work_of_model(model, inputs, outputs)
 
 
 def infer_types(
