@@ -51,8 +51,8 @@ def require_runnable(
         ) from error
     if data is not None:
         raise UsageError(
-            f"data file {one_line(str(data))!r}: {node.op} {one_line(node.name)!r} does not run "
-            f"on its first sample: {reason}",
+            f"data file {one_line(str(data))!r}: the model does not run on its samples: "
+            f"{node.op} {one_line(node.name)!r}: {reason}",
             code="U005",
         ) from error
 

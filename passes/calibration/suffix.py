@@ -40,12 +40,16 @@ class SuffixRunner:
         ends = [cut for cut in self._cuts if cut > position]
         for start, end in pairwise([position, *ends, self._end]):
             piece = self._piece(start, end)
-            if piece is not None:
-                _require_known(piece.inputs, known)
-            made = piece.run_all(known) if piece is not None else {}
-            known = {
-                n: data for n, data in (known | made).items() if self._last_reads.get(n, -1) > end
-            }
+            if piece is None:
+                continue
+            _require_known(piece.inputs, known)
+            # A piece of many is given what it reads and no more: of what is alive there may be
+            # thousands.
+            given = piece.inputs or tuple(known)[:1]  # which say how many samples there are
+            known.update(piece.run_all({name: known[name] for name in given}))
+            for name in piece.inputs:
+                if self._last_reads.get(name, -1) <= end:
+                    known.pop(name)
         for name in self.graph.outputs:
             if name not in known and name in self.graph.constants:
                 known[name] = np.stack([self.graph.constants[name]] * count)

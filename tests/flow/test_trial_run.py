@@ -45,7 +45,9 @@ _LOOKED_UP = "g (int64[1,2] x) => (float[1,2,8] y) {t = Gather(table, x) y = Rel
 def test_the_data_are_blamed(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.full((4, 2), 99))
     made = model(_LOOKED_UP, table=TABLE)
-    with pytest.raises(CompileError, match="Gather 'Gather_0' does not run on its") as caught:
+    with pytest.raises(
+        CompileError, match="does not run on its samples: Gather 'Gather_0': ind"
+    ) as caught:
         compile_model(made, load_target("tile16"), Options(data=tmp_path / "d.npz"))
     assert caught.value.code == "U005"
 
