@@ -26,6 +26,7 @@ CODES: dict[str, str] = {
     "M008": "a limit on size or number was passed",
     "M009": "a data file is broken or unsafe",
     "M010": "the model cannot be expressed in the compiler's own opset",
+    "M011": "a node of the model cannot be run, whatever the inputs",
     "P001": "the package is damaged, incomplete or not a joulec package",
     "P002": "a number in the package contradicts another",
     "P003": "a step of the package cannot run: the package was changed by hand, "

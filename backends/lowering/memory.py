@@ -132,14 +132,13 @@ def _gap(
     Else the end of the last range.
     """
     order = np.argsort(low, kind="stable")
-    best, best_room = -1, 0
-    top = floor
-    for index in order:
-        room = int(low[index]) - top
-        if room >= size_bytes and (best < 0 or room < best_room):
-            best, best_room = top, room
-        top = max(top, int(high[index]))
-    return best if best >= 0 else top
+    # Where each range begins, and where the ranges before it end.
+    begins, ends = low[order], np.maximum.accumulate(np.append(floor, high[order]))
+    rooms = begins - ends[:-1]
+    fitting = np.flatnonzero(rooms >= size_bytes)
+    if not fitting.size:
+        return int(ends[-1])
+    return int(ends[fitting[np.argmin(rooms[fitting])]])
 
 
 def _peak(values: Sequence[Live]) -> int:

@@ -38,6 +38,7 @@ class Values:
         self.ports_pj += sum(
             max(self._output(name) for name in shown) for shown in self.outputs_of().values()
         )
+        self.leaving = {self.root_of(name) for name in graph.outputs}
         self.activations_pj = sum(self._made(name) for node in graph for name in node.outputs)
 
     def first_readers(self) -> dict[str, int]:
@@ -113,8 +114,9 @@ class Values:
         size = _least_bytes(self.graph.producer[name], name, self.graph, self.target)
         read = self.read.get(name, 0.0)
         energy = read * cheapest(read, self.target, "read")
-        leaves = any(self.root_of(output) == name for output in self.graph.outputs)
-        return energy if leaves else energy + size * cheapest(size, self.target, "write")
+        return (
+            energy if name in self.leaving else energy + size * cheapest(size, self.target, "write")
+        )
 
 
 def data_of(node: Node, graph: Graph) -> list[str]:

@@ -80,9 +80,12 @@ def _alike(node: Node, graph: Graph, engine: str, homes: Mapping[str, str]) -> t
     only its presence is in the key.
     """
     key: list[Hashable] = [engine, node.op, *node.attrs.items(), len(node.inputs)]
+    places: dict[str, int] = {}
+    for position, name in enumerate(node.inputs):
+        places.setdefault(name, position)
     for name in (*node.inputs, *node.outputs):
         if name:
-            kind, first = graph.types[name], node.inputs.index(name) if name in node.inputs else -1
+            kind, first = graph.types[name], places.get(name, -1)
             known = name in graph.constants
             key += (first, known, homes.get(name), kind.dtype, kind.shape, kind.quant is None)
         else:

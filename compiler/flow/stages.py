@@ -41,6 +41,7 @@ from compiler.flow.notes import (
     unpruned_note,
 )
 from compiler.flow.options import Options, check_options
+from compiler.flow.trial_run import require_runnable
 from compiler.flow.up_to_date import built_from, file_digests
 from compiler.frontend.import_onnx import Imported as Model
 from compiler.frontend.import_onnx import import_onnx
@@ -160,6 +161,7 @@ class Clean(Stage):
         _require_room(self, options, target)
         digests = file_digests(options)  # before the data are read
         inputs = _inputs(self.graph, options)
+        require_runnable(self.graph, inputs, options.data if self.quantizes else None)
         if inputs is None:
             stage = self._ran((), options=options, target=target, digests=digests)
             return Pruned(**stage, clean=self, inputs=None)

@@ -18,7 +18,8 @@ from compiler.frontend.fold import Folder
 from compiler.frontend.host_segment import is_tensor, keep_whole
 from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
-from compiler.frontend.nesting import subgraphs, value_names
+from compiler.frontend.nesting import all_graphs, subgraphs, value_names
+from compiler.frontend.outputs import require_true_outputs, require_work
 from compiler.frontend.sizes import Sizes, bind_sizes
 from compiler.frontend.source import source_of
 from compiler.frontend.tensors import MICROSOFT, Limits, dense
@@ -58,7 +59,7 @@ def import_onnx(
     loaded = load_model(model, Limits(max_nodes, max_tensor_bytes))
     proto = loaded.model.graph
     inputs = [value for value in proto.input if value.name not in loaded.weights]
-    sizes = bind_sizes(inputs, bind or {})
+    sizes = bind_sizes(inputs, bind or {}, _names_read(proto))
     builder = Builder([*value_names(proto), *loaded.weights], _declared(proto, sizes))
     for value in inputs:
         builder.types[value.name] = sizes.types[value.name]
@@ -70,6 +71,8 @@ def import_onnx(
         tuple(value.name for value in inputs),
         tuple(value.name for value in proto.output),
     )
+    require_true_outputs(proto.output, graph)
+    require_work(graph)
     batch = {
         value.name: axis
         for value in [*inputs, *proto.output]
@@ -185,3 +188,12 @@ def _declared(graph: onnx.GraphProto, sizes: Sizes) -> dict[str, TensorType]:
         for value in [*graph.value_info, *graph.output]
         if value.type.WhichOneof("value")
     }
+
+
+def _names_read(graph: onnx.GraphProto) -> set[str]:
+    """Collects the names that something reads: a node, at any depth, or the outside as output."""
+    found = {value.name for value in graph.output}
+    for inner in all_graphs(graph):
+        found.update(value.name for value in inner.output)
+        found.update(name for node in inner.node for name in node.input)
+    return found

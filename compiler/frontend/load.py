@@ -230,6 +230,12 @@ def _parse(data: bytes, called: str) -> onnx.ModelProto:
         raise ModelError(
             f"{reason}: its graph has neither nodes nor outputs", code="M001", hint=way_out
         )
+    if not model.graph.output:
+        raise ModelError(
+            "the model has no outputs, so nothing of it would be computed",
+            code="M002",
+            hint="export it with what it shall compute as outputs",
+        )
     return model
 
 

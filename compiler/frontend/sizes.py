@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import onnx
@@ -46,10 +46,13 @@ class Sizes:
         return 0 if kind.shape and kind.shape[0] == 1 else None
 
 
-def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Sizes:
+def bind_sizes(
+    inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int], read: Set[str] | None = None
+) -> Sizes:
     """Gives every free size of the inputs a number.
 
-    It comes from `bind`, by symbol or as INPUT:AXIS, else it is 1 where it is a batch.
+    It comes from `bind`, by symbol or as INPUT:AXIS, else it is 1 where it is a batch. An input
+    that nothing reads (`read` has those that something does, None all) may be of any size.
 
     Raises UsageError for a size that stays free (U003) and for a name in `bind` that the model has
     not (U004).
@@ -88,7 +91,8 @@ def bind_sizes(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> Si
             sizes: list[int | None] = []
             for axis, dim in enumerate(value.type.tensor_type.shape.dim):
                 size = _size_of(value.name, axis, dim, bind, symbols)
-                if size is None and kind.dtype != "string":
+                wanted = kind.dtype != "string" and (read is None or value.name in read)
+                if size is None and wanted:
                     missing.append((value.name, axis, dim.dim_param))
                 sizes.append(size)
             kind = TensorType(kind.dtype, tuple(sizes))

@@ -79,6 +79,8 @@ def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> Calibratio
                 code="U005",
                 hint="leave the model's floats as they are, with --precision float",
             )
+        if not kind.is_static and not is_read(name, graph):  # of any size, so of the smallest
+            kind = TensorType(kind.dtype, tuple(size or 1 for size in kind.shape or ()))
         if not kind.is_static:
             raise UsageError(
                 f"input {one_line(name)!r} has unknown sizes {kind.shape}, "
@@ -88,6 +90,11 @@ def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> Calibratio
             )
         arrays[name] = _made_up(kind, count, random, _index_limit(name, graph))
     return CalibrationInputs(arrays, synthetic=True)
+
+
+def is_read(name: str, graph: Graph) -> bool:
+    """Whether a node reads a value, or it is an output."""
+    return bool(graph.consumers.get(name)) or name in graph.outputs
 
 
 def _index_limit(name: str, graph: Graph) -> int:
@@ -183,6 +190,8 @@ def _samples(name: str, data: Array, graph: Graph, shown: str) -> Array | None:
     """[samples, *shape] of one input; None when the array is one value for every sample."""
     kind = graph.types[name]
     where = f"data file {shown!r}: array {one_line(name)!r}"
+    if not kind.is_static and not is_read(name, graph):
+        return None
     if not kind.is_static:
         raise UsageError(f"{where}: the model's input has unknown sizes {kind.shape}", code="U005")
     try:

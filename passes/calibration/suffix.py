@@ -43,26 +43,23 @@ class SuffixRunner:
         ends = [cut for cut in self._cuts if cut > position]
         for start, end in pairwise([position, *ends, self._end]):
             piece = self._piece(start, end)
-            if piece is not None:
-                _require_known(piece.inputs, known)
-            made = self._made(piece, known, end)
-            known.update(made)
-            known = {n: data for n, data in known.items() if self._last_reads.get(n, -1) > end}
+            if piece is None:
+                continue
+            _require_known(piece.inputs, known)
+            # A piece of many is given what it reads and no more: of what is alive there may be
+            # thousands.
+            given = piece.inputs or tuple(known)[:1]  # which say how many samples there are
+            read = {name: known[name] for name in given}
+            # The last piece makes outputs, which may be of any type.
+            known.update(piece.run_all(read) if end < self._end else piece.run_each(read))
+            for name in piece.inputs:
+                if self._last_reads.get(name, -1) <= end:
+                    known.pop(name)
         for name in self.graph.outputs:
             if name not in known and name in self.graph.constants:
                 known[name] = np.stack([self.graph.constants[name]] * count)
         _require_known(self.graph.outputs, known)
         return {name: known[name] for name in dict.fromkeys(self.graph.outputs)}
-
-    def _made(
-        self, piece: Interpreter | None, known: Mapping[str, Any], end: int
-    ) -> Mapping[str, Any]:
-        """What the nodes of a piece make; the last one makes outputs, which may be of any type."""
-        if piece is None:
-            return {}
-        if end < self._end:
-            return piece.run_all(known)
-        return piece.run_each(known)
 
     def _piece(self, start: int, end: int) -> Interpreter | None:
         """Makes a model of the nodes behind one position up to another.

@@ -2,9 +2,18 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from backends.lowering.memory import Live, Place, aligned, allocate, packed_bytes, place_weights
+from backends.lowering.memory import (
+    Live,
+    Place,
+    _gap,
+    aligned,
+    allocate,
+    packed_bytes,
+    place_weights,
+)
 from compiler.errors import CapacityError
 from compiler.target.chip import Target, load_target
 from tests.support.placed_graphs import with_capacities
@@ -153,3 +162,20 @@ def test_packing_is_near_the_least() -> None:
     values = [live(f"v{i}", 1000, i, i + 1) for i in range(50)]
     assert packed_bytes(values) <= 2 * aligned(1000)
     assert packed_bytes([]) == 0
+
+
+def test_the_tightest_gap_is_found() -> None:
+    """Held to the plain walk over occupied ranges, on random ones that overlap."""
+    made = np.random.default_rng(0)
+    for _ in range(300):
+        count = int(made.integers(0, 9))
+        low = made.integers(0, 60, count)
+        high = low + made.integers(1, 9, count)
+        size, floor = int(made.integers(1, 9)), int(made.integers(0, 20))
+        best, best_room, top = -1, 0, floor
+        for begin, end in sorted(zip(low.tolist(), high.tolist(), strict=True)):
+            room = begin - top
+            if room >= size and (best < 0 or room < best_room):
+                best, best_room = top, room
+            top = max(top, end)
+        assert _gap(low, high, size, floor) == (best if best >= 0 else top)

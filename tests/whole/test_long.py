@@ -43,6 +43,23 @@ def diamonds(count: int) -> Graph:
     return in_a_row(count, lambda _, value: f"Add({value}, {value})")
 
 
+def sums_of_inputs(count: int) -> Graph:
+    """A node that reads as many values as are alive together."""
+    names = [f"x{index}" for index in range(count)]
+    inputs = ", ".join(f"{name}: float32[1, 8]" for name in names)
+    return from_text(f"graph net({inputs}) -> (y)\ny: float32[1, 8] = Sum({', '.join(names)})\n")
+
+
+def splits(count: int) -> Graph:
+    """A node that makes as many outputs."""
+    outputs = [f"y{index}" for index in range(count)]
+    made = ", ".join(f"{name}: float32[1, 1]" for name in outputs)
+    return from_text(
+        f"graph net(x: float32[1, {count}]) -> ({', '.join(outputs)})\n"
+        f"{made} = Split(x) axis=1 num_outputs={count}\n"
+    )
+
+
 def compile_seconds(graph: Graph) -> float:
     """CPU seconds that this process takes to compile a graph."""
     model = export_onnx(graph)
@@ -141,6 +158,15 @@ def test_twice_the_nodes_take_about_twice_the_time(monkeypatch: pytest.MonkeyPat
     compile_seconds(chain(4))  # the imports
     shorter, longer = (min(compile_seconds(chain(n)) for _ in range(2)) for n in (150, 300))
     assert longer < 3 * shorter
+
+
+@pytest.mark.parametrize("wide", [sums_of_inputs, splits])
+def test_four_times_the_values_take_about_four_times_the_time(
+    wide: Callable[[int], Graph],
+) -> None:
+    """All of them are alive at once, and lie in memory next to each other."""
+    compile_seconds(wide(4))
+    assert compile_seconds(wide(1200)) < 8 * min(compile_seconds(wide(300)) for _ in range(2))
 
 
 def test_paths_do_not_count() -> None:
