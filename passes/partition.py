@@ -9,12 +9,9 @@ from typing import ClassVar, Literal
 from compiler.choices import Objective, Place, Weights
 from compiler.cost.margin import energy_margin, is_open, time_margin
 from compiler.cost.step import NOTHING
-from compiler.errors import CapacityError
 from compiler.ir.formats import INT8
 from compiler.ir.graph import Alternative, Graph, Placement
-from compiler.ir.mapping import AnalogMapping, DigitalMapping, Resource
-from compiler.target.chip import Analog, Target
-from compiler.target.digital import Digital
+from compiler.target.chip import Target
 from passes.base import Pass
 from passes.partitioning.assignment import Assignment
 from passes.partitioning.candidates import build_problem
@@ -26,6 +23,7 @@ from passes.partitioning.places import (
     wanted_place,
 )
 from passes.partitioning.problem import Candidate, Problem
+from passes.partitioning.residence import require_residence
 from passes.partitioning.solve import NoAssignmentError, Solution, solve
 
 # The default budget of divergence. Measured on a ResNet-8 for CIFAR-10 (KL, nats): 0.01 to 0.02
@@ -71,7 +69,7 @@ class Partition(Pass):
         assignment = Assignment(problem, solution.chosen)
         require_followed(self.place, wanted, graph, _displaced(assignment, wanted))
         if self.weights == "resident":
-            _require_residence(graph, problem, assignment, target)
+            require_residence(graph, problem, assignment, target)
         nodes = tuple(
             replace(node, placement=_placement(assignment, index, self.objective, one))
             for index, (node, one) in enumerate(zip(graph.nodes, wanted, strict=True))
@@ -117,8 +115,11 @@ def _solved(
 
 
 def _displaced(assignment: Assignment, wanted: Sequence[tuple[str, str] | None]) -> dict[int, str]:
-    """Explains for each node that is not on the engine it is wanted on why it is not."""
-    found = {}
+    """Explains for each node that is not on the engine it is wanted on why it is not.
+
+    First come those that the engine could take if the divergence allowed and its room were larger.
+    """
+    crowded, refused = {}, {}
     for index, one in enumerate(wanted):
         if one is None or assignment.picks[index].engine == one[1]:
             continue
@@ -128,51 +129,11 @@ def _displaced(assignment: Assignment, wanted: Sequence[tuple[str, str] | None])
             for candidate in assignment.problem.candidates[index]
             if candidate.engine == one[1]
         )
-        found[index] = refusals.get(one[1]) or next(filter(None, tried), "it is not within reach")
-    return found
-
-
-def _require_residence(
-    graph: Graph, problem: Problem, assignment: Assignment, target: Target
-) -> None:
-    """Checks that weights that must stay do: that no layer reloads them as it is too large.
-
-    Nor may one be on the host only because there is no room left. Raises CapacityError.
-    """
-    stranded = {}
-    for index, (node, options) in enumerate(zip(graph.nodes, problem.candidates, strict=True)):
-        loading = [option for option in options if option.loads]
-        pick = assignment.picks[index]
-        if pick.loads and not pick.resident:
-            too_large = dict.fromkeys(_why_not_resident(option, target) for option in loading)
-            stranded[node.name] = "; ".join(too_large)
-        if pick.takes_integers or not loading:
-            continue
-        reasons = [assignment.why_no_room(index, option) for option in loading]
-        if all(reasons):
-            stranded[node.name] = reasons[0]
-    if stranded:
-        name, reason = next(iter(stranded.items()))
-        layers = "1 layer does" if len(stranded) == 1 else f"{len(stranded)} layers do"
-        raise CapacityError(
-            f"with weights that stay, {layers} not fit the engines: {reason}",
-            node=name,
-            hint="take --weights auto, prune, or a chip with more room",
-        )
-
-
-def _why_not_resident(option: Candidate, target: Target) -> str:
-    """Explains why an engine cannot hold a layer's weights, whatever else it holds."""
-    unit = target.chip.engines[option.engine]
-    if isinstance(option.mapping, AnalogMapping) and isinstance(unit, Analog):
-        wanted, there = option.mapping.tiles, unit.arrays.value
-        return f"{wanted:,} arrays of {option.engine} are wanted, and there are {there:,}"
-    assert isinstance(option.mapping, DigitalMapping)
-    assert option.mapping.tiling is not None
-    assert isinstance(unit, Digital)
-    wanted, there = option.mapping.tiling.weight_bytes, unit.weight_memory_bytes
-    memory = Resource(option.engine, "weight_bytes").words
-    return f"{wanted:,} {memory} are wanted, and there are {there:,}"
+        if one[1] in refusals:
+            refused[index] = refusals[one[1]]
+        else:
+            crowded[index] = next(filter(None, tried), "the others leave it no room there")
+    return crowded | refused
 
 
 def int8_divergence(graph: Graph) -> float:

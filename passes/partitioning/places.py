@@ -113,11 +113,11 @@ def require_followed(
     """Checks that each pattern's engine takes at least one of the nodes that it places.
 
     `why_not` says why a node (by index) is not on the engine it is wanted on. Raises UsageError
-    (U004) with the reasons.
+    (U004) with the reasons, in the order of `why_not`.
     """
     for one in dict.fromkeys(place):
-        mine = [index for index, other in enumerate(wanted) if other == one]
-        if mine and all(index in why_not for index in mine):
+        mine = [index for index in why_not if wanted[index] == one]
+        if mine and len(mine) == wanted.count(one):
             reasons = named_reasons([(graph.nodes[i].name, why_not[i]) for i in mine])
             nodes = "the node" if len(mine) == 1 else f"any of the {len(mine)} nodes"
             beyond = any("allowed" in why_not[index] for index in mine)

@@ -147,6 +147,12 @@ def test_one_node_beyond_the_budget_does_not_stop_the_others(
             "a matrix product with constant weights",
         ),
         (
+            (("[yc]", "digital"),),
+            "error[U004]: --place [yc]=digital: digital cannot take any of the 2 nodes that it "
+            "matches: 'c': the divergences add up to 0.502, beyond the 0.02 allowed; 'y': the "
+            "vector unit has no Softmax; raise --max-divergence, or place fewer nodes",
+        ),
+        (
             (("c", "digital"),),
             "error[U004]: --place c=digital: digital cannot take the node that it matches: 'c': "
             "the divergences add up to 0.502, beyond the 0.02 allowed; raise --max-divergence, or "
