@@ -13,6 +13,8 @@ from compiler.plan.schema import Plan, Step
 from compiler.plan.views import CriticalPath
 from compiler.units import ZERO, Estimate
 
+FATES = ("placed", "fused", "folded", "removed")
+
 
 @dataclass(frozen=True)
 class PerSample:
@@ -29,9 +31,6 @@ def per_sample(plan: Plan) -> PerSample | None:
         return None
     share = 1 / plan.samples
     return PerSample(plan.samples, plan.energy_pj.total.times(share), plan.latency_ns.times(share))
-
-
-FATES = ("placed", "fused", "folded", "removed")
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,18 @@ def verdict(plan: Plan) -> tuple[str, str]:
     missing = facts.left_out(plan)
     at_least, without = ("at least ", f"; {missing}") if missing else ("", "")
     return (
-        f"{name}: {at_least}{spent} and {took} an inference{without}",
+        f"{name}: {at_least}{spent} and {took} an inference{_of_samples(plan)}{without}",
         f"{_placed(plan)}; divergence {facts.divergence_words(plan)}",
     )
+
+
+def _of_samples(plan: Plan) -> str:
+    """Says what one sample takes, where an inference has several."""
+    one = facts.per_sample(plan)
+    if one is None or one.samples == 1:
+        return ""
+    spent, took = energy_interval(one.energy_pj), time_interval(one.latency_ns)
+    return f" of {one.samples:,} samples, {spent} and {took} a sample"
 
 
 def _placed(plan: Plan) -> str:

@@ -109,6 +109,16 @@ def test_parts_and_engines_add_up_as_printed(plan: Plan) -> None:
             assert sum(column) == pytest.approx(whole, abs=sums * digit * len(column))
 
 
+def test_a_batch_is_told_by_the_sample_too(dim20: Plan) -> None:
+    of_eight = dim20.model_copy(update={"samples": 8})
+    words = (
+        f" an inference of 8 samples, {energy_interval(dim20.energy_pj.total.times(1 / 8))} and "
+    )
+    assert words in verdict(of_eight)[0]
+    assert verdict(of_eight)[0].endswith(" a sample")
+    assert verdict(dim20)[0].endswith(" an inference")
+
+
 def test_what_stands_out_worst(dim20: Plan, resnet: Plan) -> None:
     assert worst(dim20).startswith("the host takes ")
     assert "(QuantizeLinear)" in worst(dim20)
