@@ -6,7 +6,7 @@ An array computes a block of `columns` output channels x `positions` neighbourin
     blocks  = groups * ceil(K / columns) * blocks of positions
     steps   = blocks * ceil(patch rows / rows)
     cycles  = steps of the busiest array * cycles a step + its blocks * overhead
-              + (input + output bytes) / port width
+              + (input + output bytes) / port width, all times the array's scale
     compute = MACs * E_mac + idle lanes * E_idle
               + outputs * ceil(patch rows / rows) * E_accumulate
               + weight bytes read * E_weight
@@ -47,7 +47,10 @@ def product_cost(
     )
     block = array.cycles_of(tiling.row_steps) + array.overhead_cycles
     port = array.activation_bytes_per_cycle.estimate.inverse(input_bytes + output_bytes)
-    cycles = longest([block.times(tiling.rounds) + whole_cycles(port), moved.cycles])
+    computed = block.times(tiling.rounds) + whole_cycles(port)
+    if array.cycle_scale is not None:
+        computed = computed * array.cycle_scale.estimate
+    cycles = longest([computed, moved.cycles])
     parts = {"compute": compute, "memory": moved.energy_pj}
     return StepCost(clock_time(cycles, target.cycle), parts)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 from math import prod
 
 from compiler.cost import analog, digital, host, odimo
+from compiler.cost.layer_kind import layer_kind
 from compiler.cost.memory import home_of, move, read_energy, weight_home
 from compiler.cost.step import NOTHING, StepCost, with_power, with_static
 from compiler.engines.legality import why_not_static
@@ -182,8 +183,9 @@ def conversion_cost(elements: int, float_bytes: int, to_float: bool, target: Tar
 def _host_pass(elements: int, read: int, written: int, target: Target) -> StepCost:
     """Computes a pass of the host over so many elements, of so many bytes read and written."""
     _, unit = target.host
+    work = host.HostWork(elements=elements)
     cost = host.host_cost(
-        0, elements, 0, read, written, home_of(read, target), home_of(written, target), unit, target
+        work, read, written, home_of(read, target), home_of(written, target), unit, target
     )
     return _powered(cost, unit, target)
 
@@ -219,7 +221,7 @@ def requantizing_engine(target: Target) -> str:
 def vector_operations(node: Node, graph: Graph) -> int:
     """Counts a node's elementwise operations: results times the window that each reads."""
     out = graph.types[node.outputs[0]].elements
-    if node.op == "GlobalAveragePool":
+    if node.op in ("GlobalAveragePool", "GlobalMaxPool"):
         return graph.types[node.inputs[0]].elements
     window = prod(node.ints("kernel", node.ints("kernel_shape", ())))
     return out * max(1, window)
@@ -243,17 +245,21 @@ def _host_cost(
         inside = work_inside(node, graph).elements
         elements = max(elements, sum(inside.values()))
         functions = sum(count for op, count in inside.items() if op in host.FUNCTIONS)
-    return host.host_cost(
-        macs(node, graph),
-        elements,
-        functions,
-        bytes_in,
-        bytes_out,
-        home_in,
-        home_out,
-        unit,
-        target,
+    kind = layer_kind(node, graph)
+    work = host.HostWork(
+        macs=macs(node, graph),
+        elements=elements,
+        functions=functions,
+        pooled=_pooled(node, graph) if kind == "pool" else 0,
+        kind=kind,
     )
+    return host.host_cost(work, bytes_in, bytes_out, home_in, home_out, unit, target)
+
+
+def _pooled(node: Node, graph: Graph) -> int:
+    """Counts the elements in the windows of a pool; 0 where its sizes are unknown."""
+    ends = (node.inputs[0], node.outputs[0])
+    return vector_operations(node, graph) if all(graph.types[n].is_static for n in ends) else 0
 
 
 def _constant_reads(node: Node, graph: Graph, homes: Mapping[str, str], target: Target) -> StepCost:

@@ -27,6 +27,7 @@ from compiler.target.consistency import contradictions
 from compiler.target.digital import Digital
 from compiler.target.faults import faults
 from compiler.target.keys import key
+from compiler.target.layers import LayerCycles
 from compiler.target.link import Link, why_not_links
 from compiler.target.memory import Memory as Memory
 from compiler.target.published import Published
@@ -41,7 +42,10 @@ Name = Annotated[str, Field(strict=True, pattern=f"^{NAME_PATTERN}$")]
 
 
 class Host(Strict):
-    """The host processor: it runs what no other engine takes, in float."""
+    """The host processor: it runs what no other engine takes, in floats or as the model has it.
+
+    Where `layers` are given, layers take cycles by their kind.
+    """
 
     kind: Annotated[
         Literal["host"], key("the host processor: it takes what no other engine does, in floats")
@@ -52,6 +56,10 @@ class Host(Strict):
     cycles_per_function: Annotated[
         Quantity, key("cycles of an exponential, a logarithm and the like", "cycle")
     ]
+    layers: Annotated[
+        LayerCycles | None,
+        key("a table of the cycles of layers by kind; left out: all MACs and elements alike"),
+    ] = None
 
 
 Engine = Annotated[Analog | Digital | Host, Field(discriminator="kind")]

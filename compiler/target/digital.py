@@ -26,7 +26,8 @@ class MacArray(Strict):
     and a layer that stays takes whole arrays of it. Lanes without work are gated, or take
     `idle_lane_pj` in each step. `accumulate_pj` is what a step costs for each output beside its
     multiplications, where `mac_pj` does not include it. With `odimo` the cycles are counted as
-    ODiMO counts them (compiler.cost.odimo).
+    ODiMO counts them (compiler.cost.odimo). `cycle_scale` multiplies the cycles of a layer: one
+    factor between what is counted here and what was measured, where it was.
     """
 
     arithmetic: Annotated[Arithmetic, key("what the multipliers compute in")] = "int8"
@@ -57,6 +58,9 @@ class MacArray(Strict):
     ] = None
     odimo: Annotated[
         Statement | None, key("whether cycles are counted by ODiMO's published formula instead")
+    ] = None
+    cycle_scale: Annotated[
+        Quantity | None, key("what a layer's cycles are multiplied with; left out: 1", "1")
     ] = None
     mac_pj: Annotated[Quantity, key("one multiply-accumulate")]
     accumulate_pj: Annotated[

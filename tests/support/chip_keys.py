@@ -25,6 +25,7 @@ from compiler.target.consistency import (
 )
 from compiler.target.digital import Digital, MacArray, VectorUnit
 from compiler.target.keys import Within, keys_of, kinds_in, unit_of
+from compiler.target.layers import LayerCycles
 from compiler.target.link import Link
 from compiler.target.memory import Memory
 from compiler.target.parts.component import UNITS, shown_unit
@@ -46,13 +47,18 @@ TABLES: dict[type[Strict], str] = {
     MacArray: "[engines.NAME.array] of a digital engine",
     VectorUnit: "[engines.NAME.vector] of a digital engine",
     Host: "[engines.NAME] of kind host",
+    LayerCycles: "[engines.NAME.layers] of a host",
     Link: "[[links]]",
     Published: "[[published]]",
     Quantity: "a number",
 }
 
-# These hold the costs of other people's models, some of them without limits: not typical of chips.
-COMPARISONS = {"diana_odimo", "eyeriss_like", "tpu_like", "zigzag_aimc", "zigzag_dimc"}
+# These hold the costs of other people's models, some of them without limits, or one measured power
+# in place of the energies of parts: not typical of chips.
+COMPARISONS = {
+    "diana_odimo", "eyeriss_like", "tpu_like", "zigzag_aimc", "zigzag_dimc", "stm32l4r5",
+    "stm32u575", "stm32u385", "ndp120_0v9", "ndp120_1v1",
+}  # fmt: skip
 # What only gives a time that a chip file writes in cycles.
 WITHOUT_KEY = {"digital_array_step": "the cycle time of a digital in-memory array, by hand"}
 

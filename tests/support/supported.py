@@ -213,6 +213,8 @@ def page(chip: str) -> str:
     """The page of one chip."""
     target = load_target(chip)
     engines = [name for name, unit in target.chip.engines.items() if not isinstance(unit, Host)]
+    if not engines:
+        return _page_of_host(chip, target)
     lines = [
         f"# What the engines of `{chip}` take",
         "",
@@ -251,6 +253,23 @@ def page(chip: str) -> str:
         *_wrapped(
             "Come to other operations first, as [dialects.md](../dialects.md) says:",
             f"{_listed(QUANTIZED)}, and those of com.microsoft.",
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _page_of_host(chip: str, target: Target) -> str:
+    """The page of a chip that has nothing but a host."""
+    lines = [
+        f"# What the engines of `{chip}` take",
+        "",
+        *_wrapped(
+            f"`{chip}` has no engine but its host `{target.host[0]}`, which takes every operation",
+            "of a model that compiles, control flow included. What is quantized in the model runs",
+            "in its integers and gives what ONNX Runtime gives of the file; what is not runs in",
+            "floats. Quantized models come to the same forms first: [dialects.md](../dialects.md).",
+            "`make pages` writes this page.",
         ),
         "",
     ]
