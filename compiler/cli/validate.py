@@ -1,4 +1,4 @@
-"""`joulec validate`: how far the energy formulas are from published silicon."""
+"""`joulec validate`: how far the energy formulas are from published silicon, or whole plans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 from compiler.cli.console import TextOrJson, print_json, print_result
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
-from compiler.errors import ModelError, one_line
+from compiler.cli.validate_networks import validate_networks
+from compiler.errors import ModelError, UsageError, one_line
 from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
@@ -18,7 +19,21 @@ if TYPE_CHECKING:
     from compiler.macros.validation import Verdict
 
 Table = Annotated[
-    Path, typer.Argument(metavar="FILE.csv", help="A table of published macros, one a row.")
+    Path | None,
+    typer.Argument(
+        metavar="[FILE.csv]",
+        help="A table of published macros, one a row; with --networks of measured networks "
+        "(default: those that are shipped).",
+    ),
+]
+Networks = Annotated[
+    Path | None,
+    typer.Option(
+        "--networks",
+        metavar="DIR",
+        help="The folder of the models of a table of measured networks: "
+        "compares whole plans with their energy and rate.",
+    ),
 ]
 LeaveOut = Annotated[
     bool,
@@ -42,12 +57,14 @@ def register(app: typer.Typer) -> None:
         "validate",
         help="Compares predicted with measured energy of silicon.\n\n\b\n"
         "joulec validate silicon.csv\n"
-        "joulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n",
+        "joulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n\n"
+        "joulec validate --networks mlperf-tiny\n",
     )(with_flags(validate_command))
 
 
 def validate_command(
-    table: Table,
+    table: Table = None,
+    networks: Networks = None,
     leave_one_chip_out: LeaveOut = False,
     plot: Plot = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -57,6 +74,16 @@ def validate_command(
     from compiler.macros.plot import plot as drawn
     from compiler.macros.table import read_table
 
+    if networks is not None:
+        if leave_one_chip_out or plot is not None:
+            raise UsageError("--networks goes with neither --leave-one-chip-out nor --plot")
+        with limits.enforced():
+            validate_networks(table, networks, form)
+        return
+    if table is None:
+        raise UsageError(
+            "no table: give FILE.csv of published macros, or --networks DIR for whole networks"
+        )
     with limits.enforced():
         verdicts = _verdicts(read_table(table), leave_one_chip_out)
     how = "each chip left out of the fit" if leave_one_chip_out else "one set of constants"

@@ -10,8 +10,6 @@ number is not given), `step_ns` is the time of one such step.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +17,17 @@ from math import isfinite, sqrt
 from pathlib import Path
 
 from compiler.cost.efficiency import TOPS_PER_WATT_AT_ONE_FJ
-from compiler.errors import ModelError, UsageError, one_line
+from compiler.errors import one_line
 from compiler.macros.model import Kind, Macro
-from compiler.storage.files import open_regular
+from compiler.storage.csv_rows import CsvForm, read_csv
 from compiler.target.parts.constants import Components
 
-MAX_FILE_BYTES = 8 << 20
-MAX_ROWS = 100_000
+FORM = CsvForm(
+    "macros",
+    wanted=("class", "node_nm"),
+    hint="wanted is a csv file with the columns class, node_nm and further parameters "
+    "(docs/energy.md)",
+)
 
 # The parameters with the interval in which they mean something.
 RANGES: dict[str, tuple[float, float]] = {
@@ -79,50 +81,7 @@ def read_table(path: Path) -> list[Row]:
 
     Raises UsageError when it is not there and ModelError when it is no such table.
     """
-    shown = one_line(str(path))
-    try:
-        with open_regular(path) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{shown!r}: {reason}", code="U001") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise _broken(shown, f"it is larger than {MAX_FILE_BYTES:,} bytes")
-    try:
-        lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
-    except UnicodeDecodeError as error:
-        raise _broken(shown, f"it is not UTF-8 text (byte {error.start})") from error
-    except csv.Error as error:
-        raise _broken(shown, str(error)) from error
-    if not lines:
-        raise _broken(shown, "it is empty")
-    if len(lines) > MAX_ROWS:
-        raise _broken(shown, f"it has more than {MAX_ROWS:,} lines")
-    header = [name.strip() for name in lines[0]]
-    missing = [name for name in ("class", "node_nm") if name not in header]
-    if missing:
-        raise _broken(shown, f"its first line names no column {missing[0]!r}")
-    twice = next((name for name in header if name and header.count(name) > 1), None)
-    if twice is not None:
-        raise _broken(shown, f"column {one_line(twice, 60)!r} is there twice")
-    rows = []
-    for number, cells in enumerate(lines[1:], 2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            why = f"line {number} has {len(cells)} fields, the first line {len(header)}"
-            raise _broken(shown, why)
-        rows.append(_row(number, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
-    return rows
-
-
-def _broken(shown: str, why: str) -> ModelError:
-    return ModelError(
-        f"{shown!r} is no table of macros: {why}",
-        code="M009",
-        hint="wanted is a csv file with the columns class, node_nm and further parameters "
-        "(docs/energy.md)",
-    )
+    return [_row(number, cells) for number, cells in read_csv(path, FORM)]
 
 
 def _row(line: int, cells: Mapping[str, str]) -> Row:
