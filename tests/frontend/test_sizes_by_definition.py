@@ -1,12 +1,9 @@
 """Every size that follows from what an operation is defined to do is known, and is ONNX's own.
 
-Over ONNX's backend tests, whose inputs from the second on are made constants, as are all small ones
-where `every` says so.
+Over ONNX's backend tests, whose inputs from the second on are made constants.
 """
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import onnx
@@ -28,12 +25,9 @@ BY_NUMBERS = (
 )  # fmt: skip
 # Tests whose loops end by a condition, or whose state grows, or that train.
 BY_RUNNING = ("test_loop11", "test_range_", "test_gradient_of_", "test_if_opt")
-OURS = re.compile(
-    "group_norm|mvn|meanvariance|window|maxunpool|mel|compress|stft|scan|linear_attention_decode_step_expanded"
-)
 
 
-def imported(case: Case, every: bool = False) -> Graph:
+def imported(case: Case) -> Graph:
     """The graph of a test, without any size that its file declares of what it makes."""
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
     del model.graph.value_info[:]
@@ -49,17 +43,17 @@ def imported(case: Case, every: bool = False) -> Graph:
         del port.type.tensor_type.shape.dim[:]
         for size in np.shape(data):
             port.type.tensor_type.shape.dim.add(dim_value=size)
-        if position or every:
+        if position:
             tensor = onnx.numpy_helper.from_array(np.asarray(data), port.name)
             model.graph.initializer.append(tensor)
             model.graph.input.remove(port)
     return import_onnx(model).graph
 
 
-def faults(case: Case, every: bool = False) -> list[str]:
+def faults(case: Case) -> list[str]:
     """The sizes that are open though they follow from what is known, or that are wrong."""
     try:
-        graph = imported(case, every)
+        graph = imported(case)
     except CompileError:  # what is refused is for other tests
         return []
     found = []
@@ -86,23 +80,46 @@ def faults(case: Case, every: bool = False) -> list[str]:
     return found
 
 
-def test_the_operations_that_we_have_rules_for() -> None:
-    cases = [load(kind, name) for kind, name in names(("node",)) if OURS.search(name)]
-    assert len(cases) > 40
-    assert [fault for case in cases for fault in faults(case)] == []
-
-
 @pytest.mark.slow
 def test_all_of_onnx_s_own_tests() -> None:
     kinds = ("node", "simple", "pytorch-converted", "pytorch-operator")
     assert [fault for kind, name in names(kinds) for fault in faults(load(kind, name))] == []
 
 
-@pytest.mark.parametrize("name", ["test_blackmanwindow", "test_hannwindow", "test_melweightmatrix"])
-def test_what_reads_constants_alone_is_computed_or_has_sizes(name: str) -> None:
-    case = load("node", name)
-    graph = imported(case, every=True)
-    assert [graph.types[name].shape for name in graph.outputs] == [case.data[0][1][0].shape]
+# What makes y of x: float[2, 4, 6, 6]; all else is constant.
+BY_RULE = {
+    "GroupNormalization": "y = GroupNormalization<num_groups = 2>(x, four, four)",
+    "MeanVarianceNormalization": "y = MeanVarianceNormalization<axes = [1]>(x)",
+    "a window": "a = HannWindow(seven) y = Mul(a, one)",
+    "a window of another kind": "a = BlackmanWindow<periodic = 0>(seven) y = Neg(a)",
+    "MelWeightMatrix": "a = MelWeightMatrix(three, sixteen, rate, low, high) y = Neg(a)",
+    "MaxUnpool": """a, b = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)
+        y = MaxUnpool<kernel_shape = [2, 2], strides = [2, 2]>(a, b, size)""",
+    "Compress": "y = Compress<axis = -1>(x, some)",
+    "Compress of all elements": "y = Compress(x, some)",
+    "STFT": "a = Reshape(x, signal) y = STFT(a, three, , sixteen)",
+    "STFT of both sides, by its window": """a = Reshape(x, signal)
+        y = STFT<onesided = 0>(a, three, four)""",
+}  # fmt: skip
+CONSTANTS = {
+    "four": np.ones(4, np.float32), "one": np.float32(1), "seven": np.int64(7),
+    "three": np.int64(3), "sixteen": np.int64(16), "rate": np.int64(16000), "low": np.float32(0),
+    "high": np.float32(8000), "size": np.array([2, 4, 7, 6]), "signal": np.array([2, 144, 1]),
+    "some": np.array([True, False, True, True]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_RULE)
+def test_sizes_by_rule_are_those_of_onnx_runtime(case: str) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[2,4,6,6] x) => (y) '
+        f"{{ {BY_RULE[case]} }}"
+    )
+    for name, data in CONSTANTS.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(data), name))
+    feed = {"x": np.random.default_rng(0).standard_normal((2, 4, 6, 6)).astype(np.float32)}
+    made = RuntimeModel(model.SerializeToString()).run(feed)["y"]
+    assert import_onnx(model).graph.types["y"].shape == made.shape
 
 
 def test_a_network_behind_a_group_normalization_is_placed() -> None:
