@@ -78,7 +78,9 @@ def _output_types(
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         pass
     if subgraphs(segment.graph.node[0]) and not all(kind.is_static for kind in types.values()):
-        types.update(types_of_outputs(trial))
+        for name, kind in types_of_outputs(trial).items():
+            if types[name].shape is None or kind.is_static:
+                types[name] = kind
     if any(types[name].dtype == "undefined" and name not in hints for name in types):
         types.update(_types_by_runtime(trial, types))
     return types

@@ -78,7 +78,7 @@ def work_of_model(
 
 
 def types_of_outputs(model: onnx.ModelProto) -> dict[str, TensorType]:
-    """Finds the types of a model's outputs by walking it, where all their sizes are known.
+    """Finds the types of a model's outputs by walking it, where their rank is known.
 
     ONNX's own inference leaves those behind Loop and Scan open.
     """
@@ -89,7 +89,7 @@ def types_of_outputs(model: onnx.ModelProto) -> dict[str, TensorType]:
     return {
         port.name: from_type_proto(scope.types[port.name])
         for port in model.graph.output
-        if port.name in scope.types and has_all_sizes(scope.types[port.name])
+        if port.name in scope.types and shape_of(scope.types[port.name]) is not None
     }
 
 
@@ -256,10 +256,10 @@ class _Scope:
                 self.types[ours] = inner.types[port.name]
         limit = self.constants.get(node.input[0]) if node.input and node.input[0] else None
         turns = max(0, int(limit.reshape(()))) if limit is not None and limit.size == 1 else None
-        if self._never_ends(node, body):
-            rest = zip(node.output[len(states) :], body.output[1 + len(states) :], strict=False)
-            for ours, port in rest:
-                self._stack(ours, inner.types.get(port.name), turns, 0)
+        slices = turns if self._never_ends(node, body) else None
+        rest = zip(node.output[len(states) :], body.output[1 + len(states) :], strict=False)
+        for ours, port in rest:
+            self._stack(ours, inner.types.get(port.name), slices, 0)
         return _repeated(work, turns, "Loop")
 
     def _never_ends(self, node: onnx.NodeProto, body: onnx.GraphProto) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from compiler.cost.node import (
 )
 from compiler.cost.step import NOTHING, PARTS, StepCost, with_static
 from compiler.errors import CapacityError
+from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.formats import INT8, Format
 from compiler.ir.graph import Calibration, Graph
 from compiler.ir.mapping import ProductShape
@@ -348,8 +350,12 @@ def test_bytes_of_a_value() -> None:
 def test_what_is_not_modelled_is_said() -> None:
     free = from_text("graph g(x: float32[?]) -> (y)\ny: float32[?] = Relu(x)\n")
     assert unmodelled(free.nodes[0], free) == "the size of 'x' is not known before it runs"
-    whole = from_text('graph g(x: float32[1]) -> (y)\ny: float32[1] = Segment(x) model=bytes("")\n')
-    assert unmodelled(whole.nodes[0], whole).startswith("the work inside a node that is kept whole")
+    loop = "Loop<body = b (int64 i, bool g, s) => (h, t) { h = Identity(g) t = Exp(s) }>(n, , x)"
+    model = (
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[2] x, int64 n) => (y) {{ y = {loop} }}'
+    )
+    whole = import_onnx(onnx.parser.parse_model(model)).graph
+    assert unmodelled(whole.nodes[0], whole) == "how often Loop turns is not known before it runs"
     dense = from_text(DENSE)
     assert unmodelled(dense.nodes[0], dense) == ""
 
