@@ -22,6 +22,7 @@ from compiler.cost.efficiency import TOPS_PER_WATT_AT_ONE_FJ
 from compiler.errors import ModelError, UsageError, one_line
 from compiler.macros.model import Kind, Macro
 from compiler.storage.files import open_regular
+from compiler.storage.mistaken import why_mistaken, why_unreadable
 from compiler.target.parts.constants import Components
 
 MAX_FILE_BYTES = 8 << 20
@@ -84,8 +85,10 @@ def read_table(path: Path) -> list[Row]:
         with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = why_mistaken(path, "a csv file of macros") or why_unreadable(error)
         raise UsageError(f"{shown!r}: {reason}", code="U001") from error
+    if mistaken := why_mistaken(path, "a csv file of macros"):
+        raise ModelError(mistaken, code="M009")
     if len(data) > MAX_FILE_BYTES:
         raise _broken(shown, f"it is larger than {MAX_FILE_BYTES:,} bytes")
     try:
