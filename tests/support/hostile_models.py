@@ -628,8 +628,8 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     ),
     "a Loop on constants": (
         text(_LOOP.replace('"COUNT"', "n").replace("COND", "go").replace(", x)", ", k)")
-             .replace(" y = Loop", " l = Loop").replace("}>}", "}> y = Add(l, x)}"), n=np.array(1 << 62),
-             k=np.ones((1, 8), np.float32)),
+             .replace(" y = Loop", " l = Loop").replace("}>}", "}> y = Add(l, x)}"),
+             n=np.array(1 << 62), k=np.ones((1, 8), np.float32)),
         "M008", "its Loop does more work",
     ),
     "a convolution that no input runs": (
