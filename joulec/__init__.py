@@ -106,12 +106,14 @@ def _chip(target: str | Path | Target) -> Target:
 
 def load(folder: str | Path) -> Compiled:
     """A package from its folder, checked. Raises CompileError when it is damaged."""
+    from backends.lowering.check_host_models import check_host_models
     from compiler.plan.check import check_package
     from compiler.plan.package import read_package
     from compiler.storage.files import path_of
 
     package = read_package(path_of(folder, "package"))
     check_package(package)
+    check_host_models(package)
     return Compiled(package)
 
 

@@ -21,13 +21,28 @@ def load_host_model(package: Package, step: Step) -> Model:
 
     PackageError when it is none or would read files that are not its own.
     """
+    proto, weights = parsed_host_model(package, step)
+    data = package.payload(step.payload)
+    try:
+        return Model(proto.SerializeToString() if weights else data.tobytes(), weights)
+    except Exception as error:  # ONNX Runtime's errors share no base
+        raise PackageError(
+            f"file {step.payload} is refused by ONNX Runtime: {one_line(str(error))}", code="P002"
+        ) from error
+
+
+def parsed_host_model(package: Package, step: Step) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Parses the model of a step; its weights that lie in a file are inputs, and given by name.
+
+    PackageError when it is none or would read files that are not its own.
+    """
     name = step.payload
     data = package.payload(name)
     if data.size_bytes > LARGEST_MESSAGE:
         raise PackageError(f"file {name} is larger than an ONNX file can be", code="P002")
     try:
         proto = onnx.ModelProto.FromString(data.tobytes())
-        inner = [
+        outside = [
             tensor
             for tensor in _tensors(proto)
             if tensor.data_location == onnx.TensorProto.EXTERNAL
@@ -35,15 +50,9 @@ def load_host_model(package: Package, step: Step) -> Model:
     except Exception as error:  # protobuf's errors share no base
         raise PackageError(f"file {name} is not an ONNX model", code="P002") from error
     try:
-        weights = _weights(proto, inner, package, step)
+        return proto, _weights(proto, outside, package, step)
     except (ValueError, TypeError, OverflowError) as error:
         raise PackageError(f"file {name} {one_line(str(error))}", code="P002") from error
-    try:
-        return Model(proto.SerializeToString() if weights else data.tobytes(), weights)
-    except Exception as error:  # nor do ONNX Runtime's
-        raise PackageError(
-            f"file {name} is refused by ONNX Runtime: {one_line(str(error))}", code="P002"
-        ) from error
 
 
 def _weights(

@@ -16,11 +16,12 @@ from compiler.cli.console import (
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
-from compiler.errors import one_line
+from compiler.errors import UsageError, one_line
 from compiler.flow.options import parse_binds
 from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
+    from compiler.flow.inspect_free import FreeInspection
     from compiler.flow.inspect_model import ChipView, Inspection
 
 HELP = """Tells what a model is, and what engines could take.
@@ -60,6 +61,7 @@ def inspect_command(
 ) -> None:
     """Inspects a model."""
     from compiler.flow.draw_model import draw_model, require_drawable
+    from compiler.flow.inspect_free import free_table, inspect_free
     from compiler.flow.inspect_model import inspect_model, inspection_table
     from compiler.target.chip import load_target
 
@@ -67,7 +69,17 @@ def inspect_command(
         require_drawable(graph)
     with limits.enforced():
         chip = load_target(target) if target is not None else None
-        found = inspect_model(model, parse_binds(bind), chip)
+        try:
+            found = inspect_model(model, parse_binds(bind), chip)
+        except UsageError as error:
+            if error.code != "U003" or graph is not None:
+                raise
+            free = inspect_free(model, error.hint)
+            if form == "json":
+                print_json(free_table(free))
+            else:
+                print_result(_free_text(free))
+            return
         if graph is not None:
             drawing = draw_model(found.clean, found.name, chip, graph)
             write_whole(graph, drawing, [*found.files, *([Path(target)] if target else [])])
@@ -75,6 +87,24 @@ def inspect_command(
         print_json(inspection_table(found))
     else:
         print_result(_text(found))
+
+
+def _free_text(found: FreeInspection) -> str:
+    """What is known of a model without its free sizes, and what is not."""
+    from compiler.flow.inspect_free import DEPENDS
+
+    lines = [
+        f"{one_line(found.name)}: {found.nodes:,} nodes, {found.parameters:,} parameters, "
+        f"opset {found.opset}, sha256 {found.sha256[:12]}"
+    ]
+    for label, ports in (("input", found.inputs), ("output", found.outputs)):
+        lines += [
+            f"{label:<13}{one_line(name)}: {one_line(kind.words())}" for name, kind in ports.items()
+        ]
+    operations = ", ".join(f"{one_line(op)} {n}" for op, n in found.operations.items())
+    lines.append(f"{'operations':<13}{operations}")
+    lines.append(f"{'free sizes':<13}{DEPENDS} depend on them: {found.hint}")
+    return "\n".join(lines) + "\n"
 
 
 def _text(found: Inspection) -> str:

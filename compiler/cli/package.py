@@ -14,7 +14,7 @@ from compiler.cli.console import (
 )
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
-from compiler.cli.run import sound_package
+from compiler.cli.run import runnable_package, sound_package
 from compiler.cli.view import AllSteps, Wide, page_for
 from compiler.errors import GateError, one_line
 
@@ -33,7 +33,7 @@ The other ways come with their energy, time and divergence, and how much more th
 \b
 joulec explain build/digits block2.conv2
 """
-CHECK_HELP = """Checks a package: hashes, sums, addresses, capacities.
+CHECK_HELP = """Checks a package: hashes, sums, addresses, capacities, the host's models.
 
 \b
 joulec check build/digits
@@ -102,7 +102,7 @@ def check_command(
 ) -> None:
     """Checks a package."""
     with limits.enforced():
-        plan = sound_package(folder).plan
+        plan = runnable_package(folder).plan
     size_bytes = sum(file.size_bytes for file in plan.files.values())
     if form == "json":
         print_json(

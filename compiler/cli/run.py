@@ -72,7 +72,7 @@ def run_command(
     from compiler.execute.plain_arrays import plain_outputs
 
     with limits.enforced():
-        package = sound_package(folder)
+        package = runnable_package(folder)
         chosen = chosen_outputs(package.plan, only)
         made, _ = simulate(package, source, noise_seed, form=form)
         outputs = plain_outputs({name: made[name] for name in chosen})
@@ -111,7 +111,7 @@ def evaluate_command(
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise UsageError(f"--min-accuracy {min_accuracy:g}: wanted a share from 0 to 1")
     with limits.enforced():
-        package = sound_package(folder)
+        package = runnable_package(folder)
         judged = chosen_outputs(package.plan, [output] if output is not None else None)[0]
         outputs, labels = simulate(package, data, noise_seed, LABELS, form)
         ours = accuracy(outputs[judged], labels, judged)
@@ -169,12 +169,21 @@ def _accuracy_of_model(
 
 
 def sound_package(folder: Path) -> Package:
-    """A package from its folder, checked."""
+    """A package from its folder, checked as far as reading it goes."""
     from compiler.plan.check import check_package
     from compiler.plan.package import read_package
 
     package = read_package(folder)
     check_package(package)
+    return package
+
+
+def runnable_package(folder: Path) -> Package:
+    """A package from its folder, checked with the models that it would run on the host."""
+    from backends.lowering.check_host_models import check_host_models
+
+    package = sound_package(folder)
+    check_host_models(package)
     return package
 
 

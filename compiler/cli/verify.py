@@ -18,7 +18,7 @@ from compiler.cli.console import (
 from compiler.cli.flags import with_flags
 from compiler.cli.limits import DEFAULT_LIMITS, Limits
 from compiler.cli.outputs import OutputNames, chosen_outputs
-from compiler.cli.run import sound_package
+from compiler.cli.run import runnable_package
 from compiler.errors import GateError, UsageError, one_line
 from compiler.flow.options import parse_binds
 
@@ -67,7 +67,7 @@ def verify_command(
     if not tolerance >= 0:
         raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
     with limits.enforced():
-        package = sound_package(folder)
+        package = runnable_package(folder)
         reference = Reference(model, parse_binds(bind))
         _require_same_ports(package, reference)
         inputs = (

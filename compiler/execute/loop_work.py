@@ -50,7 +50,7 @@ def with_limit(model: bytes, *, on_reference: bool = False) -> bytes:
         proto = onnx.inliner.inline_local_functions(proto)
     if not loops_in(proto.graph):
         return model
-    limit = max(1, _limits[-1] // (REFERENCE_SHARE if on_reference else 1))
+    limit = max(1, min(_limits[-1], 1 << 62) // (REFERENCE_SHARE if on_reference else 1))
     costs = costs_of(proto)
     if all(_is_small(node, costs, limit) for node in proto.graph.node):
         return model

@@ -20,6 +20,7 @@ from compiler.ir.formats import Format
 from compiler.ir.graph import Calibration, Graph
 from compiler.ir.text import to_text
 from compiler.storage.files import open_regular
+from compiler.storage.mistaken import why_mistaken, why_unreadable
 from compiler.storage.payload import Payload
 from compiler.target.chip import Target
 from passes.base import Pass
@@ -132,7 +133,7 @@ def load_calibration(path: str | Path) -> CalibrationFile:
         with open_regular(Path(path)) as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(str(error))
+        reason = why_mistaken(Path(path), "a calibration file") or why_unreadable(error)
         raise UsageError(f"{shown}: {reason}", code="U001") from error
     if len(data) > MAX_FILE_BYTES:
         raise ModelError(f"{shown} is larger than {MAX_FILE_BYTES:,} bytes", code="M009")
@@ -140,7 +141,8 @@ def load_calibration(path: str | Path) -> CalibrationFile:
         file = CalibrationFile.model_validate_json(data)
         table = json.loads(data)
     except (ValidationError, ValueError, RecursionError) as error:
-        raise ModelError(f"{shown} is no calibration: {_fault(error)}", code="M009") from error
+        reason = why_mistaken(Path(path), "a calibration file") or _fault(error)
+        raise ModelError(f"{shown} is no calibration: {reason}", code="M009") from error
     if hashlib.sha256(_bytes(table | {"hash": ""})).hexdigest() != file.hash:
         raise ModelError(f"{shown} was changed: its own hash does not match", code="M009")
     return file

@@ -38,6 +38,7 @@ from compiler.frontend.tensors import (
 )
 from compiler.ir.graph import Array
 from compiler.storage.files import stem_of
+from compiler.storage.mistaken import why_mistaken
 
 LARGEST_MESSAGE = (1 << 31) - 1  # protobuf's own limit
 
@@ -181,6 +182,9 @@ def _message(
         raise UsageError(f"the model is of type {kind}, wanted is a path, bytes or a ModelProto")
     path = Path(source)
     data = _read(path)
+    mistaken = why_mistaken(path, "an ONNX model")
+    if mistaken.endswith("swapped?"):
+        raise ModelError(mistaken, code="M001")
     return _parse(data, repr(str(path))), hashlib.sha256(data), path
 
 
@@ -190,9 +194,7 @@ def _read(path: Path) -> bytes:
         if stat.S_ISDIR(mode.st_mode):
             models = sorted(item.name for item in path.iterdir() if item.suffix == ".onnx")
             hint = f"hand in the file, such as {models[0]!r} in it" if models else ""
-            raise ModelError(
-                f"{str(path)!r} is a folder, not an ONNX model", code="M001", hint=hint
-            )
+            raise ModelError(why_mistaken(path, "an ONNX model"), code="M001", hint=hint)
         if not stat.S_ISREG(mode.st_mode):
             raise ModelError(f"{str(path)!r} is not a regular file", code="M001")
         if mode.st_size > LARGEST_MESSAGE:
@@ -222,7 +224,8 @@ def _parse(data: bytes, called: str) -> onnx.ModelProto:
         if "depth" in str(error).lower():
             raise ModelError(f"{called}: its graphs are nested too deeply", code="M008") from error
         if not looks and len(data) > 100 and _declares_a_graph(data):
-            reason += ", or it is cut short"
+            reason = f"{called} ends in the middle, after {len(data):,} bytes: it is cut short, "
+            reason += "or not an ONNX model"
         raise ModelError(reason, code="M001", hint=way_out) from error
     if not model.HasField("graph"):
         raise ModelError(f"{reason}: it holds no graph", code="M001", hint=way_out)

@@ -68,7 +68,10 @@ def parse_plan(data: bytes) -> Plan:
     try:
         plan = Plan.model_validate_json(data)
     except ValidationError as error:
-        raise PackageError(f"plan.json is not a plan: {_first_fault(error)}") from error
+        fault = _first_fault(error)
+        if "EOF while parsing" in fault:
+            fault = f"it ends in the middle, after {len(data):,} bytes"
+        raise PackageError(f"plan.json is not a plan: {fault}") from error
     try:
         proper, rendered = sealed(plan)
     except (ValueError, RecursionError) as error:

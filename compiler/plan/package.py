@@ -19,6 +19,7 @@ from compiler.errors import ModelError, PackageError, UsageError, one_line
 from compiler.plan.canonical_json import MAX_PLAN_BYTES, parse_plan, render_plan, sealed
 from compiler.plan.schema import File, Plan
 from compiler.storage.mapped import map_file
+from compiler.storage.mistaken import why_mistaken
 from compiler.storage.payload import Payload
 
 PLAN_FILE = "plan.json"
@@ -322,6 +323,8 @@ def read_package(folder: str | Path) -> Package:
     except (OSError, ValueError):
         is_folder = False
     if not is_folder:
+        if mistaken := why_mistaken(folder, "the folder of a joulec package"):
+            raise UsageError(mistaken, code="U001", hint="give the folder that compile wrote")
         raise UsageError(
             f"no folder {one_line(str(folder))!r}",
             code="U001",

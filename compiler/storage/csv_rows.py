@@ -10,6 +10,7 @@ from pathlib import Path
 
 from compiler.errors import ModelError, UsageError, one_line
 from compiler.storage.files import open_regular
+from compiler.storage.mistaken import why_mistaken, why_unreadable
 
 MAX_FILE_BYTES = 8 << 20
 MAX_ROWS = 100_000
@@ -22,6 +23,11 @@ class CsvForm:
     name: str
     wanted: tuple[str, ...]
     hint: str
+
+    @property
+    def described(self) -> str:
+        """Names the kind of file that is wanted."""
+        return f"a csv file of {self.name}"
 
     def broken(self, shown: str, why: str) -> ModelError:
         """Makes the error that says why a file is no such table."""
@@ -41,8 +47,10 @@ def read_csv(path: Path, form: CsvForm) -> list[tuple[int, dict[str, str]]]:
         with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = why_mistaken(path, form.described) or why_unreadable(error)
         raise UsageError(f"{shown!r}: {reason}", code="U001") from error
+    if mistaken := why_mistaken(path, form.described):
+        raise ModelError(mistaken, code="M009")
     return rows_of(data, shown, form)
 
 

@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from compiler.errors import CompileError, ModelError, UsageError, one_line
 from compiler.ir.graph import Array
 from compiler.storage.files import open_regular
+from compiler.storage.mistaken import what_stands_at, why_mistaken, why_unreadable
 
 MAX_FILE_BYTES = 1 << 34  # uncompressed, over all arrays of a file
 MOST_PACKED = 1032  # deflate makes at most so many bytes of one
@@ -44,10 +45,17 @@ def read_npz(file: Path, choose: Callable[[list[str]], Iterable[str]]) -> dict[s
     except CompileError:
         raise
     except OSError as error:
-        reason = error.strerror or one_line(str(error))
+        reason = why_mistaken(file, "an npz of arrays") or why_unreadable(error)
         raise UsageError(f"data file {shown!r}: {reason}", code="U001") from error
     except _BROKEN as error:
+        mistaken = why_mistaken(file, "an npz of arrays")
+        if mistaken:
+            hint = "numpy.savez(FILE, NAME=array) writes one" if mistaken.count("(.npy)") else ""
+            raise ModelError(f"data file {mistaken}", code="M009", hint=hint) from error
         reason = one_line(str(error)) or type(error).__name__
+        if isinstance(error, zipfile.BadZipFile) and what_stands_at(file):
+            size_bytes = file.stat().st_size
+            reason = f"it ends in the middle, after {size_bytes:,} bytes: the zip is cut short"
         raise ModelError(f"data file {shown!r}: {reason}", code="M009") from error
 
 

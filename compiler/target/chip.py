@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from compiler.errors import TargetError, nearest, one_line
 from compiler.storage.files import open_regular
+from compiler.storage.mistaken import what_stands_at, why_mistaken, why_unreadable
 from compiler.target.analog import Analog as Analog
 from compiler.target.analog import OdimoCycles as OdimoCycles
 from compiler.target.analog import PixelUnroll as PixelUnroll
@@ -233,10 +234,15 @@ def load_target(name_or_file: str | Path) -> Target:
             with open_regular(path) as stream:
                 data = stream.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = why_mistaken(path, "a chip file") or why_unreadable(error)
             raise TargetError(f"chip file {one_line(text)!r}: {reason}") from error
+        found = what_stands_at(path)
+        if found not in ("", "a chip file", "an empty file"):
+            raise TargetError(why_mistaken(path, "a chip file"))
         return parse_target(data, text, path)
     names = built_in()
+    if mistaken := why_mistaken(Path(text), "a chip by name, or a chip file"):
+        raise TargetError(mistaken, hint="a chip file ends in .toml or has a slash in its path")
     hint = nearest(text, names) or "give a .toml file for a chip of your own"
     raise TargetError(f"no chip {one_line(text)!r}; built in are: {', '.join(names)}", hint=hint)
 

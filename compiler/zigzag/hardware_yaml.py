@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from compiler.errors import TargetError, UsageError, one_line
 from compiler.storage.files import open_regular
+from compiler.storage.mistaken import why_mistaken, why_unreadable
 
 MAX_FILE_BYTES = 1 << 16
 MAX_DEPTH = 20
@@ -137,8 +138,10 @@ def read_accelerator(path: Path) -> Accelerator:
         with open_regular(path) as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = why_mistaken(path, "a YAML file of hardware") or why_unreadable(error)
         raise UsageError(f"{shown!r}: {reason}", code="U001") from error
+    if mistaken := why_mistaken(path, "a YAML file of hardware"):
+        raise TargetError(mistaken)
     if len(data) > MAX_FILE_BYTES:
         raise TargetError(f"{shown!r}: larger than {MAX_FILE_BYTES:,} bytes")
     return parse_accelerator(data, shown)

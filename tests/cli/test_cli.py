@@ -630,6 +630,15 @@ def test_a_free_size_that_is_not_bound(joulec: Shell, tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "free.onnx")
     ran = joulec("compile", "free.onnx", "-t", "tile16", "-o", "out")
     fails(ran, 2, "U003", "--bind width=")
+    told = joulec("inspect", "free.onnx").out
+    assert "[N, width]" in told
+    assert (
+        "free sizes   MACs, the sizes of values, and what each engine could take depend on" in told
+    )
+    table = joulec("inspect", "free.onnx", "--format", "json").table
+    assert table["inputs"][0]["shape"] == [None, None]
+    assert table["parameters"] > 0
+    assert table["macs"] is None
 
 
 @pytest.mark.parametrize(

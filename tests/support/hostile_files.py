@@ -10,6 +10,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def _bomb() -> bytes:
 IMAGE = np.ones((3, 64), np.float32)
 DATA: dict[str, tuple[bytes, str, str]] = {
     "no zip": (b"not a zip", "M009", "not a zip file"),
-    "an empty file": (b"", "M009", "not a zip file"),
-    "a zip cut short": (npz(image=IMAGE)[:200], "M009", "zip"),
+    "an empty file": (b"", "M009", "is an empty file"),
+    "a zip cut short": (npz(image=IMAGE)[:200], "M009", "ends in the middle, after 200 bytes"),
     "no array of the input's name": (npz(imag=IMAGE), "U005", "did you mean 'imag'?"),
     "no arrays": (npz(), "U005", "no array 'image'"),
     "a pickle": (_pickled(), "M009", "allow_pickle"),
@@ -326,11 +327,14 @@ def _constant(name: str, value: Any) -> onnx.NodeProto:
     )
 
 
-def bomb() -> bytes:
-    """A terabyte of zeros, summed."""
+def bomb(computed: bool = False) -> bytes:
+    """A terabyte of zeros, summed; its size is a constant or computed from one."""
+    size = [_constant("s", [1 << 38])]
+    if computed:
+        size = [_constant("r0", [1 << 19]), helper.make_node("Mul", ["r0", "r0"], ["s"])]
     return segment(
         [
-            _constant("s", [1 << 38]),
+            *size,
             helper.make_node("ConstantOfShape", ["s"], ["c"]),
             helper.make_node("ReduceSum", ["c"], ["r"], keepdims=0),
             _constant("k", np.zeros((1, 4), np.float32)),
@@ -365,6 +369,45 @@ def endless() -> bytes:
             helper.make_node("Loop", ["n", "t", "k"], ["y"], body=body),
         ]
     )
+
+
+def branched(made: Callable[[], bytes]) -> bytes:
+    """The same nodes, in both branches of an If."""
+    inner = onnx.ModelProto.FromString(made()).graph
+    del inner.input[:]
+    choose = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["choice"], to=onnx.TensorProto.BOOL),
+        helper.make_node("If", ["choice"], ["out"], then_branch=inner, else_branch=inner),
+        helper.make_node("Identity", ["out"], ["y"]),
+    ]
+    inner.output[0].name = inner.node[-1].output[0] = "inner"
+    for attribute in choose[2].attribute:
+        attribute.g.CopyFrom(inner)
+    return segment(choose)
+
+
+def large(op: str, to: list[int]) -> bytes:
+    """A small constant that becomes 256 GiB and more, of which little is left."""
+    return segment(
+        [
+            _constant("k", np.zeros((1, 4), np.float32)),
+            _constant("to", np.array(to)),
+            helper.make_node(op, ["k", "to"], ["much"]),
+            helper.make_node("ReduceMax", ["much"], ["y"], axes=[0]),
+        ]
+    )
+
+
+def hidden() -> bytes:
+    """An endless Loop in a local function."""
+    made = onnx.ModelProto.FromString(endless())
+    opsets = [helper.make_opsetid("", 17)]
+    made.functions.append(helper.make_function("own", "f", [], ["y"], made.graph.node, opsets))
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    del made.graph.node[:]
+    made.graph.node.append(helper.make_node("f", [], ["y"], domain="own"))
+    return bytes(made.SerializeToString())
 
 
 def outside() -> bytes:
@@ -532,5 +575,25 @@ HOSTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a host model whose function reads elsewhere": (
         outside_in_a_function, "P002", "refers to data in other files",
     ),
-    "a host model of a terabyte": (bomb, "M008", "--max-memory"),
+    "a host model of a terabyte": (bomb, "P002", "makes value 'c' of 1,099,511,627,776 bytes"),
+    "a host model that computes its terabyte": (
+        partial(bomb, computed=True), "M008", "--max-memory",
+    ),
+    "a host model of a terabyte in a branch": (
+        partial(branched, bomb), "P002", "makes value 'c' of 1,099,511,627,776 bytes",
+    ),
+    "a host model that repeats beyond memory": (
+        partial(large, "Tile", [1 << 36, 1]), "P002", "bytes, the most of a host model is",
+    ),
+    "a host model that expands beyond memory": (
+        partial(large, "Expand", [1 << 36, 4]), "P002", "bytes, the most of a host model is",
+    ),
+    "a host model without an end": (endless, "M008", "its Loop never ends or does more work"),
+    "a host model without an end in a branch": (
+        partial(branched, endless), "M008", "its Loop never ends or does more work",
+    ),
+    "a host model whose functions hide": (hidden, "P002", "functions of its own"),
 }  # fmt: skip
+# What only a run finds out.
+RUN_ONLY = ("a host model with other ports", "a host model that computes its terabyte")
+CHECKED = {name: case for name, case in HOSTS.items() if name not in RUN_ONLY}

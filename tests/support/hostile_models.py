@@ -122,6 +122,18 @@ def input_sized(*dims: int) -> Recipe:
     return changed(change, "g (float[1,8] x) => (float[a,b] y) {y = Relu(x)}")
 
 
+def output_sized(*dims: int) -> Recipe:
+    """Gemm whose output is declared in other sizes."""
+
+    def change(made: onnx.ModelProto) -> None:
+        shape = made.graph.output[0].type.tensor_type.shape
+        del shape.dim[:]
+        for size in dims:
+            shape.dim.add(dim_value=size)
+
+    return changed(change)
+
+
 def sparse(values: list[float], indices: list[int], *dims: int) -> Recipe:
     """A sparse weight."""
 
@@ -311,6 +323,9 @@ def _renamed(number: int, field: str, position: int, name: str) -> Recipe:
     return changed(change, "g (float[2] x) => (float[2] y) {a = Relu(x) b = Neg(a) y = Abs(b)}")
 
 
+_LOOP = """g (float[1,8] x) => (float[1,8] y) {yes = Constant<value_int = 1>()
+t = Cast<to = 9>(yes) y = Loop("COUNT", t, x)<body = b (int64 i, bool go, float[1,8] v)
+=> (bool goes, float[1,8] w) {goes = Identity(COND) w = Neg(v)}>}"""
 _RELU = "g (float[2] x) => (float[2] y) {y = Relu(x)}"
 _LEAKY = "g (float[2] x) => (float[2] y) {y = LeakyRelu<alpha = 0.1>(x)}"
 _CONV = "g (float[1,2,4,4] x) => (float[a,b,c,d] y) {y = Conv<ATTRIBUTES>(x, w)}"
@@ -344,7 +359,9 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "another encoding": (
         lambda folder: _utf16(bytes(model().SerializeToString())), "M001", "is not an ONNX model",
     ),
-    "cut short": (lambda folder: bytes(model().SerializeToString())[:-40], "M001", "cut short"),
+    "cut short": (
+        lambda folder: bytes(model().SerializeToString())[:-40], "M001", "ends in the middle",
+    ),
     "no graph": (_clear("graph", lambda made: made), "M001", "it holds no graph"),
     "an empty graph": (
         changed(lambda made: made.graph.Clear()), "M001", "neither nodes nor outputs",
@@ -596,6 +613,43 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
     "functions that double 40 times": (lambda folder: functions(40, 2, "Relu"), "M008", "limit"),
     "branches 60 deep": (lambda folder: branches(60), "M008", "nested too deeply"),
     "more nodes than allowed": (lambda folder: crowd(1_000_001), "M008", "nodes, the limit is"),
+    # what does not end, or does not run
+    "a Loop without an end": (
+        text(_LOOP.replace("COUNT", "").replace("COND", "go")), "M008", "node 'Loop_2': its Loop",
+    ),
+    "a Loop of 2^62 turns": (
+        text(_LOOP.replace('"COUNT"', "n").replace("COND", "go"), n=np.array(1 << 62)), "M008",
+        "node 'Loop_2': its Loop does more work",
+    ),
+    "a Loop of large products": (
+        text(_LOOP.replace('"COUNT"', "n").replace("COND", "go").replace("Neg(v)", "MatMul(v, m)")
+             .replace("1,8", "512,512"), n=np.array(1 << 62), m=np.zeros((512, 512), np.float32)),
+        "M008", "node 'Loop_2': its Loop does more work",
+    ),
+    "a Loop on constants": (
+        text(_LOOP.replace('"COUNT"', "n").replace("COND", "go").replace(", x)", ", k)")
+             .replace(" y = Loop", " l = Loop").replace("}>}", "}> y = Add(l, x)}"),
+             n=np.array(1 << 62), k=np.ones((1, 8), np.float32)),
+        "M008", "its Loop does more work",
+    ),
+    "a convolution that no input runs": (
+        text("""g (float[1,2,6,6] x) => (float[1,2,30,30] y)
+        {y = ConvTranspose<output_shape = [30, 30]>(x, w)}""", w=np.ones((2, 2, 2, 2), np.float32)),
+        "M011", "node 'ConvTranspose_0': ConvTranspose cannot be run, whatever the inputs",
+    ),
+    # outputs and sizes that are none
+    "no outputs": (_clear("output", lambda made: made.graph), "M002", "has no outputs"),
+    "a negative input": (input_sized(2, -7), "M004", "a negative size, -7"),
+    "a negative output": (output_sized(1, -4), "M004", "a negative size, -4"),
+    "an output of another size": (output_sized(1, 5), "M004", "float32[1, 5] and is float32[1, 4]"),
+    "an output of other axes": (output_sized(4), "M004", "its number of axes is false"),
+    "an output of another type": (
+        text(_RELU.replace("=> (float", "=> (int64")), "M004", "its element type is false",
+    ),
+    "a batch of none": (
+        text("g (float[0,8] x) => (float[0,4] y) {y = MatMul(x, w)}", w=WEIGHTS["w"]), "M004",
+        "a batch of 0 samples",
+    ),
     # external data
     "a file above": (
         outside({"location": "../secret.bin"}, linked), "M006",

@@ -40,6 +40,7 @@ CASES: dict[str, Mapping[str, tuple[Any, str, str]]] = {
     "table": hostile_files.TABLES,
     "package": hostile_files.PACKAGES,
     "host": hostile_files.HOSTS,
+    "checked host": hostile_files.CHECKED,
 }  # fmt: skip
 NAMES = [f"{kind}: {name}" for kind, cases in CASES.items() for name in cases]
 
@@ -71,7 +72,7 @@ class Lab:
         place.mkdir(parents=True)
         os.chdir(place.parent)
         try:
-            command = getattr(self, f"_{kind}")(make, place)
+            command = getattr(self, f"_{kind.replace(' ', '_')}")(make, place)
             before = set(place.parent.rglob("*"))
             status, message = call(*command)
             litter = set(place.parent.rglob("*")) - before
@@ -123,6 +124,9 @@ class Lab:
         shutil.copytree(self.float, place / "p")
         hostile_files.host_replaced(made)(place / "p")
         return self._run(place / "p")
+
+    def _checked_host(self, made: Callable[[], bytes], place: Path) -> tuple[object, ...]:
+        return ("check", self._host(made, place)[1])
 
     def _run(self, package: Path) -> tuple[object, ...]:
         return ("run", package, "-i", self.folder / "sound.npz", "-o", "o.npz")
@@ -189,7 +193,7 @@ def test_a_host_model_without_an_end_is_ended(tmp_path: Path) -> None:
     hostile_files.host_replaced(hostile_files.endless)(lab.float)
     words = [
         "run", str(lab.float), "-i", str(tmp_path / "sound.npz"), "-o", "o.npz", "--time-limit",
-        "0.5",
+        "0.5", "--max-loop-work", str(10**30),
     ]  # fmt: skip
     program = (
         "import sys; from compiler.cli import main; from compiler.flow import limits; "

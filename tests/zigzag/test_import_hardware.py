@@ -298,7 +298,7 @@ def test_a_file_too_large_a_folder_and_none(tmp_path: Path) -> None:
     large.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(TargetError, match="larger than"):
         read_accelerator(large)
-    for path, says in ((tmp_path, "Is a directory"), (tmp_path / "none.yaml", "No such file")):
+    for path, says in ((tmp_path, "is a folder"), (tmp_path / "none.yaml", "it does not exist")):
         with pytest.raises(UsageError, match=says) as caught:
             read_accelerator(path)
         assert caught.value.code == "U001"
