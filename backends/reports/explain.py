@@ -175,7 +175,7 @@ def _step_lines(step: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "time",
             f"{time(step['latency_ns'])}, from {time(step['start_ns'])} on; "
-            f"divergence {digits(step['divergence'])}",
+            f"divergence {facts.divergence_digits(step['divergence'])}",
         ),
     ]
     if step["not_modelled"]:

@@ -142,8 +142,10 @@ def divergence_words(plan: Plan) -> str:
         notes.append(f"output {one_line(worst.name, 40)}")
     if labels:
         notes.append(f"labels: {100 * (1 - max(labels)):.1f} % agree")
-    if left_out := sum(output.left_out for output in measured.outputs):
-        notes.append(f"{left_out} left out, NaN or infinite in the model itself")
+    if left_out := max(output.left_out for output in measured.outputs):
+        notes.append(
+            f"left out on {count(left_out, 'sample')}: NaN or infinite in the model itself"
+        )
     return f"{words} ({'; '.join(notes)})"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.reports import facts
-from backends.reports.figures import count, digits, energy_scale, share, time_scale
+from backends.reports.figures import count, energy_scale, share, time_scale
 from compiler.cost.step import PARTS
 from compiler.errors import one_line
 from compiler.ir.mapping import AnalogMapping
@@ -49,7 +49,7 @@ def steps_table(plan: Plan, most: int | None) -> Table:
     rows = [
         (str(step.index), step.name, facts.operation_of(step), step.engine, facts.mapping_of(step),
          facts.weights_of(step), f"{step.macs:,}", joule.show(step.energy_pj.total.value),
-         second.show(step.latency_ns.value), digits(step.divergence),
+         second.show(step.latency_ns.value), facts.divergence_digits(step.divergence),
          *([facts.short_source(step)] if traced else []), step.reason)
         for step in shown
     ]  # fmt: skip
@@ -59,11 +59,13 @@ def steps_table(plan: Plan, most: int | None) -> Table:
              f"{sum(step.macs for step in rest):,}",
              joule.show(sum(step.energy_pj.total.value for step in rest)),
              second.show(sum(step.latency_ns.value for step in rest)),
-             digits(sum(step.divergence for step in rest)), *([""] if traced else []), "")
+             facts.divergence_digits(sum(step.divergence for step in rest)),
+             *([""] if traced else []), "")
         )  # fmt: skip
     total = ("", "sum", "", "", "", "", f"{plan.macs.after:,}",
              joule.show(plan.energy_pj.total.value), second.show(plan.serial_latency_ns.value),
-             digits(plan.divergence_total), *([""] if traced else []), "")  # fmt: skip
+             facts.divergence_digits(plan.divergence_total),
+             *([""] if traced else []), "")  # fmt: skip
     return Table(head, tuple(rows), total, (0, 6, 7, 8, 9))
 
 

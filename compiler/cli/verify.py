@@ -163,7 +163,7 @@ def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
     lines += [_same_words(one, result.samples) for one in result.outputs if one.same is not None]
     lines += [
         f"{clipped(one.value, 40)}: NaN or infinite in the model itself on {one.left_out} of "
-        f"{result.samples} samples, which are left out"
+        f"{result.samples} samples, left out where it is"
         for one in result.outputs
         if one.left_out
     ]
@@ -188,9 +188,9 @@ def _same_words(one: Difference, samples: int) -> str:
 
 
 def _digits(one: Difference) -> str:
-    from compiler.cost.divergence import BEYOND_MEASURE
+    from compiler.cost.divergence import divergence_words
 
-    return "beyond measure" if one.divergence >= BEYOND_MEASURE else f"{one.divergence:.3g}"
+    return divergence_words(one.divergence)
 
 
 def _number(number: float | None) -> str:

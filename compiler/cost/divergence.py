@@ -133,7 +133,9 @@ def divergence(measure: Measure, wanted: Values, found: Values) -> Measured:
 def _of_numbers(measure: Measure, before: Doubles, after: Doubles) -> Measured:
     """Measures [S, *shape] without the samples on which the reference is NaN or infinite.
 
-    Where it is so on all of them, the elements alone are left out.
+    Where it is so on all of them, the elements alone are left out. What is found to be NaN or
+    infinite is beyond measure, unless the reference is so too on some sample: then it answers
+    nothing, and counts as if it answered the mean.
     """
     is_number = np.isfinite(before)
     by_sample = is_number.all(axis=tuple(range(1, before.ndim)))
@@ -142,8 +144,11 @@ def _of_numbers(measure: Measure, before: Doubles, after: Doubles) -> Measured:
         before, after = before[is_number], after[is_number]
     elif left_out:
         before, after = before[by_sample], after[by_sample]
-    if before.size and not np.isfinite(after).all():
-        return Measured(BEYOND_MEASURE, left_out)
+    answers = np.isfinite(after)
+    if before.size and not answers.all():
+        if not left_out:
+            return Measured(BEYOND_MEASURE)
+        after = np.where(answers, after, before.mean())
     if measure.kind == "KL":
         axis = measure.axis + 1 if measure.axis >= 0 else measure.axis
         return Measured(kl_divergence(before, after, axis), left_out)
@@ -234,6 +239,11 @@ def _pairs(wanted: Any, found: Any) -> list[tuple[Array, Array]]:
     """The arrays of one sample, each with that to compare: an empty one where there is none."""
     nothing = np.zeros(0)
     return list(zip_longest(flat_arrays(wanted), flat_arrays(found), fillvalue=nothing))
+
+
+def divergence_words(divergence: float) -> str:
+    """Prints a divergence in three digits; what breaks the network is beyond measure."""
+    return f"{divergence:.3g}" if divergence < BEYOND_MEASURE else "beyond measure"
 
 
 def _holds_labels(dtype: str) -> bool:

@@ -33,6 +33,10 @@ LARGEST = (2 - 2**-23) * 2.0**127  # of float32: what a value of a graph can be
 # Both ends of a range, in which 0 always lies.
 Low = Annotated[float, Field(ge=-LARGEST, le=0)]
 High = Annotated[float, Field(ge=0, le=LARGEST)]
+# The formulas of the outputs, each once; none of a model without outputs.
+Kinds = Annotated[
+    str, Field(pattern=r"^((^|, )(KL|labels|relative squared error))*$", max_length=100)
+]
 # A Kullback-Leibler divergence of nothing may be a rounding error below 0.
 Divergence = Annotated[float, Field(ge=-1e-3)]
 
@@ -46,7 +50,7 @@ class Measured(_Strict):
 
     ranges: dict[str, tuple[Low, High]]
     divergence: dict[str, dict[str, Divergence]]
-    kind: Literal["KL", "relative squared error"]
+    kind: Kinds
     inputs_hash: Sha256
     estimated: Annotated[int, Field(ge=0)]
     rounding: dict[str, Divergence]

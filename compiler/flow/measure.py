@@ -134,20 +134,25 @@ def not_number_notes_of(
     trial: Trial | None, inputs: CalibrationInputs | None
 ) -> tuple[Diagnostic, ...]:
     """Warns where the model's own outputs are no numbers, on calibration or other samples."""
+    import numpy as np
+
     from compiler.execute.interpreter import Interpreter, RunError
     from compiler.flow.not_numbers import not_number_notes
 
     if trial is None or inputs is None:
         return ()
-    model = trial.model
-    notes = not_number_notes(model, trial.samples, trial.wanted, trial.first)
+    model, samples, outputs = trial.model, trial.samples, trial.wanted
     if trial.made_up or (not trial.held_out and inputs.count <= trial.count):
-        return notes
+        return not_number_notes(model, samples, outputs)
     try:
         given = Interpreter(model).run_each(inputs.arrays)
     except RunError:  # then nothing was measured on them
-        return notes
-    return (*not_number_notes(model, inputs.arrays, given), *notes)
+        return not_number_notes(model, samples, outputs, trial.first)
+    if not trial.held_out:
+        return not_number_notes(model, inputs.arrays, given)
+    joined = {name: np.concatenate([data, samples[name]]) for name, data in inputs.arrays.items()}
+    everything = {name: [*values, *outputs[name]] for name, values in given.items()}
+    return not_number_notes(model, joined, everything)  # which follow each other in the file
 
 
 def measured_divergence(trial: Trial | None, placed: Graph) -> MeasuredDivergence | None:
@@ -205,14 +210,14 @@ def measured_note(
 
 
 def _shown(measured: MeasuredDivergence) -> str:
-    from compiler.cost.divergence import BEYOND_MEASURE
+    from compiler.cost.divergence import BEYOND_MEASURE, divergence_words
 
-    worst = measured.worst
+    worst, shown = measured.worst, divergence_words(measured.divergence)
     if measured.divergence >= BEYOND_MEASURE:
-        return "beyond measure (NaN, infinity, or it does not run)"
+        return f"{shown} (NaN, infinity, or it does not run)"
     if worst is not None and worst.kind == "labels":
-        return f"{measured.divergence:.3g} ({100 * measured.divergence:.3g} % of labels differ)"
-    return f"{measured.divergence:.3g}"
+        return f"{shown} ({100 * measured.divergence:.3g} % of labels differ)"
+    return shown
 
 
 @dataclass(frozen=True, eq=False)

@@ -160,8 +160,11 @@ def load_inputs(
             data = np.broadcast_to(stacked[name], (samples, *stacked[name].shape))
         taken = np.ascontiguousarray(data[:samples]).astype(numpy_dtype(kind.dtype))
         if taken.dtype.kind == "f" and not np.isfinite(taken).all():
+            where = int(np.argwhere(~np.isfinite(taken))[0][0])
             raise ModelError(
-                f"data file {shown!r}: array {one_line(name)!r} holds NaN or infinity", code="M009"
+                f"data file {shown!r}: array {one_line(name)!r} holds NaN or infinity, "
+                f"first in sample {where} (counted from 0)",
+                code="M009",
             )
         taken.setflags(write=False)
         result[name] = taken

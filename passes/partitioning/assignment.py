@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from compiler.cost.divergence import divergence_words
 from compiler.ir.mapping import Resource
 from passes.partitioning.problem import Candidate, Ends, FormatBoundary, Problem, Transfer
 
@@ -74,7 +75,10 @@ class Assignment:
                 spent += rounding(boundary, {**before, **after}) - rounding(boundary, before)
         allowed = self.problem.max_divergence
         if spent > allowed * (1 + 1e-9):
-            return f"the divergences add up to {spent:.3g}, beyond the {allowed:.3g} allowed"
+            return (
+                f"the divergences add up to {divergence_words(spent)}, "
+                f"beyond the {allowed:.3g} allowed"
+            )
         return self.why_no_room(index, instead)
 
     def why_no_room(self, index: int | None = None, instead: Candidate | None = None) -> str:

@@ -82,6 +82,21 @@ def test_the_plan_is_that_of_measuring_again(model: Path, options: Options) -> N
     assert {*recalled.files} == {*measured.files, Path(SAVED)}
 
 
+def test_a_model_of_scores_and_labels_is_saved_too(here: Path) -> None:
+    model = onnx.load(DIM20)
+    [scores] = model.graph.output
+    model.graph.node.append(onnx.helper.make_node("ArgMax", [scores.name], ["label"], axis=1))
+    label = onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, None)
+    model.graph.output.append(label)
+    onnx.save(model, here / "m.onnx")
+    save(OPTIONS, here / "m.onnx")
+    found = load_calibration(SAVED).measured
+    assert found.kind == "labels, relative squared error"
+    again = calibrate_model(here / "m.onnx", TILE16, replace(OPTIONS, calibration=SAVED))
+    assert again.graph.calibration is not None
+    assert again.graph.calibration.kind == found.kind
+
+
 def test_what_is_saved_comes_back_to_the_last_bit() -> None:
     calibrated = calibrate_model(RESNET, TILE16, Options(data=RESNET_DATA, calibration_samples=4))
     calibrated.save(SAVED)

@@ -80,7 +80,7 @@ def test_a_sample_on_which_the_model_is_no_number_changes_nothing(
     assert placed(made) == placed(fine)
     [note] = [one for one in made.plan.diagnostics if one.code == "W012"]
     assert f"output {output!r} of the model itself is {word}" in note.line()
-    assert "on sample 7 (counted from 0; 1 of 32)" in note.line()
+    assert "on sample 7 (counted from 0; 1 of 40)" in note.line()
     assert f"it begins at node 'origin' ({op})" in note.line()
     assert made.plan.measured is not None
     assert made.plan.divergence < 0.02 or share
@@ -91,7 +91,7 @@ def test_the_samples_left_out_are_counted(tmp_path: Path) -> None:
     made = compiled(tmp_path, model_of(BESIDE, "Sqrt"), samples(-1.0)[:32])
     assert made.plan.measured is not None
     assert {one.name: one.left_out for one in made.plan.measured.outputs} == {"y": 0, "s": 1}
-    assert "1 left out" in verdict(made.plan)[1]
+    assert "left out on 1 sample" in verdict(made.plan)[1]
 
 
 def test_an_output_without_elements_costs_and_diverges_nothing(tmp_path: Path) -> None:
