@@ -371,11 +371,13 @@ def test_a_chip_that_checks_never_ends_in_an_internal_error() -> None:
 
 def test_a_vector_unit_computes_every_operation_that_its_chip_may_list() -> None:
     """What the check lets pass is what is lowered: each operation on its own value, in int8."""
-    two = {"Add": "x, z", "Mul": "x, z"}
+    # A root wants what is not negative.
+    inputs = {"Add": "x, z", "Mul": "x, z", "Sqrt": "ySigmoid"}
     pools = {"MaxPool": "<kernel_shape=[2,2]>", "AveragePool": "<kernel_shape=[2,2]>"}
     named = [operation for operation in INTEGER_VECTOR if operation != "Requantize"]
     body = " ".join(
-        f"[{name}] y{name} = {name} {pools.get(name, '')} ({two.get(name, 'x')})" for name in named
+        f"[{name}] y{name} = {name} {pools.get(name, '')} ({inputs.get(name, 'x')})"
+        for name in named
     )
     sizes = "float[1,2,4,4]"
     ends = ", ".join(f"float[1,2,A_{name},B_{name}] y{name}" for name in named)
