@@ -205,15 +205,15 @@ CHIPS: dict[str, tuple[Change, str, str]] = {
     ),
     "a clock that stands": (
         put(CLOCK, "clock_mhz = { value = 0, source = 'exact' }\n#"), "U002",
-        "clock_mhz.value: Input should be greater",
+        "clock_mhz.value: found 0, wanted 1e-06 or more",
     ),
     "a memory that takes no bytes": (
         put("bytes_per_cycle = { value = 16", "bytes_per_cycle = { value = 0"),
-        "U002", "bytes_per_cycle.value: Input should be greater",
+        "U002", "bytes_per_cycle.value: found 0, wanted 1e-06 or more",
     ),
     "a memory that takes next to no bytes": (
         put("bytes_per_cycle = { value = 16", "bytes_per_cycle = { value = 1e-300"),
-        "U002", "bytes_per_cycle.value: Input should be greater",
+        "U002", "bytes_per_cycle.value: found 1e-300, wanted 1e-06",
     ),
     "no number": (put(CLOCK, "clock_mhz = { low = "), "U002", "clock_mhz.value"),
     "a key nobody knows": (also("colour = 'red'"), "U002", "colour"),

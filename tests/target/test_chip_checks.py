@@ -9,6 +9,7 @@ import tomllib
 from typing import get_args
 
 import pytest
+from onnx import parser as onnx_parser
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core._pydantic_core import list_all_errors
@@ -16,6 +17,7 @@ from pydantic_core._pydantic_core import list_all_errors
 from compiler.choices import AnalogCells, DigitalUnits
 from compiler.driver import compile_model
 from compiler.errors import TargetError, UsageError
+from compiler.flow.options import Options
 from compiler.ir.vector_operations import FLOAT_VECTOR, INTEGER_VECTOR
 from compiler.target.chip import Chip, Target, built_in, load_target, parse_target
 from compiler.target.consistency import why_not_operations
@@ -371,3 +373,28 @@ def test_a_chip_that_checks_never_ends_in_an_internal_error() -> None:
     assert found == []
     assert ends["compiled"] >= 12
     assert ends["refused"] >= 12
+
+
+def test_a_vector_unit_computes_every_operation_that_its_chip_may_list() -> None:
+    """What the check lets pass is what is lowered: each operation on its own value, in int8."""
+    # A root wants what is not negative.
+    inputs = {"Add": "x, z", "Mul": "x, z", "Sqrt": "ySigmoid"}
+    pools = {"MaxPool": "<kernel_shape=[2,2]>", "AveragePool": "<kernel_shape=[2,2]>"}
+    named = [operation for operation in INTEGER_VECTOR if operation != "Requantize"]
+    body = " ".join(
+        f"[{name}] y{name} = {name} {pools.get(name, '')} ({inputs.get(name, 'x')})"
+        for name in named
+    )
+    sizes = "float[1,2,4,4]"
+    ends = ", ".join(f"float[1,2,A_{name},B_{name}] y{name}" for name in named)
+    head = '<ir_version: 9, opset_import: ["" : 20]>'
+    text = f"{head} g ({sizes} x, {sizes} z) => ({ends}) {{{body}}}"
+    table = tomllib.loads(new_chip("mine", "none", "vector"))
+    table["engines"]["digital"]["vector"]["operations"] = list(INTEGER_VECTOR)
+    target = parse_target(written(table).encode(), "mine.toml")
+    model = onnx_parser.parse_model(text).SerializeToString()
+    options = Options(place=(("*", "digital"),), max_divergence=float("inf"))
+    placed = compile_model(model, target, options).package.plan.placements
+    # The host turns the outputs into floats.
+    engines = {node.node: {part.engine for part in node.parts} - {"host"} for node in placed}
+    assert engines == {name: {"digital"} for name in named}
