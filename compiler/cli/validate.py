@@ -15,6 +15,9 @@ from compiler.errors import ModelError, UsageError, one_line
 from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compiler.macros.nested import FormResult
     from compiler.macros.table import Row
     from compiler.macros.validation import Verdict
 
@@ -39,8 +42,15 @@ LeaveOut = Annotated[
     bool,
     typer.Option(
         "--leave-one-chip-out",
-        help="Predicts each chip with constants and intervals "
-        "that were fitted on the table's other chips.",
+        help="Predicts each chip with intervals that were measured on the table's other chips.",
+    ),
+]
+Nested = Annotated[
+    bool,
+    typer.Option(
+        "--nested",
+        help="Predicts each chip with intervals, and the rules that rows are read by, that were "
+        "chosen on the table's other chips; says how each choice did.",
     ),
 ]
 Plot = Annotated[
@@ -58,6 +68,7 @@ def register(app: typer.Typer) -> None:
         help="Compares predicted with measured energy of silicon.\n\n\b\n"
         "joulec validate silicon.csv\n"
         "joulec validate silicon.csv --leave-one-chip-out --plot silicon.svg\n\n"
+        "joulec validate silicon.csv --nested\n\n"
         "joulec validate --networks mlperf-tiny\n",
     )(with_flags(validate_command))
 
@@ -66,6 +77,7 @@ def validate_command(
     table: Table = None,
     networks: Networks = None,
     leave_one_chip_out: LeaveOut = False,
+    nested: Nested = False,
     plot: Plot = None,
     limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
@@ -75,8 +87,10 @@ def validate_command(
     from compiler.macros.table import read_table
 
     if networks is not None:
-        if leave_one_chip_out or plot is not None:
-            raise UsageError("--networks goes with neither --leave-one-chip-out nor --plot")
+        if leave_one_chip_out or nested or plot is not None:
+            raise UsageError(
+                "--networks goes with none of --leave-one-chip-out, --nested and --plot"
+            )
         with limits.enforced():
             validate_networks(table, networks, form)
         return
@@ -85,47 +99,76 @@ def validate_command(
             "no table: give FILE.csv of published macros, or --networks DIR for whole networks"
         )
     with limits.enforced():
-        verdicts = _verdicts(read_table(table), leave_one_chip_out)
-    how = "each chip left out of the fit" if leave_one_chip_out else "one set of constants"
+        verdicts, forms = _verdicts(read_table(table), leave_one_chip_out, nested)
+    how = "one set of constants"
+    if leave_one_chip_out:
+        how = "each chip left out of the intervals"
+    if nested:
+        how = "each chip left out of the choice of rules and of the intervals"
     if plot is not None:
         picture = drawn(verdicts, f"Efficiency of published macros, {how}")
         write_whole(plot, picture.encode(), read=[table])
     if form == "json":
-        print_json(_as_json(verdicts, leave_one_chip_out))
+        print_json(_as_json(verdicts, leave_one_chip_out, forms))
     else:
-        print_result(_as_text(verdicts, how))
+        print_result(_as_text(verdicts, how) + _forms_text(forms))
 
 
-def _verdicts(rows: list[Row], leave_one_chip_out: bool) -> list[Verdict]:
+def _verdicts(
+    rows: list[Row], leave_one_chip_out: bool, nested: bool
+) -> tuple[Sequence[Verdict], Sequence[FormResult]]:
+    from compiler.macros.fit import compared
+    from compiler.macros.fit import leave_one_chip_out as left_out
+    from compiler.macros.nested import nested as chosen_apart
     from compiler.macros.validation import verdict
     from compiler.target.parts.constants import load_components
 
     components = load_components()
-    if not leave_one_chip_out:
-        return [verdict(row, components) for row in rows]
-    from compiler.macros.fit import LEARNT_CLASSES, usable
-    from compiler.macros.fit import leave_one_chip_out as left_out
-
-    chips = {row.chip for row, _ in usable(rows, components)}
+    verdicts = [verdict(row, components) for row in rows]
+    if not leave_one_chip_out and not nested:
+        return verdicts, ()
+    chips = {found.row.chip for found in compared(verdicts)}
     if len(chips) < 2:
+        flag = "--nested" if nested else "--leave-one-chip-out"
         raise ModelError(
-            "--leave-one-chip-out needs at least 2 measured chips of class "
-            f"{' or '.join(LEARNT_CLASSES)}; "
+            f"{flag} needs at least 2 measured chips that can be predicted; "
             f"the table has {len(chips)}",
             code="M009",
         )
-    return left_out(rows, components)
+    if nested:
+        found = chosen_apart(rows, components)
+        return found.verdicts, found.forms
+    return left_out(rows, components), ()
 
 
-def _groups(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
-    """The verdicts by what they are summed up over: SRAM macros together, then every class."""
+def _forms_text(forms: Sequence[FormResult]) -> str:
+    """Writes how each form did, or nothing where none was chosen."""
+    from backends.reports.figures import aligned
+
+    if not forms:
+        return ""
+    table = [["rules that rows are read by", "error over chips", "chosen for chips"]]
+    table += [[form.name, f"{form.error:.3f}", str(form.chosen)] for form in forms]
+    return "\n" + "\n".join(line.rstrip() for line in aligned(table, right=(1, 2))) + "\n"
+
+
+def _groups(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
+    """The verdicts by what they are summed up over.
+
+    It is SRAM macros together, then every class, and how much was assumed.
+    """
     sram = [v for v in verdicts if v.row.group in ("AIMC-SRAM", "DIMC-SRAM")]
     names = sorted({v.row.group for v in verdicts})
     each = {name: [v for v in verdicts if v.row.group == name] for name in names}
-    return {"AIMC-SRAM and DIMC-SRAM": sram, **each, "all": verdicts}
+    predicted = [v for v in verdicts if v.tops_w is not None]
+    assumed = {
+        "nothing assumed": [v for v in predicted if not v.assumed],
+        "something assumed": [v for v in predicted if v.assumed],
+    }
+    return {"AIMC-SRAM and DIMC-SRAM": sram, **each, **assumed, "all": list(verdicts)}
 
 
-def _as_text(verdicts: list[Verdict], how: str) -> str:
+def _as_text(verdicts: Sequence[Verdict], how: str) -> str:
     from backends.reports.figures import aligned
     from compiler.macros.validation import summary
 
@@ -181,7 +224,9 @@ def _as_text(verdicts: list[Verdict], how: str) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _as_json(verdicts: list[Verdict], left_out: bool) -> dict[str, Any]:
+def _as_json(
+    verdicts: Sequence[Verdict], left_out: bool, forms: Sequence[FormResult]
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     from compiler.macros.validation import summary
@@ -199,6 +244,7 @@ def _as_json(verdicts: list[Verdict], left_out: bool) -> dict[str, Any]:
             "inside": None if v.log_error is None else v.is_inside,
             "parts_fj_per_mac": {name: asdict(part) for name, part in v.parts_fj.items()},
             "assumed": list(v.assumed),
+            "drawn": v.drawn,
             "why_not": v.why_not or v.row.flaw,
         }
         for v in verdicts
@@ -207,6 +253,7 @@ def _as_json(verdicts: list[Verdict], left_out: bool) -> dict[str, Any]:
     return {
         "schema": "joulec.validation/1",
         "leave_one_chip_out": left_out,
+        "forms": [asdict(form) for form in forms],
         "rows": rows,
         "summary": {name: asdict(s) for name, s in found.items() if s is not None},
     }

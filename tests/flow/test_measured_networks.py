@@ -117,7 +117,7 @@ def test_a_table_that_is_none(
         (["--networks", "."], "none of the networks measured lies in '.'; wanted are ic_int8_qop"),
         (
             ["--networks", ".", "--leave-one-chip-out"],
-            "--networks goes with neither --leave-one-chip-out nor --plot",
+            "--networks goes with none of --leave-one-chip-out, --nested and --plot",
         ),
     ],
 )

@@ -81,6 +81,8 @@ def test_json_holds_parts_that_add_up(table: Path, capsys: pytest.CaptureFixture
     assert first["predicted_tops_w"]["value"] == pytest.approx(2000 / energy)
     assert first["ratio"] == pytest.approx(first["predicted_tops_w"]["value"] / 671.5)
     assert found["rows"][2]["assumed"] == ["supply", "converter_bits", "level_ns"]
+    assert first["drawn"] == 1  # nothing is assumed, and it is no processor
+    assert found["rows"][2]["drawn"] != 1
     assert found["rows"][3]["predicted_tops_w"] is None
     assert found["summary"]["all"]["compared"] == 3
 
@@ -94,14 +96,27 @@ def test_leave_one_chip_out(table: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert plain["rows"][0]["predicted_tops_w"] != json.loads(out)["rows"][0]["predicted_tops_w"]
 
 
-def test_leave_one_chip_out_wants_two_chips(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("flag", ["--leave-one-chip-out", "--nested"])
+def test_leaving_chips_out_wants_two(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "one.csv"
     path.write_text("\n".join(TABLE.splitlines()[:2]))
-    status, out, err = run(capsys, path, "--leave-one-chip-out")
+    status, out, err = run(capsys, path, flag)
     assert (status, out) == (3, "")
-    assert err.startswith("error[M009]: --leave-one-chip-out needs at least 2 measured chips")
+    assert err.startswith(f"error[M009]: {flag} needs at least 2 measured chips")
+
+
+def test_nested(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, table, "--nested")
+    assert (status, err) == (0, "")
+    head, *forms = out.split("rules that rows are read by")[1].splitlines()
+    assert head.split() == ["error", "over", "chips", "chosen", "for", "chips"]
+    assert forms[0].startswith("all rules")
+    assert sum(int(line.split()[-1]) for line in forms) == 3
+    found = json.loads(run(capsys, table, "--nested", "--format", "json")[1])
+    assert [form["name"] for form in found["forms"]][-1] == "no rule"
+    assert json.loads(run(capsys, table, "--format", "json")[1])["forms"] == []
 
 
 def test_plot(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
-"""Remakes the fitted constants, their page and the scatter plot.
+"""Remakes the measured constants, the page of constants and the scatter plot.
 
 The page is docs/formulas/constants.md, the plot docs/validation.svg. Run by `make fit`. The silicon
-is ../shared/silicon/shown.csv, or what JOULEC_SILICON names.
+is ../shared/silicon/shown*.csv, or the file that JOULEC_SILICON names and those like it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONSTANTS = ROOT / "compiler" / "components" / "constants.toml"
 CONSTANTS_PAGE = ROOT / "docs" / "formulas" / "constants.md"
 PICTURE = ROOT / "docs" / "validation.svg"
-TITLE = "Efficiency of published macros, each chip left out of the fit"
+TITLE = "Efficiency of published macros, each chip left out of its interval"
 HEAD = """\
 # Constants
 
@@ -27,23 +27,33 @@ Printed by `make fit` from `compiler/components/constants.toml` and `cells.toml`
 name is its unit: _ff femtofarad, _ua microampere, _pw picowatt, _us microsiemens, _v volt,
 _ns nanosecond, _pj picojoule, _pj_per_bit picojoule a bit, _ff_per_um femtofarad a micrometre; \
 shares and factors have none. Capacitances are those at
-the node given. The interval of a fitted constant is two standard deviations of the fit with its \
-prior. A chip file may put its own in
+the node given. A chip file may put its own in
 their place (`[components]`); defaults stand in for what a table of macros leaves out.
 
 """
 
 
 def silicon() -> Path:
-    """The table of published macros."""
+    """The first table of published macros."""
     return Path(os.environ.get("JOULEC_SILICON", ROOT.parent / "shared" / "silicon" / "shown.csv"))
 
 
+def tables() -> list[Path]:
+    """All tables of published macros: the first, and those beside it whose names go on from it."""
+    first = silicon()
+    return sorted(first.parent.glob(f"{first.stem}*.csv"))
+
+
+def all_rows() -> list[Row]:
+    """The rows of all tables."""
+    return [row for path in tables() for row in read_table(path)]
+
+
 def refitted(text: str, components: Components) -> str:
-    """The constants' file with the fitted numbers replaced."""
-    for name in (*components.fitted, "spread_factor"):
-        e = components.constants[name].estimate
-        numbers = f"value = {e.value!r}, low = {e.low!r}, high = {e.high!r},"
+    """The constants' file with the measured numbers replaced."""
+    for name in components.measured:
+        value = components.constants[name].estimate.value
+        numbers = f"value = {value!r}, low = {value!r}, high = {value!r},"
         pattern = rf"(?m)^({name} = {{ )value = [^,]+, low = [^,]+, high = [^,]+,"
         text, count = re.subn(pattern, rf"\g<1>{numbers}", text)
         assert count == 1, name
@@ -62,7 +72,7 @@ def picture(rows: list[Row], components: Components) -> str:
 
 def main() -> None:
     """Writes the three files."""
-    rows, shipped = read_table(silicon()), load_components()
+    rows, shipped = all_rows(), load_components()
     components = fit(rows, shipped)
     CONSTANTS.write_text(refitted(CONSTANTS.read_text(encoding="utf-8"), components), "utf-8")
     CONSTANTS_PAGE.write_text(constants_page(components), "utf-8")

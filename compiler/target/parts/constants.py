@@ -23,27 +23,18 @@ REFERENCE_NODE_NM = 28.0
 class Constant:
     """One number of components/constants.toml.
 
-    `node_nm` and `supply_v` say where the source gives it (None: it does not depend on them);
-    `prior` and `prior_factor` are there for a fitted constant: where the fit starts from and the
-    factor that it is held within.
+    `node_nm` and `supply_v` say where the source gives it (None: it does not depend on them).
     """
 
     estimate: Estimate
     source: str
     node_nm: float | None = None
     supply_v: float | None = None
-    prior: float | None = None
-    prior_factor: float | None = None
 
     @property
     def is_assumption(self) -> bool:
         """Whether it has no source but a stated guess."""
         return is_assumption(self.source)
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether `make fit` makes it."""
-        return self.source.startswith("fitted")
 
 
 @dataclass(frozen=True)
@@ -62,11 +53,9 @@ class Components:
         return {name: constant.estimate.value for name, constant in self.constants.items()}
 
     @property
-    def fitted(self) -> tuple[str, ...]:
-        """The constants that a fit moves; the spread follows from the residuals."""
-        return tuple(
-            name for name, constant in self.constants.items() if constant.prior is not None
-        )
+    def measured(self) -> tuple[str, ...]:
+        """The constants that `make fit` remakes: what chips take, how far they lie from it."""
+        return tuple(name for name in self.constants if name.startswith(("spread_", "typical_")))
 
     def scale(self, node_nm: float) -> float:
         """Computes a capacitance at a node over the same at the reference node.
@@ -112,8 +101,6 @@ def _constant(entry: Mapping[str, Any]) -> Constant:
         source=entry["source"],
         node_nm=entry.get("node_nm"),
         supply_v=entry.get("supply_v"),
-        prior=entry.get("prior"),
-        prior_factor=entry.get("prior_factor"),
     )
 
 

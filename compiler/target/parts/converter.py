@@ -19,6 +19,8 @@ from typing import Literal, TypeAlias, get_args
 from compiler.target.parts.silicon import Silicon
 
 ConverterKind: TypeAlias = Literal["sar", "sense", "flash", "ramp", "cco", "in_array"]
+# The most bits that flash converters are built for: each more doubles their comparators.
+FLASH_BITS = 5
 KINDS: tuple[ConverterKind, ...] = get_args(ConverterKind)
 
 
@@ -44,3 +46,9 @@ def conversion_fj(
         return silicon.fj(bits * (sense + silicon.values["bitline_ff"] * rows))
     share = columns if kind == "ramp" else 1.0
     return silicon.fj(sense * bits + register * (2 * 2.0**bits / share + bits))
+
+
+def least_conversion_fj(silicon: Silicon, bits: float) -> float:
+    """Computes the energy of the cheaper of a SAR and, for few bits, a flash converter."""
+    sar = conversion_fj(silicon, "sar", bits)
+    return min(sar, conversion_fj(silicon, "flash", bits)) if bits <= FLASH_BITS else sar

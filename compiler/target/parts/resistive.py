@@ -3,12 +3,17 @@
 read    E = t d G U^2 T          of a cell, over a step's read time T
 write   E = E_write / b          of a bit, where a cell holds b bits
 load    T = T_write * columns / cells_at_once
+
+In published macros, where the current comes from the supply through what holds the bitline:
+current E = I V T a cell, I = G U of ReRAM (PCM's is the same) or that of flash
+bitline E = C_bit k V U a cell
 """
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
+from compiler.target.parts.cell_array import bitlines_fj
 from compiler.target.parts.constants import Components
 from compiler.target.parts.silicon import FJ_PER_PJ, Silicon
 from compiler.units import Estimate
@@ -24,6 +29,23 @@ def read_fj(silicon: Silicon, kind: ResistiveKind, read_ns: float) -> float:
     """
     conductance, voltage = silicon.values[f"{kind}_read_us"], silicon.values[f"{kind}_read_v"]
     return silicon.conducting * conductance * voltage**2 * read_ns
+
+
+def current_fj(silicon: Silicon, cells: float, read_ns: float, is_flash: bool) -> float:
+    """Computes what the supply gives to so many cells while they are sensed (uA * V * ns = fJ).
+
+    The current is the device's, at any node.
+    """
+    values = silicon.values
+    resistive_ua = values["reram_read_us"] * values["reram_read_v"]
+    current_ua = values["flash_ua"] if is_flash else resistive_ua
+    return cells * silicon.conducting * current_ua * silicon.supply_v * read_ns
+
+
+def clamped_bitlines_fj(silicon: Silicon, cells: float) -> float:
+    """Computes the energy of column wires that swing to the voltage resistive cells are read at."""
+    swing = min(1.0, silicon.values["reram_read_v"] / silicon.supply_v)
+    return bitlines_fj(silicon, cells) * swing
 
 
 def write_bit_fj(silicon: Silicon, kind: ResistiveKind, bits_per_cell: float) -> float:
