@@ -21,7 +21,7 @@ PENCIL = {
     "wordline_ff": 0.4, "bitline_ff": 0.3, "capacitor_ff": 2.0, "sar_bit_ff": 100.0,
     "sar_level_ff": 0.001, "sense_ff": 2.0, "driver_bit_ff": 50.0, "control_share": 0.25,
     "leakage_pw": 10.0, "bias_ua": 0.5, "activity": 0.25, "system_share": 0.5,
-    "reram_read_us": 8.0, "reram_read_v": 0.25, "flash_ua": 0.05,
+    "reram_read_us": 8.0, "reram_read_v": 0.25, "flash_read_us": 0.1, "flash_read_v": 0.5,
 }  # fmt: skip
 SMALL = Macro(
     kind="charge", node_nm=28, supply_v=1.0, array_rows=64, columns=32, rows=64, input_bits=4,

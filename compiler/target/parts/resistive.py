@@ -36,9 +36,8 @@ def current_fj(silicon: Silicon, cells: float, read_ns: float, is_flash: bool) -
 
     The current is the device's, at any node.
     """
-    values = silicon.values
-    resistive_ua = values["reram_read_us"] * values["reram_read_v"]
-    current_ua = values["flash_ua"] if is_flash else resistive_ua
+    kind = "flash" if is_flash else "reram"
+    current_ua = silicon.values[f"{kind}_read_us"] * silicon.values[f"{kind}_read_v"]
     return cells * silicon.conducting * current_ua * silicon.supply_v * read_ns
 
 
