@@ -54,7 +54,10 @@ from passes import pipeline
 from passes.base import Observer, Pass, run_passes
 from passes.calibration.inputs import CalibrationInputs, load_inputs, synthetic_inputs
 
-SYNTHETIC = 16  # made-up samples tell little, so few are made
+# Made-up samples. Weights of dense layers are fitted to one row of each, and need more rows than a
+# convolution, whose samples have many.
+FEWEST, MOST = 16, 64
+MACS_MADE_UP = 200_000_000  # of all samples together, beyond which the fewest do
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Clean(Stage):
         options, target = self._going_on(options, "clean"), target or self.target
         _require_room(self, options, target)
         digests = file_digests(options)  # before the data are read
-        inputs = _inputs(self.graph, options)
+        inputs = _inputs(self.graph, self.imported.graph, options)
         require_runnable(self.graph, inputs, options.data if self.quantizes else None)
         if inputs is None:
             stage = self._ran((), options=options, target=target, digests=digests)
@@ -405,13 +408,18 @@ def _require_room(clean: Clean, options: Options, target: Target) -> None:
         require_room(fewest_weight_bytes(clean.graph, target), target)
 
 
-def _inputs(graph: Graph, options: Options) -> CalibrationInputs | None:
-    """What to calibrate on; None where nothing is quantized."""
+def _inputs(graph: Graph, imported: Graph, options: Options) -> CalibrationInputs | None:
+    """What to calibrate on; None where nothing is quantized.
+
+    Samples are made up by how the model was imported, as they are for `verify`.
+    """
     if options.precision == "float":
         return None
     if options.data is not None:
         return load_inputs(options.data, graph, options.calibration_samples)
-    return synthetic_inputs(graph, min(options.calibration_samples, SYNTHETIC), options.seed)
+    work = max(1, sum(macs(node, graph) for node in graph))
+    count = min(max(FEWEST, MACS_MADE_UP // work), MOST, options.calibration_samples)
+    return synthetic_inputs(imported, count, options.seed)
 
 
 def _pruned_layers(lowered: Lowered, quantized: Quantized) -> tuple[PrunedLayer, ...]:

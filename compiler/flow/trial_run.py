@@ -9,9 +9,10 @@ import numpy as np
 
 from compiler.errors import ModelError, UsageError, one_line
 from compiler.execute.interpreter import Interpreter, RunError
+from compiler.execute.made_up_inputs import is_read
 from compiler.ir.graph import DTYPE_BITS, Array, Graph, Node
 from compiler.ir.protos import numpy_dtype
-from passes.calibration.inputs import CalibrationInputs, is_read, synthetic_inputs
+from passes.calibration.inputs import CalibrationInputs, synthetic_inputs
 
 _INDICES = ("int32", "int64", "uint32", "uint64", "bool")
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from backends.simulate import Simulator
 from compiler.cost.divergence import Measure, divergence, measure_of
+from compiler.execute.made_up_inputs import made_up_arrays
 from compiler.flow.reference import Reference
 from compiler.ir.graph import Array, Graph
 from compiler.plan.package import Package
 from compiler.plan.schema import Buffer, Plan, Port
-from passes.calibration.inputs import synthetic_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,21 +109,20 @@ def verify_package(
 
 
 def made_up_inputs(plan: Plan, graph: Graph, count: int, seed: int) -> Mapping[str, Array]:
-    """Makes up seeded samples of what the package was made for.
+    """Makes up seeded samples of the kind that the package was calibrated on, and none of those.
 
-    Floats lie evenly over the range that their integers cover, all else is as for calibration.
+    Floats reach as far as the integers that stand for them.
     """
-    arrays = dict(synthetic_inputs(graph, count, seed).arrays)
-    random = np.random.default_rng(seed)
     quants = {buffer.name: buffer.quantization for buffer in plan.buffers}
-    for name, data in arrays.items():
+    ranges = {}
+    for name in graph.inputs:
         quant = quants.get(f"{name}.int8")
-        if data.dtype == np.float32 and quant is not None and quant.axis is None:
+        if quant is not None and quant.axis is None:
             lowest = -(1 << (quant.bits - 1)) if quant.signed else 0
-            ends = np.array([lowest, lowest + (1 << quant.bits) - 1], np.float64)
-            low, high = (ends - quant.zero_point[0]) * quant.scale[0]
-            arrays[name] = random.uniform(low, high, data.shape).astype(np.float32)
-    return arrays
+            ends = (lowest, lowest + (1 << quant.bits) - 1)
+            low, high = ((end - quant.zero_point[0]) * quant.scale[0] for end in ends)
+            ranges[name] = (low, high)
+    return made_up_arrays(graph, count, seed, "verification", ranges)
 
 
 def stacked(port: Port, samples: Array) -> Array:

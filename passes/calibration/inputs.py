@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from compiler.errors import ModelError, UsageError, nearest, one_line
-from compiler.ir.graph import DTYPE_BITS, Array, Graph, TensorType
-from compiler.ir.ops import VIEWS
+from compiler.execute.made_up_inputs import is_read, made_up_arrays
+from compiler.ir.graph import DTYPE_BITS, Array, Graph
 from compiler.ir.protos import numpy_dtype
 from compiler.storage.npz import read_npz
 
 LABELS = "y"
-REACH = 3.0  # made-up floats are a standard normal, clipped here
-SMALL_INTEGERS = 8  # made-up integers lie below this: they may be indices
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,73 +60,19 @@ class CalibrationInputs:
 
 
 def synthetic_inputs(graph: Graph, count: int = 64, seed: int = 0) -> CalibrationInputs:
-    """Seeded plausible samples: clipped normal floats, small integers, both truths.
-
-    Quantized inputs over their whole format.
+    """Makes up seeded samples to calibrate on (see compiler.execute.made_up_inputs).
 
     UsageError U005 for an input that no sample can be made up of.
     """
-    random = np.random.default_rng(seed)
-    arrays: dict[str, Array] = {}
     for name in graph.inputs:
-        kind = graph.types[name]
-        if kind.dtype not in DTYPE_BITS:
+        if graph.types[name].dtype not in DTYPE_BITS:
             raise UsageError(
-                f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, "
+                f"input {one_line(name)!r} is of type {one_line(graph.types[name].dtype)}, "
                 "for which there are no samples to calibrate on",
                 code="U005",
                 hint="leave the model's floats as they are, with --precision float",
             )
-        if not kind.is_static and not is_read(name, graph):  # of any size, so of the smallest
-            kind = TensorType(kind.dtype, tuple(size or 1 for size in kind.shape or ()))
-        if not kind.is_static:
-            raise UsageError(
-                f"input {one_line(name)!r} has unknown sizes {kind.shape}, "
-                "so no sample can be made up",
-                code="U005",
-                hint="bind its sizes with --bind, or hand in samples with --data",
-            )
-        arrays[name] = _made_up(kind, count, random, _index_limit(name, graph))
-    return CalibrationInputs(arrays, synthetic=True)
-
-
-def is_read(name: str, graph: Graph) -> bool:
-    """Whether a node reads a value, or it is an output."""
-    return bool(graph.consumers.get(name)) or name in graph.outputs
-
-
-def _index_limit(name: str, graph: Graph) -> int:
-    """Finds what integers of an input stay below.
-
-    Those that index a table (embeddings of words, of segments) must lie in it.
-    """
-    limit, pending, seen = SMALL_INTEGERS, [name], {name}
-    while pending:
-        value = pending.pop()
-        for node in graph.consumers.get(value, ()):
-            table = graph.types[node.inputs[0]]
-            if node.op == "Gather" and node.inputs[1] == value and table.is_static and table.sizes:
-                limit = min(limit, table.sizes[node.integer("axis", 0)])
-            elif node.op in ("Cast", "Segment", *VIEWS):
-                pending += [output for output in node.outputs if output and output not in seen]
-                seen.update(node.outputs)
-    return max(1, limit)
-
-
-def _made_up(kind: TensorType, count: int, random: np.random.Generator, limit: int) -> Array:
-    shape = (count, *kind.sizes)
-    if kind.quant is not None:
-        integers = random.integers(kind.quant.lowest, kind.quant.highest + 1, shape)
-        return integers.astype(kind.dtype)
-    if kind.dtype == "bool":
-        return random.integers(0, 2, shape).astype(np.bool_)
-    if kind.dtype.startswith(("int", "uint")):
-        below = min(limit, 1 << (DTYPE_BITS[kind.dtype] - 1))
-        return random.integers(0, below, shape).astype(numpy_dtype(kind.dtype))
-    normal = np.clip(random.standard_normal(shape), -REACH, REACH)
-    if kind.dtype == "float8_e8m0fnu":  # scales: positive powers of two
-        normal = np.exp2(normal)
-    return normal.astype(numpy_dtype(kind.dtype))
+    return CalibrationInputs(made_up_arrays(graph, count, seed, "calibration"), synthetic=True)
 
 
 def load_inputs(

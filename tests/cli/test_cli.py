@@ -745,7 +745,7 @@ def test_progress_is_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             == 0
         )
         shown[form] = stream.getvalue()
-    assert "calibrate: node 1 of 4, 16 samples (" in shown["text"]
+    assert "calibrate: node 1 of 4, 64 samples (" in shown["text"]
     assert "write weights." in shown["text"]
     assert shown["text"].rstrip("\n").endswith("\r\x1b[K")
     assert "\r" not in shown["json"] + shown["piped"]
