@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from backends.evaluate import Accuracy
     from compiler.plan.package import Package
 
+# How ONNX Runtime runs a model; said where it is not so.
+AS_EVER = ", optimizations off, on the file as given"
+
 RUN_HELP = """Runs a package on inputs from a file, without the model.
 
 \b
@@ -115,8 +118,10 @@ def evaluate_command(
         judged = chosen_outputs(package.plan, [output] if output is not None else None)[0]
         outputs, labels = simulate(package, data, noise_seed, LABELS, form)
         ours = accuracy(outputs[judged], labels, judged)
-        theirs = (
-            _accuracy_of_model(model, data, bind, labels, judged) if model is not None else None
+        theirs, runtime = (
+            _accuracy_of_model(model, data, bind, labels, judged)
+            if model is not None
+            else (None, "")
         )
     if form == "json":
         print_json(
@@ -124,11 +129,11 @@ def evaluate_command(
                 "schema": "joulec.evaluation/1",
                 "output": judged,
                 "package": _accuracy_table(ours),
-                "model": _accuracy_table(theirs) if theirs else None,
+                "model": {**_accuracy_table(theirs), "judge": runtime} if theirs else None,
             }
         )
     else:
-        print_result(_accuracy_text(package, ours, theirs))
+        print_result(_accuracy_text(package, ours, theirs, runtime))
     if min_accuracy is not None and ours.share < min_accuracy:
         raise GateError(f"accuracy is {ours}, --min-accuracy wants {100 * min_accuracy:g} %")
 
@@ -137,21 +142,22 @@ def _accuracy_table(accuracy: Accuracy) -> dict[str, Any]:
     return {"accuracy": accuracy.share, "right": accuracy.right, "samples": accuracy.samples}
 
 
-def _accuracy_text(package: Package, ours: Accuracy, theirs: Accuracy | None) -> str:
+def _accuracy_text(package: Package, ours: Accuracy, theirs: Accuracy | None, runtime: str) -> str:
     plan = package.plan
     name = one_line(f"{plan.model.name} on {plan.target.name}")
     if theirs is None:
         return f"accuracy {ours}: {name}\n"
     points = 100 * (ours.share - theirs.share)
     return (
-        f"accuracy {theirs}: the model in ONNX Runtime\n"
+        f"accuracy {theirs}: the model in {runtime.removesuffix(AS_EVER)}\n"
         f"accuracy {ours}: {name}, {points:+.1f} points\n"
     )
 
 
 def _accuracy_of_model(
     model: Path, data: Path, bind: list[str] | None, labels: Any, name: str
-) -> Accuracy:
+) -> tuple[Accuracy, str]:
+    """The accuracy of the model, and who ran it."""
     from backends.evaluate import accuracy
     from compiler.flow.reference import Reference
     from passes.calibration.inputs import load_inputs
@@ -165,7 +171,10 @@ def _accuracy_of_model(
         )
     samples = load_inputs(data, reference.graph).arrays
     scores = reference.run(samples, [name])[name]
-    return accuracy(scores, labels, name)
+    runtime = reference.runtime
+    if reference.unjudged:
+        runtime += f" ({reference.unjudged})"
+    return accuracy(scores, labels, name), runtime
 
 
 def sound_package(folder: Path) -> Package:

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from compiler.flow.verify_package import Difference, Verification
     from compiler.plan.package import Package
 
+TOLERANCE = 0.1  # of a divergence, on samples that nothing was fitted to
+
 VERIFY_HELP = """Compares a package with its model, layer by layer.
 
-The model runs in ONNX Runtime, optimizations off. Fails (5) when the divergence of an output
-is above the tolerance.
+The model's file runs in ONNX Runtime, optimizations off, or in onnx's reference evaluator.
+Fails (5) when the divergence of an output is above the tolerance, or no one but joulec runs
+the model.
 
 \b
 joulec verify models/digits_resnet.onnx build/digits --data models/digits_test.npz
@@ -48,13 +51,19 @@ def verify_command(
         Path | None,
         typer.Option(
             metavar="FILE.npz",
-            help="Inputs by name. Default: made up from --seed, within the ranges calibrated.",
+            help="Inputs by name. Default: made up from --seed, of the kind calibrated on.",
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many samples are compared.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="For inputs that are made up.")] = 0,
     bind: Binds = None,
-    tolerance: Annotated[float, typer.Option(help="The largest divergence of an output.")] = 0.1,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest divergence of an output. Default: 0.1, or what the package was "
+            "compiled for where that is more."
+        ),
+    ] = None,
     outputs: OutputNames = None,
     limits: Limits = DEFAULT_LIMITS,
     form: TextOrJson = "text",
@@ -64,7 +73,7 @@ def verify_command(
     from compiler.flow.verify_package import made_up_inputs, verify_package
     from passes.calibration.inputs import load_inputs
 
-    if not tolerance >= 0:
+    if tolerance is not None and not tolerance >= 0:
         raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
     with limits.enforced():
         package = runnable_package(folder)
@@ -77,19 +86,35 @@ def verify_command(
         )
         chosen = chosen_outputs(package.plan, outputs)
         result = verify_package(package, reference, inputs, chosen)
+    budget = _budget(package)
+    allowed = max(TOLERANCE, budget or 0.0) if tolerance is None else tolerance
     if not result.same_model:
         print_warning("warning[W005]: the package was compiled from another file than this model")
     if form == "json":
-        print_json(_table(result, tolerance, data is None))
+        print_json(_table(result, allowed, budget, data is None))
     else:
-        print_result(_text(result, tolerance, data is None))
-    if not result.worst <= tolerance:
-        worst = max(result.outputs, key=lambda output: output.divergence)
+        print_result(_text(result, allowed, budget, data is None))
+    if result.unjudged:
         raise GateError(
-            f"output {one_line(worst.value)!r} has a divergence ({worst.kind}) of "
-            f"{_digits(worst)}, --tolerance allows {tolerance:g}",
+            f"no one but joulec runs this model, so its outputs are not judged: {result.unjudged}",
             code="G002",
         )
+    if not result.worst <= allowed:
+        worst = max(result.outputs, key=lambda output: output.divergence)
+        limit = (
+            f"{allowed:g} is allowed" if tolerance is None else f"--tolerance allows {allowed:g}"
+        )
+        raise GateError(
+            f"output {one_line(worst.value)!r} has a divergence ({worst.kind}) of "
+            f"{_digits(worst)}, {limit}",
+            code="G002",
+        )
+
+
+def _budget(package: Package) -> float | None:
+    """The divergence that the package was compiled for; None where nothing was to be kept to."""
+    partition = package.plan.partition
+    return partition.max_divergence if partition is not None else None
 
 
 def _require_same_ports(package: Package, reference: Any) -> None:
@@ -108,7 +133,9 @@ def _require_same_ports(package: Package, reference: Any) -> None:
             )
 
 
-def _table(result: Verification, tolerance: float, synthetic: bool) -> dict[str, Any]:
+def _table(
+    result: Verification, tolerance: float, budget: float | None, synthetic: bool
+) -> dict[str, Any]:
     def row(difference: Difference) -> dict[str, Any]:
         return {
             "step": difference.step,
@@ -129,17 +156,22 @@ def _table(result: Verification, tolerance: float, synthetic: bool) -> dict[str,
         "synthetic_inputs": synthetic,
         "same_model": result.same_model,
         "tolerance": tolerance,
-        "holds": result.worst <= tolerance,
+        "budget": budget,
+        "holds": None if result.unjudged else result.worst <= tolerance,
+        "unjudged": result.unjudged,
         "steps": [row(step) for step in result.steps],
         "outputs": [row(output) for output in result.outputs],
         "not_compared": list(result.uncompared),
+        "against_import": list(result.imported),
     }
 
 
-def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
+def _text(result: Verification, tolerance: float, budget: float | None, synthetic: bool) -> str:
     from backends.reports.figures import aligned, clipped
 
     holds = "holds" if result.worst <= tolerance else "does NOT hold"
+    if result.unjudged:
+        holds = "is NOT judged"
     kind = "made-up " if synthetic else ""
     rows = [["step", "engine", "value", "largest difference", "relative", "divergence"]]
     rows += [
@@ -167,6 +199,18 @@ def _text(result: Verification, tolerance: float, synthetic: bool) -> str:
         for one in result.outputs
         if one.left_out
     ]
+    if budget is not None and budget < result.worst <= tolerance:
+        lines.append(
+            f"on these samples it diverges by more than the {budget:.3g} it was compiled for, "
+            "which was tried on others"
+        )
+    if result.imported:
+        names = ", ".join(clipped(name, 40) for name in result.imported[:4])
+        more = ", ..." if len(result.imported) > 4 else ""
+        lines.append(
+            f"{len(result.imported)} values between steps are compared with joulec's own import, "
+            f"since the file does not hand them out: {names}{more}"
+        )
     if result.uncompared:
         names = ", ".join(clipped(name, 40) for name in result.uncompared[:4])
         more = ", ..." if len(result.uncompared) > 4 else ""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,27 @@ import numpy as np
 
 from compiler.errors import CompileError, ModelError, one_line
 from compiler.execute.interpreter import Interpreter, Model
+from compiler.execute.reference_evaluator import ReferenceModel
 from compiler.frontend.import_onnx import import_onnx
 from compiler.frontend.load import whole_message
 from compiler.ir.graph import Array, Graph
+
+Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+ON_FILE = "ONNX Runtime, optimizations off, on the file as given"
+ON_EVALUATOR = "onnx's reference evaluator on the file as given"
+ON_IMPORT = "joulec's own import of the model"
 
 
 class Reference:
     """A model file that what was compiled from it is compared with.
 
-    The import refuses what is broken or hostile before ONNX Runtime sees it.
+    The import refuses what is broken or hostile before ONNX Runtime sees it. Outputs are judged by
+    the file as given: in ONNX Runtime, or in onnx's reference evaluator where that cannot run it.
+    What no one runs but our own import is no judge, and is told as such.
 
-    `runtime` says who computes: ONNX Runtime on the file as given, or, where it cannot (an unknown
-    dialect, an old opset), on the graph that the import made of it.
+    Of the last run, `runtime` says who computed, `unjudged` why outputs come from the import (an
+    empty string where none does), and `imported` which other values do, since the file has none of
+    their name.
     """
 
     def __init__(self, model: str | Path, bind: Mapping[str, int] | None = None) -> None:
@@ -31,6 +39,8 @@ class Reference:
         self.sha256 = imported.sha256
         self._file = Path(model)
         self.runtime = ""
+        self.unjudged = ""
+        self.imported: tuple[str, ...] = ()
 
     def computed(self) -> set[str]:
         """The values that nodes of the graph make."""
@@ -42,44 +52,88 @@ class Reference:
         Raises ModelError where the model does not run on them.
         """
         names = list(dict.fromkeys(values))
-        run = self._runner(names)
-        found: dict[str, list[Any]] = {name: [] for name in names}
-        for index in range(len(next(iter(samples.values()), [None]))):
-            sample = {n: np.ascontiguousarray(data[index]) for n, data in samples.items()}
-            try:
-                results = run(sample)
-            except (MemoryError, CompileError):
-                raise
-            except Exception as error:  # nor one for what it cannot run
-                why = one_line(str(error))
-                raise ModelError(f"the model does not run: {why}", code="M002") from error
-            for name in names:
-                found[name].append(results[name])
+        feeds = [
+            {name: np.ascontiguousarray(data[index]) for name, data in samples.items()}
+            for index in range(len(next(iter(samples.values()), [None])))
+        ]
+        found = self._by_file(feeds, names)
+        missing = [name for name in names if name not in found]
+        self.imported = tuple(name for name in missing if name not in self.graph.outputs)
+        if missing:
+            found |= _run(Interpreter(self.graph, outputs=missing).run, feeds, missing)
         return found
 
-    def _runner(self, names: list[str]) -> Any:
-        """The file in ONNX Runtime with more outputs.
-
-        Where that does not load, the imported graph.
-        """
-        with contextlib.suppress(Exception):  # there is no one error for what does not load
-            model = Model(self._with_outputs(names))
-            if not model.on_reference:
-                self.runtime = "ONNX Runtime, optimizations off, on the file as given"
-                return model.run
-        self.runtime = "ONNX Runtime, optimizations off, on the imported graph"
-        return Interpreter(self.graph, outputs=names).run
-
-    def _with_outputs(self, names: list[str]) -> bytes:
-        import onnx
-
-        model = whole_message(self._file)
-        given = {output.name for output in model.graph.output}
+    def _by_file(self, feeds: list[dict[str, Array]], names: list[str]) -> dict[str, list[Any]]:
+        """Runs the file for its outputs, and for what else of these values it has and can give."""
+        self.runtime, self.unjudged = ON_IMPORT, ""
+        try:
+            model = whole_message(self._file)
+        except CompileError as error:
+            self.unjudged = error.message
+            return {}
+        outputs = [output.name for output in model.graph.output]
         made = {name for node in model.graph.node for name in node.output}
-        if not set(names) <= given | made:
-            raise ValueError("the import has values that the file has not")
+        inner = [name for name in names if name in made and name not in outputs]
+        for more in [inner, []] if inner else [[]]:
+            wanted = [name for name in names if name in outputs or name in more]
+            on_evaluator = ""
+            try:
+                run, on_evaluator = _judge(_with_outputs(model, more))
+                found = _run(run, feeds, wanted)
+            except MemoryError:
+                raise
+            except ModelError as error:
+                if not on_evaluator:
+                    raise
+                self.unjudged = f"{on_evaluator}; {error.message} in onnx's evaluator"
+            except Exception as error:  # there is no one error for what does not load
+                self.unjudged = f"ONNX Runtime does not run the file: {one_line(str(error))}"
+            else:
+                self.runtime, self.unjudged = ON_FILE, ""
+                if on_evaluator:
+                    self.runtime = f"{ON_EVALUATOR} ({on_evaluator})"
+                return found
+        return {}
+
+
+def _judge(model: bytes) -> tuple[Run, str]:
+    """Opens a model in ONNX Runtime, or in onnx's evaluator with the reason; raises its error."""
+    import onnx
+
+    try:
+        runner = Model(model)
+    except MemoryError:
+        raise
+    except Exception as error:
+        try:
+            evaluator = ReferenceModel(onnx.ModelProto.FromString(model))
+        except Exception:  # ONNX Runtime's error says more
+            raise error from None
+        return evaluator.run, f"ONNX Runtime refuses it: {one_line(str(error))}"
+    return runner.run, runner.on_reference
+
+
+def _run(run: Run, feeds: list[dict[str, Array]], names: list[str]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for feed in feeds:
+        try:
+            results = run(feed)
+        except (MemoryError, CompileError):
+            raise
+        except Exception as error:  # nor one for what it cannot run
+            why = one_line(str(error))
+            raise ModelError(f"the model does not run: {why}", code="M002") from error
         for name in names:
-            if name not in given:
-                model.graph.output.append(onnx.ValueInfoProto(name=name))
-        data: bytes = model.SerializeToString()
-        return data
+            found[name].append(results[name])
+    return found
+
+
+def _with_outputs(model: Any, names: list[str]) -> bytes:
+    """The bytes of a model that hands out more of its values."""
+    import onnx
+
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    changed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    data: bytes = changed.SerializeToString()
+    return data

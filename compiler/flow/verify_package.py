@@ -42,7 +42,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """Differences by step and at the outputs."""
+    """Differences by step and at the outputs.
+
+    `reference` says who computed the model's values; `unjudged` why that is no one but our own
+    import, an empty string where the file as given was run. `imported` are values between steps
+    that come from the import, as the file has none of their name.
+    """
 
     reference: str
     samples: int
@@ -50,6 +55,8 @@ class Verification:
     steps: tuple[Difference, ...]
     outputs: tuple[Difference, ...]
     uncompared: tuple[str, ...]
+    unjudged: str = ""
+    imported: tuple[str, ...] = ()
 
     @property
     def worst(self) -> float:
@@ -105,6 +112,8 @@ def verify_package(
         steps=tuple(steps),
         outputs=tuple(at_outputs),
         uncompared=tuple(uncompared),
+        unjudged=reference.unjudged,
+        imported=reference.imported,
     )
 
 

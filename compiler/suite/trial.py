@@ -140,8 +140,8 @@ def _compared(package: Package, trial: Trial) -> Verification:
 
 def _judged(result: Verification, tolerance: float) -> tuple[str, str]:
     """The kind that a comparison means, with a reason where it is no good one."""
-    if "imported graph" in result.reference:
-        return "unjudged", result.reference
+    if result.unjudged:
+        return "unjudged", result.unjudged
     if not result.worst <= tolerance:
         worst = max(result.outputs, key=lambda output: output.divergence)
         return "wrong", (

@@ -302,8 +302,8 @@ def test_verify_by_layer(joulec: Shell, packages: Path) -> None:
     assert "logits: the same class in " in ran.out
     table = joulec("verify", DIM20, packages / "dim20", "--format", "json").table
     assert sorted(table) == [
-        "holds", "judge", "not_compared", "outputs", "same_model", "samples", "schema", "steps",
-        "synthetic_inputs", "tolerance",
+        "against_import", "budget", "holds", "judge", "not_compared", "outputs", "same_model",
+        "samples", "schema", "steps", "synthetic_inputs", "tolerance", "unjudged",
     ]  # fmt: skip
     assert [step["step"] for step in table["steps"]][-1] == "classifier"
     assert table["synthetic_inputs"]
