@@ -55,16 +55,23 @@ def join_outputs(port: Port, value: Array | list[Any]) -> Any:
     Without a batch axis several samples are stacked on a new first axis. A value that is no tensor
     stays a list of samples.
     """
+    axis = port.batch_axis
     if isinstance(value, list):
         if len(value) == 1:
             return value[0]
-        shapes = {np.shape(item) if isinstance(item, np.ndarray) else None for item in value}
-        if len(shapes) > 1 or None in shapes:
+        if axis is not None and all(isinstance(item, list) for item in value):
+            return [item for sample in value for item in sample]
+        arrays = [item for item in value if isinstance(item, np.ndarray)]
+        if len(arrays) < len(value) or len({item.ndim for item in arrays}) > 1:
             return value
-        value = np.stack(value)
+        shapes = {item.shape for item in arrays}
+        if axis is not None and len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) == 1:
+            return np.concatenate(arrays, axis) if arrays[0].ndim > axis else value
+        if len(shapes) > 1:
+            return value
+        value = np.stack(arrays)
     if len(value) == 1:
         return value[0]
-    axis = port.batch_axis
     if axis is None or axis >= value.ndim - 1:
         return value
     moved = np.moveaxis(value, 0, axis)

@@ -60,7 +60,7 @@ def is_read(name: str, graph: Graph) -> bool:
 def _require_made_up(name: str, kind: TensorType) -> None:
     if kind.dtype not in DTYPE_BITS and kind.dtype != "string":
         raise UsageError(
-            f"input {one_line(name)!r} is of type {one_line(kind.dtype)}, "
+            f"input {one_line(name)!r} is of type {one_line(kind.dtype, 40)}, "
             "of which no sample can be made up",
             code="U005",
         )

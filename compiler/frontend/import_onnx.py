@@ -11,6 +11,7 @@ import onnx
 
 from compiler.choices import MAX_NODES, MAX_TENSOR_BYTES
 from compiler.errors import Diagnostic, ModelError
+from compiler.frontend.batch import batch_axes, runs_as_given
 from compiler.frontend.branch import taken_branch
 from compiler.frontend.builder import Builder, Unliftable, plain_reason
 from compiler.frontend.dialects import DIALECTS
@@ -20,7 +21,7 @@ from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
 from compiler.frontend.nesting import all_graphs, subgraphs, value_names
 from compiler.frontend.outputs import require_true_outputs, require_work
-from compiler.frontend.sizes import Sizes, bind_sizes
+from compiler.frontend.sizes import Sizes, bind_sizes, unbound
 from compiler.frontend.source import source_of
 from compiler.frontend.tensors import MICROSOFT, Limits, dense
 from compiler.ir.graph import Array, Graph, TensorType
@@ -65,7 +66,12 @@ def import_onnx(
         builder.types[value.name] = sizes.types[value.name]
     for name, data in loaded.weights.items():
         builder.set_constant(name, data)
-    _walk(loaded, builder, keep_quantized)
+    try:
+        _walk(loaded, builder, keep_quantized)
+    except ModelError as error:
+        if error.code == "M004" and sizes.assumed and runs_as_given(model, loaded):
+            raise unbound(sizes, f"it cannot be 1: {error.message}") from error
+        raise
     graph = builder.finish(
         proto.name,
         tuple(value.name for value in inputs),
@@ -73,11 +79,7 @@ def import_onnx(
     )
     require_true_outputs(proto.output, graph)
     require_work(graph)
-    batch = {
-        value.name: axis
-        for value in [*inputs, *proto.output]
-        if (axis := sizes.batch_axis(value, graph.types[value.name])) is not None
-    }
+    batch = batch_axes(model, loaded, graph, sizes)
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
     notes = (*loaded.notes, *sizes.notes)

@@ -16,14 +16,17 @@ from compiler.ir.protos import from_type_proto
 class Sizes:
     """The model's inputs with their sizes bound, and what was assumed for it.
 
-    With them stand the symbols' values and the symbol or axis of the batch.
+    `batch_axes` has the axis of each input that is free as a batch is: its first, or one of the
+    same symbol. Whether it is one has to be tried (compiler.frontend.batch); `assumed` has those
+    that nobody bound, which then are 1.
     """
 
     types: Mapping[str, TensorType]
     symbols: Mapping[str, int]
-    batch_symbols: frozenset[str]
     batch_axes: Mapping[str, int]
+    assumed: Mapping[str, int]
     notes: tuple[Diagnostic, ...]
+    flags: tuple[str, ...]
 
     def declared(self, value: onnx.ValueInfoProto) -> TensorType:
         """Returns the type the model declares for a value, with its symbols bound."""
@@ -35,15 +38,6 @@ class Sizes:
             for dim in value.type.tensor_type.shape.dim
         )
         return TensorType(kind.dtype, shape)
-
-    def batch_axis(self, value: onnx.ValueInfoProto, kind: TensorType) -> int | None:
-        """Finds the axis of an input or output along which samples are stacked."""
-        if value.name in self.batch_axes:
-            return self.batch_axes[value.name]
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if not _fixed(dim) and dim.dim_param in self.batch_symbols:
-                return axis
-        return 0 if kind.shape and kind.shape[0] == 1 else None
 
 
 def bind_sizes(
@@ -61,16 +55,13 @@ def bind_sizes(
     symbols = {
         dim.dim_param: bind[dim.dim_param] for _, _, dim in _free(inputs) if dim.dim_param in bind
     }
-    notes, batch_symbols, batch_axes = [], set(), {}
+    notes, assumed_symbols, assumed = [], set(), {}
     for value, axis, dim in _free(inputs):
         key = f"{value.name}:{axis}"
-        if axis == 0 and _is_symbol(dim.dim_param):
-            batch_symbols.add(dim.dim_param)
-        elif axis == 0:
-            batch_axes[value.name] = 0
         if axis == 0 and key not in bind and dim.dim_param not in symbols:
+            assumed[value.name] = 0
             if _is_symbol(dim.dim_param):
-                symbols[dim.dim_param] = 1
+                assumed_symbols.add(dim.dim_param)
             notes.append(
                 Diagnostic(
                     code="W002",
@@ -78,6 +69,20 @@ def bind_sizes(
                     "bound to 1",
                 )
             )
+    symbols |= dict.fromkeys(assumed_symbols, 1)
+    batch_symbols = {
+        dim.dim_param for _, axis, dim in _free(inputs) if axis == 0 and _is_symbol(dim.dim_param)
+    }
+    batch_axes: dict[str, int] = {}
+    flags = []
+    for value, axis, dim in _free(inputs):
+        if axis == 0 or dim.dim_param in batch_symbols:
+            batch_axes.setdefault(value.name, axis)
+        if dim.dim_param in assumed_symbols:
+            assumed.setdefault(value.name, axis)
+            flags.append(_flag(value.name, axis, dim.dim_param))
+        elif axis == 0 and value.name in assumed:
+            flags.append(_flag(value.name, axis, dim.dim_param))
     types, missing = {}, []
     for value in inputs:
         kind = _type_of(value)
@@ -102,9 +107,20 @@ def bind_sizes(
     return Sizes(
         types=types,
         symbols=symbols,
-        batch_symbols=frozenset(batch_symbols),
         batch_axes=batch_axes,
+        assumed=assumed,
         notes=tuple(notes),
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def unbound(sizes: Sizes, reason: str) -> UsageError:
+    """Makes the error that asks for the sizes that nobody bound, with the reason."""
+    name, axis = next(iter(sizes.assumed.items()))
+    return UsageError(
+        f"the size of axis {axis} of input {name!r} is free, and {reason}",
+        code="U003",
+        hint=f"add {' '.join(f'--bind {flag}=SIZE' for flag in sizes.flags)}",
     )
 
 
@@ -129,10 +145,7 @@ def _size_of(
 
 
 def _unbound(missing: list[tuple[str, int, str]]) -> UsageError:
-    flags = dict.fromkeys(
-        f"--bind {symbol if _is_symbol(symbol) else f'{name}:{axis}'}=SIZE"
-        for name, axis, symbol in missing
-    )
+    flags = dict.fromkeys(f"--bind {_flag(*one)}=SIZE" for one in missing)
     name, axis, symbol = missing[0]
     called = f" ({symbol!r})" if symbol else ""
     return UsageError(
@@ -140,6 +153,11 @@ def _unbound(missing: list[tuple[str, int, str]]) -> UsageError:
         code="U003",
         hint=f"add {' '.join(flags)}",
     )
+
+
+def _flag(name: str, axis: int, symbol: str) -> str:
+    """What a free size is called where it is bound."""
+    return symbol if _is_symbol(symbol) else f"{name}:{axis}"
 
 
 def _check_names(inputs: list[onnx.ValueInfoProto], bind: Mapping[str, int]) -> None:

@@ -6,7 +6,8 @@ onnx.backend.test.runner); it is refused when the compiler names in one line the
 it cannot take; anything else fails, a process that dies, takes too long or too much memory too. On
 a chip whose engine computes in floats, the tests that our own kernels computed instead of ONNX
 Runtime are counted separately; `--constants` makes the models' inputs constants where there are
-several, so that weights are weights. With `--precision integer` the models are quantized, and
+several, so that weights are weights. With `--free` no free size is bound, as where a user gives
+none: what is no batch has to be refused. With `--precision integer` the models are quantized, and
 compared with the references of tests/support/conformance_integers.py.
 """
 
@@ -65,22 +66,25 @@ class Result:
 class Setting:
     """States how tests are run: on which chip, in the model's floats or quantized.
 
-    `constants` makes constants of all inputs but the first.
+    `constants` makes constants of all inputs but the first; without `bound` sizes that a model
+    leaves free are not bound to those of the inputs.
     """
 
     target: str = "diana_digital"
     constants: bool = False
     precision: Precision = "float"
+    bound: bool = True
 
 
 def compile_and_run(
-    model: onnx.ModelProto, inputs: Mapping[str, Any], target: str
+    model: onnx.ModelProto, inputs: Mapping[str, Any], target: str, bound: bool = True
 ) -> tuple[list[Any], joulec.Compiled]:
     """Compiles a model to a package in a folder, runs it from there and returns the outputs.
 
-    Free sizes are those of the inputs.
+    Free sizes are those of the inputs, or without `bound` what the compiler makes of them.
     """
-    options = joulec.Options(precision="float", bind=_sizes(model, inputs))
+    sizes = _sizes(model, inputs) if bound else {}
+    options = joulec.Options(precision="float", bind=sizes)
     with tempfile.TemporaryDirectory() as folder:
         joulec.compile(model, target, options=options, output=Path(folder) / "package")
         package = joulec.load(Path(folder) / "package")
@@ -141,7 +145,7 @@ def try_case(case: Case, setting: Setting = Setting()) -> Result:
                 if why:
                     return Result(case.name, level, "failed", why)
                 continue
-            found, package = compile_and_run(model, feed, setting.target)
+            found, package = compile_and_run(model, feed, setting.target, setting.bound)
             wanted = [plain(item) for item in outputs]
             why = difference(wanted, found, case)
             if why:
@@ -303,6 +307,9 @@ def main() -> int:
     parser.add_argument(
         "--constants", action="store_true", help="all inputs but the first are constants"
     )
+    parser.add_argument(
+        "--free", action="store_true", help="sizes that a model leaves free are not bound"
+    )
     parser.add_argument("--precision", choices=["float", "integer"], default="float")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
@@ -311,7 +318,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the tests' names")
     asked = parser.parse_args()
     target = FLOAT_CHIP if asked.target == "float" else asked.target
-    setting = Setting(target, asked.constants, asked.precision)
+    setting = Setting(target, asked.constants, asked.precision, not asked.free)
     items = [item for item in names() if asked.only in item[1]][:: asked.every]
     results = []
     for result in run(items, setting, asked.jobs):
@@ -322,7 +329,8 @@ def main() -> int:
             print(f"\r{len(results)}/{len(items)}", end="", file=sys.stderr)
     print(
         f"ONNX backend tests on {asked.target}, --precision {asked.precision}"
-        f"{', inputs as constants' if asked.constants else ''}; "
+        f"{', inputs as constants' if asked.constants else ''}"
+        f"{', free sizes left free' if asked.free else ''}; "
         f"onnx {version('onnx')}, onnxruntime {version('onnxruntime')}, "
         f"numpy {version('numpy')}; {datetime.date.today()}"
     )
