@@ -19,10 +19,11 @@ test: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
 
-# ONNX's own backend tests: compiled with --precision float, packaged, run; prints the count by tier. On the last two, a test chip that
+# ONNX's own backend tests: compiled with --precision float, packaged, run; prints the count by tier. With --free as where no size is bound. On the last two, a test chip that
 # computes in floats, our own kernels do what ONNX Runtime does elsewhere.
 conformance: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.support.conformance --target diana_digital
+	$(BIN)/python -W ignore -m tests.support.conformance --target diana_digital --free
 	$(BIN)/python -W ignore -m tests.support.conformance --target diana
 	$(BIN)/python -W ignore -m tests.support.conformance --target float
 	$(BIN)/python -W ignore -m tests.support.conformance --target float --constants

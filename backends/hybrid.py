@@ -57,12 +57,13 @@ def lower(
     macs_before: int | None = None,
     pruning: Sequence[PrunedLayer] = (),
     built_from: BuiltFrom | None = None,
+    calibrated: Mapping[str, tuple[float, float]] | None = None,
 ) -> Package:
     """The plan of a placed graph, with its payloads.
 
     `pipeline` are the passes that ran, `macs_before` the model's MACs as given; `partition`,
-    `bound`, `pruning` and `built_from` are passed through. Raises CapacityError when the model does
-    not fit the memories of the target.
+    `bound`, `pruning` and `built_from` are passed through, and `calibrated`, the ranges of inputs.
+    Raises CapacityError when the model does not fit the memories of the target.
     """
     drafts = form_steps(graph, target)
     layout = schedule_and_allocate(drafts, graph, target)
@@ -82,7 +83,7 @@ def lower(
     )
     energy = accounts.plan_energy(steps, target)
     memories = _memories(layout, target)
-    inputs = tuple(_port(name, graph) for name in graph.inputs)
+    inputs = tuple(_port(name, graph, calibrated or {}) for name in graph.inputs)
     plan = Plan(
         schema=SCHEMA,
         hash="",
@@ -90,7 +91,7 @@ def lower(
         target=Named(name=target.name, sha256=target.sha256),
         engines={name: unit.kind for name, unit in target.chip.engines.items()},
         inputs=inputs,
-        outputs=tuple(_port(name, graph) for name in graph.outputs),
+        outputs=tuple(_port(name, graph, {}) for name in graph.outputs),
         pipeline=tuple(pipeline),
         diagnostics=tuple(diagnostics),
         steps=steps,
@@ -231,7 +232,7 @@ def _quantization(quant: Quant | None) -> Quantization | None:
     )
 
 
-def _port(name: str, graph: Graph) -> Port:
+def _port(name: str, graph: Graph, calibrated: Mapping[str, tuple[float, float]]) -> Port:
     kind = graph.types[name]
     return Port(
         name=name,
@@ -239,6 +240,7 @@ def _port(name: str, graph: Graph) -> Port:
         shape=kind.shape,
         quantization=_quantization(kind.quant),
         batch_axis=graph.batch_axes.get(name),
+        calibrated=calibrated.get(name),
     )
 
 

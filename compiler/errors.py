@@ -46,6 +46,7 @@ CODES: dict[str, str] = {
     "W008": "warning: calibrated on few samples, with none left to try the plan on",
     "W009": "warning: inputs of a package hold NaN",
     "W012": "warning: the model's own outputs are NaN or infinite on some samples",
+    "W013": "warning: inputs are far from what the package was calibrated on",
     "W020": "warning: a number of the chip file is not plausible, or stands oddly beside another",
     "X001": "an internal error: a bug of the compiler",
 }

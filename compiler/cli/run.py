@@ -203,13 +203,14 @@ def simulate(
 
     And the array called `labels` in it, where that is asked for.
 
-    Raises UsageError for a noise seed below 0 and for a file that lacks an array. Warns (W009) of
-    NaN where integers are wanted.
+    Raises UsageError for a noise seed below 0 and for a file that lacks an array. Warns of NaN
+    where integers are wanted (W009) and of inputs far from those calibrated on (W013).
     """
     import numpy as np
 
     from backends.simulate import Simulator
     from compiler.cli.arrays import read_arrays
+    from compiler.flow.calibrated_ranges import range_notes
 
     if noise_seed is not None and noise_seed < 0:
         raise UsageError(f"--noise-seed {noise_seed}: wanted 0 or more")
@@ -224,6 +225,8 @@ def simulate(
                     f"W009: input {one_line(name)!r} holds NaN, which no integer is: "
                     "the outputs mean nothing"
                 )
+    for note in range_notes(plan, inputs):
+        print_warning(note.line())
     progress = Progress(1, form)
     try:
         results = Simulator(package, noise_seed=noise_seed, progress=progress).run(inputs)

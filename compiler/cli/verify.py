@@ -69,6 +69,7 @@ def verify_command(
     form: TextOrJson = "text",
 ) -> None:
     """Compares a package with its model."""
+    from compiler.flow.calibrated_ranges import range_notes
     from compiler.flow.reference import Reference
     from compiler.flow.verify_package import made_up_inputs, verify_package
     from passes.calibration.inputs import load_inputs
@@ -88,6 +89,8 @@ def verify_command(
         result = verify_package(package, reference, inputs, chosen)
     budget = _budget(package)
     allowed = max(TOLERANCE, budget or 0.0) if tolerance is None else tolerance
+    for note in range_notes(package.plan, inputs):
+        print_warning(note.line())
     if not result.same_model:
         print_warning("warning[W005]: the package was compiled from another file than this model")
     if form == "json":

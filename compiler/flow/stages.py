@@ -18,6 +18,7 @@ from backends.lowering.pruned_layers import pruned_layers
 from compiler.bound.lower_bound import lower_bound
 from compiler.cost.memory import fewest_weight_bytes, require_room, require_room_for_values
 from compiler.errors import Diagnostic, UsageError, one_line
+from compiler.flow.calibrated_ranges import calibrated_ranges
 from compiler.flow.calibration_file import MeasuredFor, measured_for, recall, saved_bytes
 from compiler.flow.compiled import Compiled, compiled_of
 from compiler.flow.declare import flag, read_by
@@ -347,6 +348,7 @@ class Quantized(Stage):
             macs_before=sum(macs(node, before) for node in before),
             pruning=_pruned_layers(lowered, self),
             built_from=built_from(model.files, self.options, self.digests),
+            calibrated=calibrated_ranges(pruned.inputs),
         )
         package = with_checked_host(package)
         return compiled_of(package, model.files, self.target, self.options)

@@ -120,17 +120,9 @@ def verify_package(
 def made_up_inputs(plan: Plan, graph: Graph, count: int, seed: int) -> Mapping[str, Array]:
     """Makes up seeded samples of the kind that the package was calibrated on, and none of those.
 
-    Floats reach as far as the integers that stand for them.
+    Floats reach as far as those did.
     """
-    quants = {buffer.name: buffer.quantization for buffer in plan.buffers}
-    ranges = {}
-    for name in graph.inputs:
-        quant = quants.get(f"{name}.int8")
-        if quant is not None and quant.axis is None:
-            lowest = -(1 << (quant.bits - 1)) if quant.signed else 0
-            ends = (lowest, lowest + (1 << quant.bits) - 1)
-            low, high = ((end - quant.zero_point[0]) * quant.scale[0] for end in ends)
-            ranges[name] = (low, high)
+    ranges = {port.name: port.calibrated for port in plan.inputs if port.calibrated is not None}
     return made_up_arrays(graph, count, seed, "verification", ranges)
 
 

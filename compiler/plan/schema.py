@@ -60,6 +60,8 @@ class Port(_Record):
     `shape` holds None where a size is unknown, and is None when the rank is.
 
     `batch_axis` is the axis along which samples are stacked, None where the model has none.
+    `calibrated` are the least and the largest value of an input of floats in the samples that the
+    plan was calibrated on, None where there is nothing of the kind.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Port(_Record):
     shape: tuple[Whole | None, ...] | None
     quantization: Quantization | None
     batch_axis: Whole | None
+    calibrated: tuple[float, float] | None = None
 
 
 class Buffer(_Record):

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compiler.execute.session import open_session
 from tests.support.conformance import FLOAT_CHIP, Setting, difference, run, try_case
 from tests.support.onnx_cases import KINDS, Case, load, names
 
@@ -109,6 +110,38 @@ def test_a_refusal_names_the_operation(name: str, words: str) -> None:
     result = try_case(load(kind, name))
     assert result.verdict == "refused"
     assert words in result.why
+
+
+# The tests that leave a size of an input free.
+FREE = (
+    ("node", "test_sequence_map_add_1_sequence_1_tensor"),
+    ("node", "test_sequence_map_add_1_sequence_1_tensor_expanded"),
+    ("node", "test_sequence_map_identity_1_sequence_1_tensor"),
+    ("node", "test_sequence_map_identity_1_sequence_1_tensor_expanded"),
+    ("simple", "test_sequence_model8"),
+)
+
+
+@pytest.mark.parametrize(("kind", "name"), FREE)
+def test_a_free_size_that_is_no_batch_is_asked_for(kind: str, name: str) -> None:
+    """It is refused by name where it is not bound, never guessed, and passes where it is."""
+    result = try_case(load(kind, name), Setting(bound=False))
+    assert result.verdict == "refused"
+    assert "error[U003]: the size of axis 0 of input " in result.why
+    assert "; add --bind " in result.why
+    assert try_case(load(kind, name), Setting()).verdict == "passed"
+
+
+def test_a_batch_is_run_without_bound_sizes() -> None:
+    """Samples together are what ONNX Runtime gives for them."""
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[N, 3] x) => (float[N, 3] y)'
+        " { y = Softmax<axis=1>(x) }"
+    )
+    wanted = open_session(model.SerializeToString()).run(None, {"x": x})
+    case = Case("batch", "node", model, [([x], wanted)], 1e-6, 1e-7)
+    assert try_case(case, Setting(bound=False)).verdict == "passed"
 
 
 # -- the comparison itself
