@@ -19,8 +19,8 @@ test: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
 
-# ONNX's own backend tests: compiled with --precision float, packaged, run; prints the count by tier. With --free as where no size is bound. On the last two, a test chip that
-# computes in floats, our own kernels do what ONNX Runtime does elsewhere.
+# ONNX's own backend tests: compiled with --precision float, packaged, run; prints the count by tier. --free: as where no size is bound. On the
+# last two, a test chip that computes in floats, our own kernels do what ONNX Runtime does elsewhere.
 conformance: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.support.conformance --target diana_digital
 	$(BIN)/python -W ignore -m tests.support.conformance --target diana_digital --free

@@ -334,6 +334,37 @@ def test_verify_tells_of_a_model_that_does_not_run(joulec: Shell, tmp_path: Path
     assert ran.err.splitlines()[-1].startswith("error[M002]: the model does not run: ")
 
 
+def test_verify_does_not_say_holds_where_no_one_judges(joulec: Shell, tmp_path: Path) -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 18, "onnx.brevitas" : 1]> g (float[1, 4] x) '
+        "=> (float[1, 4] y) { s = Constant<value_float=0.5>() z = Constant<value_float=0.0>() "
+        "b = Constant<value_float=4.0>() q = onnx.brevitas.Quant<signed=1, narrow=0, "
+        'rounding_mode="ROUND">(x, s, z, b) y = Relu(q) }'
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    assert joulec("compile", "m.onnx", "-t", "tile16", "-o", "out").status == 0
+    ran = joulec("verify", "m.onnx", "out")
+    fails(ran, 5, "G002", "no one but joulec runs this model, so its outputs are not judged: ONNX ")
+    assert ran.out.startswith("the package is NOT judged: ")
+    table = joulec("verify", "m.onnx", "out", "--format", "json").table
+    assert table["holds"] is None
+    assert table["unjudged"].startswith("ONNX Runtime does not run the file: ")
+
+
+def test_inputs_far_from_what_was_calibrated(joulec: Shell, packages: Path, tmp_path: Path) -> None:
+    with np.load(TEST_DATA) as data:
+        np.savez(tmp_path / "far.npz", image=data["image"] * 255, y=data["y"])
+    package = packages / "dim20"
+    for words in (
+        ("run", package, "-i", "far.npz", "-o", "o.npz"),
+        ("evaluate", package, "--data", "far.npz"),
+        ("verify", DIM20, package, "--data", "far.npz", "--tolerance", "inf"),
+    ):
+        ran = joulec(*words)
+        assert ran.status == 0
+        assert "warning[W013]: input 'image' is 0 to 255, calibrated was 0 to 1; " in ran.err
+
+
 def test_explain(joulec: Shell, packages: Path) -> None:
     ran = joulec("explain", packages / "dim20", "hidden2.dense")
     assert ran.status == 0
