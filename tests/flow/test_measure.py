@@ -128,8 +128,8 @@ def test_the_measure_is_of_the_model_as_given_and_holds_what_pruning_does(tmp_pa
 def test_made_up_samples_are_measured_too_and_say_so() -> None:
     made = joulec.compile(model_of(THROUGH, "Identity"), "diana")
     assert made.plan.measured is not None
-    assert made.plan.measured.on == "16 made-up samples"
-    assert "measured on 16 made-up samples" in verdict(made.plan)[1]
+    assert made.plan.measured.on == "64 made-up samples"
+    assert "measured on 64 made-up samples" in verdict(made.plan)[1]
 
 
 @pytest.mark.parametrize(("divergence", "speaks"), [(0.5, True), (0.0201, True), (0.02, False)])
