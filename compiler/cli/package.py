@@ -33,7 +33,9 @@ The other ways come with their energy, time and divergence, and how much more th
 \b
 joulec explain build/digits block2.conv2
 """
-CHECK_HELP = """Checks a package: hashes, sums, addresses, capacities, the host's models.
+CHECK_HELP = """Checks a package.
+
+Hashes, sums, addresses, capacities, and what the host's models may do.
 
 \b
 joulec check build/digits

@@ -62,7 +62,7 @@ def test_an_output_that_a_depfile_cannot_name_is_told_before_the_work(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(*broken("compiler.driver", "calibrate_model"))
-    assert "has no way to write '='" in refusal(f"{COMPILE} --depfile d -o lr=1", capsys)
+    assert "has no way to write '='" in refusal(f"{COMPILE_TO} lr=1 --depfile d", capsys)
 
 
 def refusal(line: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -74,7 +74,8 @@ def refusal(line: str, capsys: pytest.CaptureFixture[str]) -> str:
     return message[0]
 
 
-COMPILE = "compile m.onnx -t c.toml -o out --calibration-samples 2 --data d.npz"
+COMPILE_TO = "compile m.onnx -t c.toml --calibration-samples 2 --data d.npz -o"
+COMPILE = f"{COMPILE_TO} out"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_a_place_for_no_package_is_told_before_the_work(
     (here / "full" / "thesis.txt").write_text("mine")
     monkeypatch.setattr("os.access", lambda place, mode: place != here or output != "away")
     monkeypatch.setattr(*broken("compiler.driver", "calibrate_model"))
-    assert refusal(f"{COMPILE} -o {output}", capsys).startswith("error[U007]: ")
+    assert refusal(f"{COMPILE_TO} {output}", capsys).startswith("error[U007]: ")
 
 
 @pytest.mark.parametrize(
