@@ -399,8 +399,8 @@ def test_inspect(joulec: Shell) -> None:
     assert "  digital could take" in joulec("inspect", RESNET, "-t", "diana").out
     table = joulec("inspect", RESNET, "-t", "diana", "--format", "json").table
     assert sorted(table) == [
-        "inputs", "macs", "macs_not_counted", "model", "nodes", "nodes_clean", "notes", "operations", "outputs",
-        "parameters", "quantization", "schema", "targets",
+        "inputs", "macs", "macs_not_counted", "model", "nodes", "nodes_clean", "notes",
+        "operations", "outputs", "parameters", "quantization", "schema", "targets",
     ]  # fmt: skip
     assert [chip["name"] for chip in table["targets"]] == ["diana"]
 
