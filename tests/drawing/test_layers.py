@@ -60,6 +60,7 @@ def test_arcs_lead_down_and_boxes_stand_apart(seed: int) -> None:
         assert max(right for _, right in row) <= found.width + 1e-6
 
 
+@pytest.mark.slow
 def test_twenty_thousand_boxes_take_seconds() -> None:
     """Also where each reads the first one: arcs beyond the allowed bends run straight."""
     count = 20_000

@@ -39,7 +39,7 @@ def complaint(model: RuntimeModel | Model, case: Case) -> str:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("test_dft", "DFT sums in float32"),
+        pytest.param("test_dft", "DFT sums in float32", marks=pytest.mark.slow),
         ("test_stft", "STFT sums in float32"),
         ("test_training_dropout", "Dropout draws other numbers"),
         ("test_maxunpool_export_with_output_shape", "MaxUnpool takes indices"),

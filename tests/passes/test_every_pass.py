@@ -34,8 +34,7 @@ BINDS = {
 SMALL = [
     "digits_resnet.onnx", "digits_dscnn.onnx", "dim20.onnx",
     "mlperf-tiny/kws_int8_qdq.onnx", "mlperf-tiny/sww_int8_qop.onnx",
-    "mlperf-tiny/ic_int8_qop.onnx", "diverse/blazeface_front128_op12.onnx",
-    "diverse/resnet8_qdq_tf2onnx_op15.onnx", "diverse/mnist8_cntk_op8.onnx",
+    "diverse/mnist8_cntk_op8.onnx",
     "diverse/digits/digits_mlp_extdata/model.onnx",
     *(
         f"diverse/digits/digits_{n}.onnx"
@@ -51,12 +50,13 @@ LARGE = [
     *(
         f"mlperf-tiny/{n}.onnx"
         for n in (
-            "ic_float", "ic_int8_qdq", "kws_float", "kws_hybrid_float", "kws_int8_qop",
+            "ic_float", "ic_int8_qdq", "ic_int8_qop", "kws_float", "kws_hybrid_float", "kws_int8_qop",
             "sww_int8_qdq",
         )
     ),
     "diverse/ad_gemm_bn_op11.onnx", "diverse/cifar_mbv2like_bn_clip_op11.onnx",
-    "diverse/ppocr_cls_mbv3_op11.onnx", "diverse/resnet8_fp16_op13.onnx",
+    "diverse/blazeface_front128_op12.onnx", "diverse/ppocr_cls_mbv3_op11.onnx",
+    "diverse/resnet8_fp16_op13.onnx", "diverse/resnet8_qdq_tf2onnx_op15.onnx",
     "diverse/silero_vad_16k_lstm_if_op15.onnx",
 ]  # fmt: skip
 HUGE = ["diverse/basic_pitch_nmp_op15.onnx"]  # half a minute to calibrate

@@ -98,7 +98,7 @@ def test_all_go_where_they_are_wanted_but_what_that_engine_lacks() -> None:
 @pytest.mark.parametrize(
     ("divergences", "elsewhere", "why"),
     [
-        ((0.001, 0.001, inf), "c", "inf, beyond the 0.02 allowed"),
+        ((0.001, 0.001, inf), "c", "beyond measure, beyond the 0.02 allowed"),
         ((0.001, 0.5, 0.001), "b", "0.502, beyond the 0.02 allowed"),
         ((0.001, 0.015, 0.015), "", "0.031, beyond the 0.02 allowed"),
     ],

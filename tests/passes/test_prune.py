@@ -341,6 +341,7 @@ def test_dim20_comes_to_whole_tiles() -> None:
     assert (answers == labels).mean() > 0.975, "measured: 98.6 % before and after"
 
 
+@pytest.mark.slow
 def test_a_depthwise_network_keeps_its_answers(models_folder: Path) -> None:
     graph = import_onnx(models_folder / "mlperf-tiny" / "kws_float.onnx").graph
     with np.load(models_folder / "data" / "kws_kws01_500.npz") as archive:

@@ -278,7 +278,7 @@ def digits() -> Digits:
     return graph, inputs, {**test, "logits": wanted}
 
 
-@pytest.mark.parametrize(("case", "name"), on_chips(["digits_resnet"], others=2))
+@pytest.mark.parametrize(("case", "name"), on_chips(["digits_resnet"], others=1))
 def test_a_compiled_network_agrees_with_the_float_one_within_what_is_stated(
     case: str, name: str, digits: Digits
 ) -> None:

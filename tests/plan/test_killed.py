@@ -48,7 +48,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "moments", [12, pytest.param(100, marks=pytest.mark.slow, id="100 moments")]
+    "moments", [6, pytest.param(100, marks=pytest.mark.slow, id="100 moments")]
 )
 def test_a_write_that_is_killed(sources: tuple[Path, Path], tmp_path: Path, moments: int) -> None:
     known = {read_package(source).plan.hash for source in sources}
@@ -71,7 +71,7 @@ def test_a_write_that_is_killed(sources: tuple[Path, Path], tmp_path: Path, mome
     assert files_of(out) == {"plan.json", *package.plan.files}
 
 
-@pytest.mark.parametrize("moments", [4, pytest.param(40, marks=pytest.mark.slow, id="40 moments")])
+@pytest.mark.parametrize("moments", [2, pytest.param(40, marks=pytest.mark.slow, id="40 moments")])
 def test_a_compilation_that_is_killed(
     sources: tuple[Path, Path], tmp_path: Path, moments: int
 ) -> None:

@@ -139,7 +139,9 @@ def accuracy(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
     return 100 * float((scores.argmax(axis=-1) == labels).mean())
 
 
-@pytest.mark.parametrize("name", ["ic_float", "kws_float", "vww_float"])
+@pytest.mark.parametrize(
+    "name", ["ic_float", "kws_float", pytest.param("vww_float", marks=pytest.mark.slow)]
+)
 def test_int8_keeps_the_accuracy_within_a_point(
     name: str, models_folder: Path, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_qoperator_model_gives_the_integers_of_onnx_runtime(
     assert np.array_equal(found, wanted)
 
 
+@pytest.mark.slow  # the usual run has `hermes`, below
 def test_resnet8_on_the_analog_array_still_classifies(models_folder: Path, tmp_path: Path) -> None:
     compiled, found, wanted, labels = both("ic_float", "diana", models_folder, tmp_path)
     macs = compiled.plan.macs

@@ -187,5 +187,5 @@ def test_a_float_weighs_four_bytes() -> None:
 
 def test_an_engine_has_one_arithmetic() -> None:
     text = Path(FLOAT_CHIP).read_text().replace('arithmetic = "float32"', 'arithmetic = "int8"', 1)
-    with pytest.raises(TargetError, match="the array and the vector unit have the same"):
+    with pytest.raises(TargetError, match="int8 of the array and float32 of the vector unit"):
         parse_target(text.encode(), "c.toml")
