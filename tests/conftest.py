@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["COLUMNS"] = "100"  # what is printed fits a terminal, and is the same on every machine
+
 
 @pytest.fixture(scope="session")
 def models_folder() -> Path:

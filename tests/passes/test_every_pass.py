@@ -50,8 +50,8 @@ LARGE = [
     *(
         f"mlperf-tiny/{n}.onnx"
         for n in (
-            "ic_float", "ic_int8_qdq", "ic_int8_qop", "kws_float", "kws_hybrid_float", "kws_int8_qop",
-            "sww_int8_qdq",
+            "ic_float", "ic_int8_qdq", "ic_int8_qop", "kws_float", "kws_hybrid_float",
+            "kws_int8_qop", "sww_int8_qdq",
         )
     ),
     "diverse/ad_gemm_bn_op11.onnx", "diverse/cifar_mbv2like_bn_clip_op11.onnx",
