@@ -14,7 +14,7 @@ from compiler.ir.graph import DTYPE_BITS, Array, Graph, Node
 from compiler.ir.protos import numpy_dtype
 from passes.calibration.inputs import CalibrationInputs, synthetic_inputs
 
-_INDICES = ("int32", "int64", "uint32", "uint64", "bool")
+_INDICES = ("int32", "int64", "uint32", "uint64")  # of truth values both are tried
 
 
 def require_runnable(

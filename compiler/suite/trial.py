@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 KINDS = {
     "exact": "its outputs equal the judge's, to the rounding of float32",
     "within budget": "its outputs move, within the tolerance",
-    "unjudged": "it runs; only our own import could say what is right",
+    "unjudged": "it compiles; nobody could say what is right on these inputs",
     "refused": "it is not taken, with a code that says why",
     "wrong": "its outputs move beyond the tolerance",
     "crashed": "a bug of joulec, or a process that died",
 }
 BAD = ("wrong", "crashed")
+NOT_RUN = ("M002", "M008", "U005")  # the judge does not run the model on these inputs
 EXACT = 1e-10  # divergence: the square of 1e-5 of what an output varies by
 
 
@@ -109,7 +110,11 @@ def _try(trial: Trial) -> Verdict:
             check_package(package)
         except CompileError as error:  # our own package
             return trial.verdict(kind="crashed", code=error.code, message=_sentence(error))
-        result = _compared(package, trial)
+        try:
+            result = _compared(package, trial)
+        except CompileError as error:  # the model does not run on the inputs, or the package
+            kind = "unjudged" if error.code in NOT_RUN else "crashed"
+            return trial.verdict(kind=kind, code=error.code, message=_sentence(error))
     kind, message = _judged(result, trial.tolerance)
     return Verdict(
         model=trial.name,

@@ -56,3 +56,13 @@ def test_sizes_that_are_inputs_are_not_made_up() -> None:
     """No made-up number is a size that fits, and some number is."""
     body = "g (float[1,8] x, int64[2] s) => (float[a,b] y) {y = Reshape(x, s)}"
     assert compile_model(model(body), load_target("tile16")).package.plan.steps
+
+
+def test_an_if_whose_branches_are_malformed_is_blamed() -> None:
+    """Its branches want an input, which no branch has; both truth values are tried."""
+    made = model("""g (bool c, float[2] x) => (float[2] y) {
+        y = If (c) <then_branch = a (float[2] x1) => (float[2] t) {t = Relu(x1)},
+                    else_branch = b (float[2] x2) => (float[2] e) {e = Neg(x2)}>}""")
+    with pytest.raises(CompileError) as caught:
+        compile_model(made, load_target("tile16"), Options(precision="float"))
+    assert (caught.value.code, caught.value.node) == ("M011", "If_0")

@@ -105,6 +105,16 @@ def test_a_bug_is_a_verdict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (found.kind, found.code, found.message) == ("crashed", "X001", "KeyError: 'lost'")
 
 
+def test_what_nobody_judges_is_no_failure(folder: Path) -> None:
+    """The second sample asks for an axis that is not there."""
+    text = "sums (float[2, 3] x, int64 k) => (float[2, 3] y) { y = CumSum(x, k) }"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
+    onnx.save(model, folder / "sums.onnx")
+    np.savez(folder / "sums.npz", x=np.zeros((4, 2, 3), "f4"), k=np.array([0, 5, 5, 5]))
+    found = trial(folder / "sums.onnx").run()
+    assert (found.kind, found.code) == ("unjudged", "M002")
+
+
 def _square(number: int) -> int:
     if number == 1:
         os.abort()
