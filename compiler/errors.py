@@ -44,9 +44,10 @@ CODES: dict[str, str] = {
     "W006": "warning: the compiled network changes the outputs by more than is allowed",
     "W007": "warning: the divergences of part of the nodes are estimates",
     "W008": "warning: calibrated on few samples, with none left to try the plan on",
-    "W009": "warning: inputs of a package hold NaN",
+    "W009": "warning: inputs of a package hold NaN or infinity",
     "W012": "warning: the model's own outputs are NaN or infinite on some samples",
     "W013": "warning: inputs are far from what the package was calibrated on",
+    "W014": "warning: an output is declared with a shape that it does not have",
     "W020": "warning: a number of the chip file is not plausible, or stands oddly beside another",
     "X001": "an internal error: a bug of the compiler",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -187,14 +188,18 @@ class _Calibrator:
         )
 
     def _starts(self) -> list[int]:
-        """Lists the positions from which errors are run to the outputs; none where it is all.
+        """Lists positions behind which the network is cut; none where every error is run.
 
-        They are those of every `stride`-th error that is measured.
+        Of every `stride`-th error, which is run to the outputs, they are as many as balance the
+        models that are made, of the nodes up to the next cut, with the pieces that are run.
         """
+        if self.stride == 1:
+            return []
         measured = [-1] * len(self.rounded_inputs)
         for position, formats in enumerate(self.formats):
             measured += [position] * (bool(formats) + len(self.rounded[position]))
-        return measured[:: self.stride] if self.stride > 1 else []
+        run = measured[:: self.stride]
+        return run[:: max(1, isqrt(len(run)))]
 
     def _reference(self) -> dict[str, Values] | None:
         """Runs the float network on the samples; None when it has no inputs or does not run."""

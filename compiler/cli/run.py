@@ -204,7 +204,7 @@ def simulate(
     And the array called `labels` in it, where that is asked for.
 
     Raises UsageError for a noise seed below 0 and for a file that lacks an array. Warns of NaN
-    where integers are wanted (W009) and of inputs far from those calibrated on (W013).
+    or infinity where integers are wanted (W009) and of inputs far from those calibrated on (W013).
     """
     import numpy as np
 
@@ -220,9 +220,10 @@ def simulate(
     inputs = {name: arrays[name] for name in names}
     if any(not step.payload for step in plan.steps):  # the host's models take NaN as ONNX does
         for name, array in inputs.items():
-            if array.dtype.kind == "f" and np.isnan(array).any():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                found = "NaN" if np.isnan(array).any() else "infinity"
                 print_warning(
-                    f"W009: input {one_line(name)!r} holds NaN, which no integer is: "
+                    f"W009: input {one_line(name)!r} holds {found}, which no integer is: "
                     "the outputs mean nothing"
                 )
     for note in range_notes(plan, inputs):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from backends.simulate import Simulator
 from compiler.cost.divergence import Measure, divergence, measure_of
 from compiler.execute.made_up_inputs import made_up_arrays
+from compiler.execute.plain_arrays import flat_arrays
 from compiler.flow.reference import Reference
 from compiler.ir.graph import Array, Graph
 from compiler.plan.package import Package
@@ -164,7 +165,7 @@ def _compare(
     ours, theirs = list(made), list(found)
     if len(ours) == 1:  # the same for all samples
         ours *= len(theirs)
-    sizes_differ = any(np.shape(a) != np.shape(b) for a, b in zip(ours, theirs, strict=True))
+    sizes_differ = any(_sizes(a) != _sizes(b) for a, b in zip(ours, theirs, strict=True))
     if sizes_differ and not at_output:
         return None
     arrays = _numbers(ours, theirs, buffer)
@@ -186,6 +187,11 @@ def _compare(
         left_out=len(measured.left_out),
         same=_same(ours, theirs, measure) if at_output else None,
     )
+
+
+def _sizes(value: Any) -> list[tuple[int, ...]]:
+    """The shapes of the arrays in a value, which a sequence may have of several sizes."""
+    return [array.shape for array in flat_arrays(value)]
 
 
 def _numbers(
@@ -241,7 +247,10 @@ def _same(ours: Sequence[Any], theirs: Sequence[Any], measure: Measure) -> int |
             divergence(measure, [one], [other]).divergence == 0
             for one, other in zip(theirs, ours, strict=True)
         )
-    arrays = [np.asarray(item) for item in (*ours, *theirs)]
+    held = [flat_arrays(item) for item in (*ours, *theirs)]
+    if any(len(arrays) != 1 for arrays in held):
+        return None
+    arrays = [array for (array,) in held]
     classes = arrays[0].shape[-1] if arrays and arrays[0].ndim else 0
     if classes < 2 or any(array.shape != (classes,) and array.size != classes for array in arrays):
         return None

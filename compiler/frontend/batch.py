@@ -15,11 +15,11 @@ import numpy as np
 import onnx
 
 from compiler.errors import CompileError, UsageError, one_line
-from compiler.execute.interpreter import Model
 from compiler.execute.made_up_inputs import made_up_arrays
-from compiler.frontend.load import Loaded, whole_message
+from compiler.frontend.as_given import MOST_BYTES, open_as_given
+from compiler.frontend.load import Loaded
 from compiler.frontend.sizes import Sizes, unbound
-from compiler.ir.graph import Array, Graph
+from compiler.ir.graph import Graph
 
 # The squared error of a batch, relative to its values. Float32 sums in another order, which may
 # round a few numbers of 8 bits to the next; where the range of the whole batch decides on the steps
@@ -27,7 +27,6 @@ from compiler.ir.graph import Array, Graph
 SAME, SAME_QUANTIZED, SAME_BY_BATCH = 1e-6, 1e-4, 1e-2
 NO_BATCH = "it is no batch"
 UNTRIED = "whether it is a batch cannot be tried"
-MOST_BYTES = 1 << 28  # of inputs, and of weights that are copied: beyond it they are handed over
 
 
 def batch_axes(
@@ -60,17 +59,6 @@ def batch_axes(
     return fixed
 
 
-def runs_as_given(source: str | Path | bytes | onnx.ModelProto, loaded: Loaded) -> bool:
-    """Whether ONNX Runtime, or onnx's evaluator, takes a model with its sizes left free."""
-    try:
-        _model(source, loaded)
-    except MemoryError:
-        raise
-    except Exception:  # there is no one error for what does not load
-        return False
-    return True
-
-
 def _tried(
     source: str | Path | bytes | onnx.ModelProto,
     loaded: Loaded,
@@ -96,7 +84,7 @@ def _tried(
         for name in made
     }
     try:
-        model = _model(source, loaded)
+        model = open_as_given(source, loaded)
         alone = [model.run(feed) for feed in feeds]
     except (MemoryError, CompileError):
         raise
@@ -117,37 +105,6 @@ def _tried(
             return f"{NO_BATCH}: output {shown!r} of two samples together is not that of each alone"
         found[name] = axis
     return found
-
-
-def _model(source: str | Path | bytes | onnx.ModelProto, loaded: Loaded) -> Model:
-    """Opens a model as given; large weights are handed over as inputs, without a copy."""
-    if sum(data.nbytes for data in loaded.weights.values()) > MOST_BYTES:
-        return _with_weights_outside(loaded)
-    if isinstance(source, onnx.ModelProto):
-        return Model(source.SerializeToString())
-    if isinstance(source, bytes | bytearray | memoryview):
-        return Model(bytes(source))
-    return Model(whole_message(Path(source)).SerializeToString())
-
-
-def _with_weights_outside(loaded: Loaded) -> Model:
-    model = onnx.ModelProto()
-    model.CopyFrom(loaded.model)
-    model.ir_version = max(model.ir_version, 4)
-    outside: dict[str, Array] = {}
-    for name, data in loaded.weights.items():
-        if data.size <= 64:  # shapes, axes, clips: what inference wants to see
-            model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(data), name))
-        else:
-            outside[name] = data
-    known = {value.name for value in model.graph.input}
-    for name, data in outside.items():
-        if name not in known:
-            number = onnx.helper.np_dtype_to_tensor_dtype(data.dtype)
-            model.graph.input.append(
-                onnx.helper.make_tensor_value_info(name, number, list(data.shape))
-            )
-    return Model(model.SerializeToString(), outside)
 
 
 def _allowed(graph: onnx.GraphProto) -> float:

@@ -11,7 +11,8 @@ import onnx
 
 from compiler.choices import MAX_NODES, MAX_TENSOR_BYTES
 from compiler.errors import Diagnostic, ModelError
-from compiler.frontend.batch import batch_axes, runs_as_given
+from compiler.frontend.as_given import runs_as_given, shapes_as_given
+from compiler.frontend.batch import batch_axes
 from compiler.frontend.branch import taken_branch
 from compiler.frontend.builder import Builder, Unliftable, plain_reason
 from compiler.frontend.dialects import DIALECTS
@@ -20,7 +21,7 @@ from compiler.frontend.host_segment import is_tensor, keep_whole
 from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
 from compiler.frontend.nesting import all_graphs, subgraphs, value_names
-from compiler.frontend.outputs import require_true_outputs, require_work
+from compiler.frontend.outputs import require_work, told_of_false_shapes
 from compiler.frontend.sizes import Sizes, bind_sizes, unbound
 from compiler.frontend.source import source_of
 from compiler.frontend.tensors import MICROSOFT, Limits, dense
@@ -77,12 +78,12 @@ def import_onnx(
         tuple(value.name for value in inputs),
         tuple(value.name for value in proto.output),
     )
-    require_true_outputs(proto.output, graph)
+    false = told_of_false_shapes(proto.output, graph, lambda: shapes_as_given(model, loaded, graph))
     require_work(graph)
     batch = batch_axes(model, loaded, graph, sizes)
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
-    notes = (*loaded.notes, *sizes.notes)
+    notes = (*loaded.notes, *sizes.notes, *false)
     return Imported(
         graph=graph,
         notes=notes,

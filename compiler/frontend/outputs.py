@@ -1,21 +1,32 @@
-"""Refuses models whose outputs are not what the model says, or hold nothing."""
+"""Warns of outputs that are not what the model declares; refuses what cannot be, or is empty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import onnx
 
-from compiler.errors import ModelError
+from compiler.errors import Diagnostic, ModelError
 from compiler.ir.graph import DTYPE_BITS, Graph, TensorType
 from compiler.ir.protos import from_type_proto
 
+FALSE_TYPE = "its element type is false"
 
-def require_true_outputs(outputs: Iterable[onnx.ValueInfoProto], graph: Graph) -> None:
-    """Requires that the outputs are of the types and fixed sizes that the model declares.
 
-    Names of sizes promise nothing, and neither does -1. Raises ModelError (M004).
+def told_of_false_shapes(
+    outputs: Iterable[onnx.ValueInfoProto],
+    graph: Graph,
+    shapes_of_run: Callable[[], Mapping[str, tuple[int, ...]]],
+) -> list[Diagnostic]:
+    """Warns (W014) of outputs whose shapes are not those that the model declares.
+
+    Names of sizes promise nothing, and neither does -1. ONNX Runtime runs such a model and says
+    what it found, so the model is taken where `shapes_of_run`, called once and only then, finds the
+    shape that the graph has. Raises ModelError (M004) where it does not, and for element types that
+    are false and sizes that cannot be.
     """
+    warnings = []
+    run: Mapping[str, tuple[int, ...]] | None = None
     for value in outputs:
         if value.type.WhichOneof("value") != "tensor_type":
             continue
@@ -26,13 +37,31 @@ def require_true_outputs(outputs: Iterable[onnx.ValueInfoProto], graph: Graph) -
                 f"output {value.name!r} is declared with a negative size, {negative}", code="M004"
             )
         declared, found = _declared(value), graph.types[value.name]
-        if why := _why_false(declared, found):
-            raise ModelError(
-                f"output {value.name!r} is declared as {_words(declared)} and is {_words(found)}: "
-                f"{why}",
-                code="M004",
-                hint="export the model again, or correct what it declares",
-            )
+        why = _why_false(declared, found)
+        if not why:
+            continue
+        message = f"output {value.name!r} is declared as {_words(declared)} and is {_words(found)}"
+        if why != FALSE_TYPE:
+            run = shapes_of_run() if run is None else run
+            if value.name in run and _agrees(run[value.name], found):
+                hint = "the shape that it has counts; mend the declaration, as others may trust it"
+                warnings.append(Diagnostic(code="W014", message=f"{message}: {why}", hint=hint))
+                continue
+        raise ModelError(
+            f"{message}: {why}",
+            code="M004",
+            hint="export the model again, or correct what it declares",
+        )
+    return warnings
+
+
+def _agrees(shape: tuple[int, ...], kind: TensorType) -> bool:
+    """Whether a value of this shape is of this type, sizes that are not known aside."""
+    if kind.shape is None:
+        return True
+    return len(shape) == len(kind.shape) and all(
+        size in (None, found) for size, found in zip(kind.shape, shape, strict=True)
+    )
 
 
 def require_work(graph: Graph) -> None:
@@ -71,7 +100,7 @@ def _why_false(declared: TensorType, found: TensorType) -> str:
     """Explains what a declaration says falsely, or returns an empty string."""
     known = {declared.dtype, found.dtype} <= set(DTYPE_BITS)
     if known and declared.dtype != found.dtype:
-        return "its element type is false"
+        return FALSE_TYPE
     if declared.shape is None or found.shape is None:
         return ""
     if len(declared.shape) != len(found.shape):

@@ -197,10 +197,15 @@ def test_a_negative_seed(line: str, here: Path, capsys: pytest.CaptureFixture[st
     assert "--seed" in refusal(line, capsys)
 
 
-def test_numbers_that_are_none_are_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.savez(here / "nan.npz", image=np.full((1, 64), np.nan, np.float32))
-    assert main.run(["run", "p", "-i", "nan.npz", "-o", "o.npz"]) == 0
-    assert capsys.readouterr().err.startswith("warning[W009]: input 'image' holds NaN")
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+def test_numbers_that_are_none_are_told(
+    value: float, word: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = np.zeros((3, 64), np.float32)
+    data[1, 5] = value
+    np.savez(here / "bad.npz", image=data)
+    assert main.run(["run", "p", "-i", "bad.npz", "-o", "o.npz"]) == 0
+    assert capsys.readouterr().err.startswith(f"warning[W009]: input 'image' holds {word}")
     assert main.run(["run", "p", "-i", "d.npz", "-o", "o.npz"]) == 0
     assert capsys.readouterr().err == ""
 

@@ -148,3 +148,14 @@ def test_an_output_that_is_not_there(joulec: Shell, folder: Path) -> None:
         ("run", out, "-i", folder / "x.npz", "-o", "o.npz", "--only"),
     ):
         fails(joulec(*words, "lable"), 2, "U005", "did you mean 'label'?")
+
+
+def test_a_sequence_of_tensors_of_several_sizes_is_verified(joulec: Shell) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 13]> g (float[1,6] x) => (seq(float[1,N]) y)'
+        " <int64[3] l = {1, 2, 3}> { y = SplitToSequence<axis = 1>(x, l) }"
+    )
+    onnx.save(model, "ragged.onnx")
+    joulec("compile", "ragged.onnx", "-t", "diana_digital", "-o", "r")
+    result = joulec("verify", "ragged.onnx", "r")
+    assert "the package holds: divergence 0 " in result.out

@@ -122,5 +122,5 @@ def test_samples_together_give_what_the_model_gives(text: str) -> None:
 
 
 def test_a_model_of_fixed_sizes_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compiler.frontend.batch._model", None)
+    monkeypatch.setattr("compiler.frontend.batch.open_as_given", None)
     import_onnx(parsed("(float[1, 3] x) => (float[1, 3] y) { y = Relu(x) }"))

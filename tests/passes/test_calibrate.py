@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from passes.calibrate import Calibrate
 from passes.calibration.clipped_range import clipped_range
 from passes.calibration.inputs import CalibrationInputs, load_inputs, synthetic_inputs
 from passes.calibration.rounded_inputs import rounding_divergence
+from passes.calibration.suffix import SuffixRunner
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
 from passes.pipeline import clean_passes
@@ -320,6 +322,28 @@ def test_few_runs_leave_part_of_the_nodes_to_an_estimate(monkeypatch: pytest.Mon
         assert found.divergence[name] == exact.divergence[name]
     graph = replace(from_text(CHAIN), calibration=found)
     assert from_text(to_text(graph)).calibration == found
+
+
+def test_a_network_of_many_errors_is_cut_in_few_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece that an error passes is a run of its own, for every sample; values do not tell."""
+    names = ["x", *(f"v{index}" for index in range(64))]
+    lines = [f"{b}: float32[1, 16] = Sigmoid({a})" for a, b in pairwise(names)]
+    chain = "\n".join(["graph net(x: float32[1, 16]) -> (v63)", *lines, ""])
+    monkeypatch.setattr(passes.calibration.measurement_budget, "MOST_RUNS", 400)
+    taken = []
+    piece = SuffixRunner._piece
+
+    def counted(runner: SuffixRunner, start: int, end: int) -> Interpreter | None:
+        taken.append(start)
+        return piece(runner, start, end)
+
+    monkeypatch.setattr(SuffixRunner, "_piece", counted)
+    found, pieces = calibrate(chain), len(taken)
+    taken.clear()
+    monkeypatch.setattr("passes.calibrate.isqrt", lambda count: 1)
+    assert calibrate(chain).divergence == found.divergence
+    assert 0 < found.estimated < 64
+    assert 2 * pieces < len(taken)
 
 
 def test_a_plan_says_which_part_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
