@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.reports.figures import aligned, digits
 from compiler.errors import UsageError, nearest, one_line
+from compiler.figures import aligned, digits
 from compiler.plan.schema import Plan
 
 # The metrics, each with the unit it is printed in.

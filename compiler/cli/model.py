@@ -140,7 +140,7 @@ def _text(found: Inspection) -> str:
 
 def _chips_table(chips: Sequence[ChipView]) -> list[str]:
     """A line for each chip: the share of the MACs that each kind of engine could take."""
-    from backends.reports.figures import aligned, count, share
+    from compiler.figures import aligned, count, share
 
     kinds = ("analog", "digital")
     rows = [["MACs that could run on", *kinds, "only on the host"]]
@@ -155,7 +155,7 @@ def _chips_table(chips: Sequence[ChipView]) -> list[str]:
 
 
 def _chip_lines(chip: ChipView) -> list[str]:
-    from backends.reports.figures import count, share
+    from compiler.figures import count, share
 
     if chip.problem:
         return [f"{chip.name}: {chip.problem}"]

@@ -143,7 +143,7 @@ def _verdicts(
 
 def _forms_text(forms: Sequence[FormResult]) -> str:
     """Writes how each form did, or nothing where none was chosen."""
-    from backends.reports.figures import aligned
+    from compiler.figures import aligned
 
     if not forms:
         return ""
@@ -169,7 +169,7 @@ def _groups(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
 
 
 def _as_text(verdicts: Sequence[Verdict], how: str) -> str:
-    from backends.reports.figures import aligned
+    from compiler.figures import aligned
     from compiler.macros.validation import summary
 
     head = ["line", "chip", "class", "predicted", "[low, high]", "measured", "ratio", "inside"]

@@ -81,7 +81,7 @@ def _cells(figure: Figure) -> list[str]:
 
 
 def _as_text(found: Sequence[Comparison]) -> str:
-    from backends.reports.figures import aligned
+    from compiler.figures import aligned
     from compiler.flow.measured_networks import summary
 
     lines = ["whole plans beside what was measured; a ratio is predicted / measured"]

@@ -170,7 +170,7 @@ def _table(
 
 
 def _text(result: Verification, tolerance: float, budget: float | None, synthetic: bool) -> str:
-    from backends.reports.figures import aligned, clipped
+    from compiler.figures import aligned, clipped
 
     holds = "holds" if result.worst <= tolerance else "does NOT hold"
     if result.unjudged:
@@ -225,7 +225,7 @@ def _text(result: Verification, tolerance: float, budget: float | None, syntheti
 
 def _same_words(one: Difference, samples: int) -> str:
     """In how many samples the labels, or the class of the largest score, are the same."""
-    from backends.reports.figures import clipped
+    from compiler.figures import clipped
 
     name, share = clipped(one.value, 40), 100 * (one.same or 0) / max(1, samples)
     same = f"in {one.same:,} of {samples:,} samples ({share:.1f} %)"

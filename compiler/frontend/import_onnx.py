@@ -82,10 +82,9 @@ def import_onnx(
     batch = batch_axes(model, loaded, graph, sizes)
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
-    notes = (*loaded.notes, *sizes.notes)
     return Imported(
         graph=graph,
-        notes=notes,
+        notes=loaded.notes,
         name=loaded.name,
         sha256=loaded.sha256,
         files=loaded.files,

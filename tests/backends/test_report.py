@@ -19,7 +19,12 @@ from backends.reports.compare import comparison, comparison_text, parse_conditio
 from backends.reports.data import COLUMNS, report_table
 from backends.reports.explain import explain, explanation_text
 from backends.reports.facts import fates, mapping_of, matrix_of, most_energy
-from backends.reports.figures import (
+from backends.reports.page import WIDE_PAGE, Page
+from backends.reports.tables import engines_table, parts_table
+from backends.reports.text import MOST_STEPS, text
+from backends.reports.verdict import verdict, worst
+from compiler.errors import Diagnostic, UsageError
+from compiler.figures import (
     aligned,
     clipped,
     digits,
@@ -29,11 +34,6 @@ from backends.reports.figures import (
     share,
     time,
 )
-from backends.reports.page import WIDE_PAGE, Page
-from backends.reports.tables import engines_table, parts_table
-from backends.reports.text import MOST_STEPS, text
-from backends.reports.verdict import verdict, worst
-from compiler.errors import Diagnostic, UsageError
 from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan
 from compiler.units import Estimate
@@ -226,7 +226,7 @@ def test_the_reason_says_what_its_energy_holds_and_how_sure_it_is(resnet: Plan) 
     """
     compared = []
     for row in resnet.placements:
-        found = re.match(r"(\w+) takes [\d.]+ nJ( with its requantization)?, (\w+) [\d.]+ nJ"
+        found = re.match(r"(\w+) takes [\d.]+ [pnu]J( with its requantization)?, (\w+) [\d.]+ [pnu]J"
                          r"( with its requantization)?(, and their intervals leave open which "
                          r"takes less)?", row.reason)  # fmt: skip
         if found is None:
