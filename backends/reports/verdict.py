@@ -63,7 +63,7 @@ def worst(plan: Plan) -> str:
     """
     too_far = next((found for found in plan.diagnostics if found.code == "W006"), None)
     if too_far is not None:
-        return f"{too_far.message}: {too_far.hint}" if too_far.hint else too_far.message
+        return f"{too_far.message}; {too_far.hint}" if too_far.hint else too_far.message
     whole = plan.energy_pj.total.value
     if not whole:
         return "nothing: it takes no energy"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
 from compiler.frontend.nesting import all_graphs, subgraphs, value_names
 from compiler.frontend.outputs import require_true_outputs, require_work
-from compiler.frontend.sizes import Sizes, bind_sizes, unbound
+from compiler.frontend.sizes import Sizes, bind_sizes, sizes_like, unbound
 from compiler.frontend.source import source_of
 from compiler.frontend.tensors import MICROSOFT, Limits, dense
 from compiler.ir.graph import Array, Graph, TensorType
@@ -50,8 +50,11 @@ def import_onnx(
     max_nodes: int = MAX_NODES,
     max_tensor_bytes: int = MAX_TENSOR_BYTES,
     keep_quantized: bool = False,
+    like: Mapping[str, Sequence[int | None]] | None = None,
 ) -> Imported:
     """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS.
+
+    `like` has shapes by input name, whose sizes are taken for free ones that `bind` leaves open.
 
     With `keep_quantized` the quantized operations that ONNX Runtime has (QLinearConv, QGemm, ...)
     stay whole, so that their integers are its own. Raises UsageError for a missing file or an
@@ -60,7 +63,7 @@ def import_onnx(
     loaded = load_model(model, Limits(max_nodes, max_tensor_bytes))
     proto = loaded.model.graph
     inputs = [value for value in proto.input if value.name not in loaded.weights]
-    sizes = bind_sizes(inputs, bind or {}, _names_read(proto))
+    sizes = bind_sizes(inputs, sizes_like(inputs, like or {}, bind or {}), _names_read(proto))
     builder = Builder([*value_names(proto), *loaded.weights], _declared(proto, sizes))
     for value in inputs:
         builder.types[value.name] = sizes.types[value.name]

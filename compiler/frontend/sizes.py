@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import onnx
@@ -103,6 +103,21 @@ def bind_sizes(
         assumed=assumed,
         flags=tuple(dict.fromkeys(flags)),
     )
+
+
+def sizes_like(
+    inputs: list[onnx.ValueInfoProto],
+    like: Mapping[str, Sequence[int | None]],
+    bind: Mapping[str, int],
+) -> dict[str, int]:
+    """Adds to `bind` the sizes of these shapes, by input name, for the free ones that it leaves."""
+    sizes = dict(bind)
+    for value, axis, dim in _free(inputs):
+        shape = like.get(value.name, ())
+        size = shape[axis] if len(shape) == len(value.type.tensor_type.shape.dim) else None
+        if size is not None and dim.dim_param not in bind and f"{value.name}:{axis}" not in bind:
+            sizes.setdefault(_flag(value.name, axis, dim.dim_param), size)
+    return sizes
 
 
 def unbound(sizes: Sizes, reason: str) -> UsageError:

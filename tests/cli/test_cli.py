@@ -310,6 +310,23 @@ def test_verify_by_layer(joulec: Shell, packages: Path) -> None:
     assert table["same_model"]
 
 
+def test_verify_takes_the_sizes_of_the_package(joulec: Shell) -> None:
+    """A batch that was bound needs not be bound again; one bound otherwise is refused."""
+    made = joulec("compile", DIM20, "-t", "tile16", "-o", "out", "--data", DIM20_DATA,
+                  "--bind", "N=4")  # fmt: skip
+    assert "\nsamples       4 an inference, along axis 0 of input 'image'\n" in made.out
+    ran = joulec("verify", DIM20, "out", "--samples", "8")
+    assert ran.status == 0
+    assert ran.out.startswith("the package holds: ")
+    fails(
+        joulec("verify", DIM20, "out", "--bind", "N=2"), 2, "U005",
+        "input 'image' of the package is [4, 64], of the model [2, 64]; leave out --bind",
+    )  # fmt: skip
+    np.savez("three.npz", image=np.zeros((3, 64), np.float32))
+    fails(joulec("run", "out", "-i", "three.npz", "-o", "y.npz"), 2, "U005",
+          "a multiple of 4 samples stacked on axis 0")  # fmt: skip
+
+
 def test_verify_tells_of_another_model(joulec: Shell, packages: Path, tmp_path: Path) -> None:
     model = onnx.load(DIM20)
     model.doc_string = "another"
@@ -317,7 +334,7 @@ def test_verify_tells_of_another_model(joulec: Shell, packages: Path, tmp_path: 
     ran = joulec("verify", "m.onnx", packages / "pruned", "--data", TEST_DATA)
     assert ran.status == 0
     assert "warning[W005]" in ran.err
-    assert "values have another shape in the package" in ran.out
+    assert "\nof another shape in the package: 3 values, hidden1.relu, " in ran.out
 
 
 def test_a_model_that_does_not_run_is_refused(joulec: Shell, tmp_path: Path) -> None:
