@@ -263,4 +263,6 @@ def _digits(one: Difference) -> str:
 
 
 def _number(number: float | None) -> str:
-    return "-" if number is None else f"{number:.3g}"
+    from compiler.figures import digits
+
+    return "-" if number is None else digits(number)

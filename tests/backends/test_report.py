@@ -441,6 +441,18 @@ def test_conditions_that_are_none(condition: str, words: str) -> None:
     assert words in caught.value.line()
 
 
+def test_a_comparison_has_no_exponents(resnet: Plan) -> None:
+    """Counts are whole, the rest has four digits, however large the change."""
+    total = resnet.energy_pj.total.times(1e6)
+    huge = resnet.model_copy(
+        update={"energy_pj": resnet.energy_pj.model_copy(update={"total": total})}
+    )
+    rows = comparison(resnet, huge)
+    assert not re.search(r"\de[+-]", comparison_text(rows, resnet, huge))
+    found = parse_condition("energy>+3%").describe(rows)
+    assert re.fullmatch(r"energy is 0\.\d{4} -> [\d,]{7} uJ, \+[\d,]+ %, which .*", found), found
+
+
 def test_comparison_of_a_plan_with_itself(resnet: Plan) -> None:
     shown = comparison_text(comparison(resnet, resnet), resnet, resnet)
     assert shown.count("+0.00") == 5

@@ -626,7 +626,7 @@ def test_a_gate_that_does_not_hold_writes_nothing(
 
 def test_other_gates(joulec: Shell, packages: Path) -> None:
     both = packages / "dim20", packages / "pruned"
-    fails(joulec("compare", *both, "--fail-if", "macs<-5%"), 5, "G001", "macs is 2280 -> ")
+    fails(joulec("compare", *both, "--fail-if", "macs<-5%"), 5, "G001", "macs is 2,280 -> ")
     ran = joulec("evaluate", both[0], "--data", TEST_DATA, "--min-accuracy", "0.999")
     fails(ran, 5, "G001", "accuracy is ")
     ran = joulec("verify", DIM20, both[0], "--data", TEST_DATA, "--tolerance", "1e-9")
