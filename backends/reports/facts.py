@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from compiler.cost.divergence import BEYOND_MEASURE
 from compiler.errors import one_line
-from compiler.figures import clipped, count, digits
+from compiler.figures import clipped, count, digits, share
 from compiler.plan.schema import Plan, Step
 from compiler.plan.views import CriticalPath
 from compiler.units import ZERO, Estimate
@@ -143,7 +143,7 @@ def divergence_words(plan: Plan) -> str:
     if len(measured.outputs) > 1 and measured.divergence:
         notes.append(f"output {one_line(worst.name, 40)!r}")
     if labels:
-        notes.append(f"labels: {100 * (1 - max(labels)):.1f} % agree")
+        notes.append(f"labels: {share(1 - max(labels), 1)} agree")
     if left_out := max(output.left_out for output in measured.outputs):
         notes.append(
             f"left out on {count(left_out, 'sample')}: NaN or infinite in the model itself"

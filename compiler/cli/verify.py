@@ -247,13 +247,13 @@ def _text(result: Verification, tolerance: float, budget: float | None, syntheti
 
 def _same_words(one: Difference, samples: int) -> str:
     """In how many samples the labels, or the class of the largest score, are the same."""
-    from compiler.figures import clipped
+    from compiler.figures import clipped, share
 
-    name, share = clipped(one.value, 40), 100 * (one.same or 0) / max(1, samples)
-    same = f"in {one.same:,} of {samples:,} samples ({share:.1f} %)"
+    name, alike = clipped(one.value, 40), one.same or 0
+    same = f"in {alike:,} of {samples:,} samples ({share(alike, samples)})"
     if one.kind != "labels":
         return f"{name}: the same class {same}"
-    return f"{name}: the same labels {same}; {100 * (1 - one.divergence):.1f} % of all labels agree"
+    return f"{name}: the same labels {same}; {share(1 - one.divergence, 1)} of all labels agree"
 
 
 def _digits(one: Difference) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -413,7 +414,10 @@ def test_inspect(joulec: Shell) -> None:
     assert ran.out.startswith("digits_resnet: 31 nodes, 632,448 MACs, ")
     for chip in ("diana", "diana_digital", "tile16"):
         assert f"\n{chip} " in ran.out
-    assert "  digital could take" in joulec("inspect", RESNET, "-t", "diana").out
+    assert re.search(r"\nduo16 +100 % +100 % ", ran.out), "one of its digital engines takes all"
+    told = joulec("inspect", RESNET, "-t", "diana").out
+    assert "  digital could take" in told
+    assert max(map(len, told.splitlines())) <= 100
     table = joulec("inspect", RESNET, "-t", "diana", "--format", "json").table
     assert sorted(table) == [
         "inputs", "macs", "macs_not_counted", "model", "nodes", "nodes_clean", "notes",
