@@ -17,7 +17,7 @@ from compiler.cost.node import unmodelled
 from compiler.errors import Diagnostic
 from compiler.ir.graph import Graph, Node, Quant, TensorType
 from compiler.ir.mapping import AnalogMapping, HostMapping
-from compiler.ir.ops import macs
+from compiler.ir.ops import macs, operation_name
 from compiler.plan.package import Package, host_model_name, host_weights_name, seal, weights_name
 from compiler.plan.schema import (
     SCHEMA,
@@ -162,7 +162,7 @@ def _step(
         weight_load_ns=layout.loads[index].latency_ns if pays_load else 0.0,
         energy_pj=accounts.energy_of(cost),
         macs=sum(macs(node, graph) for node in draft.nodes),
-        operations=tuple(node.op for node in draft.main_first),
+        operations=tuple(operation_name(node) for node in draft.main_first),
         nodes=tuple(dict.fromkeys(name for node in draft.main_first for name in node.origin)),
         latency_ns=latency_ns,
         mapping=mapping,

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from backends.lowering.host_models import load_host_model
 from backends.simulator.kernels import Call, run_kernel
 from backends.simulator.samples import join_outputs, split_inputs
-from compiler.errors import CompileError, PackageError, one_line
+from compiler.errors import CompileError, PackageError, UsageError, one_line
 from compiler.execute.interpreter import Model
 from compiler.ir.graph import Array, Node, Quant, TensorType
 from compiler.plan.package import Package
@@ -175,9 +175,25 @@ class Simulator:
             for values, name in zip(collected, model.outputs, strict=True):
                 values.append(results[name])
         return [
-            np.stack(values) if self._types[name].is_static and _all_arrays(values) else values
+            self._stacked(name, values) if self._types[name].is_static else values
             for name, values in zip(step.outputs, collected, strict=True)
         ]
+
+    def _stacked(self, name: str, values: list[Any]) -> Value:
+        """Stacks samples of a fixed size; UsageError (U005) where they are not of one."""
+        if not _all_arrays(values):
+            return values
+        wanted = self._types[name].sizes
+        other = next((np.shape(v) for v in values if np.shape(v) != np.shape(values[0])), None)
+        if other is not None:
+            found = next(shape for shape in (np.shape(values[0]), other) if shape != wanted)
+            raise UsageError(
+                f"value {one_line(name)!r} is {list(found)} for one of these samples, "
+                f"and the model declares {list(wanted)}",
+                code="U005",
+                hint="give samples of which it is, or export the model with that size left open",
+            )
+        return np.stack(values)
 
     def _types_of(self, step: Step) -> dict[str, TensorType]:
         """Collects the types of what a step reads and makes."""

@@ -37,7 +37,6 @@ CODES: dict[str, str] = {
     "G002": "the package and the model disagree",
     "G003": "a model of a suite is wrong or crashed",
     "W001": "warning: calibrated on synthetic inputs",
-    "W002": "warning: a free size was bound to 1",
     "W003": "warning: part of the work is not modelled",
     "W004": "warning: an option had nothing to do",
     "W005": "warning: the package was compiled from another model",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from compiler.choices import Objective, Place, Weights
 from compiler.cost.margin import energy_margin, is_open, time_margin
 from compiler.cost.step import NOTHING
+from compiler.figures import energy, time
 from compiler.ir.formats import INT8
 from compiler.ir.graph import Alternative, Graph, Placement
 from compiler.target.chip import Target
@@ -201,8 +202,9 @@ def _drawback(assignment: Assignment, index: int, instead: Candidate) -> str:
     obstacle = assignment.why_infeasible(index, instead)
     if obstacle:
         return f"then {obstacle}"
-    energy, latency = assignment.switch(index, instead)
-    return f"the whole would take {_change(energy, 1000, 'nJ')} and {_change(latency, 1000, 'us')}"
+    energy_pj, latency_ns = assignment.switch(index, instead)
+    change = f"{_change(energy_pj, energy)} and {_change(latency_ns, time)}"
+    return f"the whole would take {change}"
 
 
 def _alternative(candidate: Candidate, chosen: Candidate, drawback: str) -> Alternative:
@@ -229,14 +231,14 @@ def _reason(others: list[Candidate], assignment: Assignment, index: int) -> str:
     elsewhere = [c for c in others if c.engine != chosen.engine]
     if not elsewhere:
         if refusals:
-            return "; ".join(f"{engine} cannot: {reason}" for engine, reason in refusals)
+            return _refused(refusals)
         return "the only engine there is"
     best = min(elsewhere, key=lambda c: c.cost.energy_pj.value)
     here, there = chosen.cost.energy_pj.value, best.cost.energy_pj.value
     if here == there == 0:
         return "no data move, so it stays where its data are"
-    text = f"{chosen.engine} takes {_nj(here)}{_included(chosen)}, "
-    text += f"{best.engine} {_nj(there)}{_included(best)}"
+    text = f"{chosen.engine} takes {energy(here)}{_included(chosen)}, "
+    text += f"{best.engine} {energy(there)}{_included(best)}"
     if is_open(energy_margin(best.cost, chosen.cost, same_engine=False)):
         text += ", and their intervals leave open which takes less"
     if here <= there:
@@ -244,14 +246,18 @@ def _reason(others: list[Candidate], assignment: Assignment, index: int) -> str:
     return f"{text}, but {_drawback(assignment, index, best)}"
 
 
+def _refused(refusals: Sequence[tuple[str, str]]) -> str:
+    """Says why engines cannot take a node, those of one reason together."""
+    engines: dict[str, list[str]] = {}
+    for engine, reason in refusals:
+        engines.setdefault(reason, []).append(engine)
+    return "; ".join(f"{' and '.join(of)} cannot: {reason}" for reason, of in engines.items())
+
+
 def _included(candidate: Candidate) -> str:
     """Says what the cost of a candidate holds that is a step of its own in the plan."""
     return " with its requantization" if candidate.reads_on else ""
 
 
-def _change(amount: float, unit: float, name: str) -> str:
-    return f"{abs(amount) / unit:.3g} {name} {'more' if amount >= 0 else 'less'}"
-
-
-def _nj(energy_pj: float) -> str:
-    return f"{energy_pj / 1000:.3g} nJ"
+def _change(amount: float, show: Callable[[float], str]) -> str:
+    return f"{show(abs(amount))} {'more' if amount >= 0 else 'less'}"

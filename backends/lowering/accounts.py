@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from backends.lowering.form_steps import StepDraft, mapping_of
 from compiler.cost.efficiency import tops_per_watt
 from compiler.cost.step import PARTS, StepCost
+from compiler.figures import share
 from compiler.ir.mapping import AnalogMapping, DigitalMapping, Resource
 from compiler.plan.schema import Efficiency, Energy, Load, Macs, PlanEnergy, Step, Use
 from compiler.target.chip import Analog, Target
@@ -193,5 +194,5 @@ def _formats(steps: Sequence[Step], target: Target) -> str:
             form = _analog_format(unit, digits)
         else:
             form = "8-bit integers" if isinstance(unit, Digital) else "as the model has them"
-        words.append(f"{100 * count / everything:.1f} % of the MACs on {name} ({form})")
+        words.append(f"{share(count, everything)} of the MACs on {name} ({form})")
     return "; ".join(words)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.reports.figures import aligned, digits
 from compiler.errors import UsageError, nearest, one_line
+from compiler.figures import aligned, digits
 from compiler.plan.schema import Plan
 
 # The metrics, each with the unit it is printed in.
@@ -80,7 +80,9 @@ class Condition:
     def describe(self, rows: Sequence[Row]) -> str:
         """Puts the condition into words, with what was found."""
         row = next(row for row in rows if row.metric == self.metric)
-        found = f"{row.before:.6g} -> {row.after:.6g}{row.unit}, {row.percent:+.3g} %"
+        change = f"{'-' if row.percent < 0 else '+'}{digits(abs(row.percent))} %"
+        before, after = _shown(row.metric, row.before), _shown(row.metric, row.after)
+        found = f"{before} -> {after}{row.unit}, {change}"
         return f"{self.metric} is {found}, which is what --fail-if {self.text!r} forbids"
 
 
@@ -137,14 +139,17 @@ def comparison_text(rows: Sequence[Row], before: Plan, after: Plan) -> str:
     cells = [["metric", "A", "B", "change", "in %"]]
     for row in rows:
         label = f"{row.metric}, {METRICS[row.metric]}" if METRICS[row.metric] else row.metric
-        whole = row.metric in ("peak_bytes", "macs")
-        numbers = [row.before, row.after, row.change]
-        shown = [f"{number:,.0f}" if whole else f"{number:.6g}" for number in numbers]
-        cells.append([label, *shown, f"{row.percent:+.2f}"])
+        shown = [_shown(row.metric, number) for number in (row.before, row.after, row.change)]
+        cells.append([label, *shown, f"{row.percent:+,.2f}"])
     lines = [f"A  {names[0]}, plan {before.hash[:12]}", f"B  {names[1]}, plan {after.hash[:12]}"]
     return (
         "\n".join([*lines, "", *aligned(cells, right=(1, 2, 3, 4)), *_moved(before, after)]) + "\n"
     )
+
+
+def _shown(metric: str, number: float) -> str:
+    """Prints counts whole, and four digits of what is no count."""
+    return f"{number:,.0f}" if metric in ("peak_bytes", "macs") else digits(number, 4)
 
 
 def _moved(before: Plan, after: Plan) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from backends.reports import facts
-from backends.reports.figures import digits, energy, energy_interval, share, time
 from backends.reports.page import BOLD, DEFAULT_PAGE, Page
 from compiler.cost.step import PARTS
 from compiler.errors import UsageError, nearest, one_line
+from compiler.figures import digits, energy, energy_interval, share, time
 from compiler.plan.schema import Alternative, Placement, Plan, Step
 from compiler.units import Estimate
 

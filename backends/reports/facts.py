@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backends.reports.figures import clipped, count, digits
 from compiler.cost.divergence import BEYOND_MEASURE
 from compiler.errors import one_line
+from compiler.figures import clipped, count, digits, share
 from compiler.plan.schema import Plan, Step
 from compiler.plan.views import CriticalPath
 from compiler.units import ZERO, Estimate
@@ -81,7 +81,9 @@ def mapping_of(step: Step) -> str:
 def operation_of(step: Step) -> str:
     """Names what a step does; of a host segment the operation that takes the most energy."""
     others = len(step.operations) - 1
-    return step.op if others < 1 else f"{step.operations[0]} +{others}"
+    if others > 0:
+        return f"{step.operations[0]} +{others}"
+    return step.operations[0] if step.op == "Segment" and step.operations else step.op
 
 
 def weights_of(step: Step) -> str:
@@ -139,9 +141,9 @@ def divergence_words(plan: Plan) -> str:
     if worst.kind == "relative squared error" and worst.divergence > 1:
         notes.append("worse than answering the mean")
     if len(measured.outputs) > 1 and measured.divergence:
-        notes.append(f"output {one_line(worst.name, 40)}")
+        notes.append(f"output {one_line(worst.name, 40)!r}")
     if labels:
-        notes.append(f"labels: {100 * (1 - max(labels)):.1f} % agree")
+        notes.append(f"labels: {share(1 - max(labels), 1)} agree")
     if left_out := max(output.left_out for output in measured.outputs):
         notes.append(
             f"left out on {count(left_out, 'sample')}: NaN or infinite in the model itself"

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from backends.reports.figures import aligned
+from compiler.figures import aligned
 
 LEAST_WIDTH = 80
 LABEL_WIDTH = 14

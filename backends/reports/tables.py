@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.reports import facts
-from backends.reports.figures import count, energy_scale, share, time_scale
 from compiler.cost.step import PARTS
 from compiler.errors import one_line
+from compiler.figures import Scale, count, energy_interval, energy_scale, share, time_scale
 from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan, PrunedSize
 from compiler.units import ZERO, Estimate
@@ -69,6 +69,12 @@ def steps_table(plan: Plan, most: int | None) -> Table:
     return Table(head, tuple(rows), total, (0, 6, 7, 8, 9))
 
 
+def _in_scale(scale: Scale, part: Estimate) -> str:
+    """Prints an energy in the column's unit, or in one that suits it where it is far below."""
+    far_below = 0 < part.value < scale.per / 1000
+    return energy_interval(part) if far_below else scale.interval(part)
+
+
 def parts_table(plan: Plan) -> Table:
     """Lists the energy by part, with interval and share."""
     spent = plan.energy_pj.parts
@@ -89,7 +95,7 @@ def engines_table(plan: Plan) -> Table:
 def _shares(label: str, named: list[tuple[str, Estimate]], plan: Plan) -> Table:
     spent = plan.energy_pj.total
     scale = energy_scale(spent.value)
-    rows = [(name, scale.interval(part), share(part.value, spent.value)) for name, part in named]
+    rows = [(name, _in_scale(scale, part), share(part.value, spent.value)) for name, part in named]
     total = ("sum", scale.interval(spent), share(spent.value, spent.value))
     return Table((label, f"{scale.unit} [low, high]", "share"), tuple(rows), total, (1, 2))
 

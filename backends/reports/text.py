@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
+from math import isclose
+from textwrap import shorten
 
 from backends.reports import facts
-from backends.reports.figures import (
+from backends.reports.page import BOLD, DEFAULT_PAGE, ENGINE_STYLES, Page
+from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
+from backends.reports.verdict import verdict, worst
+from compiler.errors import one_line
+from compiler.figures import (
     clipped,
     count,
     digits,
@@ -17,10 +23,6 @@ from backends.reports.figures import (
     time,
     time_interval,
 )
-from backends.reports.page import BOLD, DEFAULT_PAGE, ENGINE_STYLES, Page
-from backends.reports.tables import Table, engines_table, parts_table, pruning_table, steps_table
-from backends.reports.verdict import verdict, worst
-from compiler.errors import one_line
 from compiler.plan.schema import Plan
 from compiler.plan.views import critical_path
 from compiler.units import ZERO
@@ -28,8 +30,10 @@ from compiler.units import ZERO
 MOST_STEPS = 16
 NAME_WIDTH = 32
 LEAST_NAME_WIDTH = 12
-REASON_WIDTH = 160
+REASON_WIDTH = 240
 LONGEST_STEPS = 3
+MOST_INPUTS = 4
+LEAST_SHARE = 0.0005  # of the latency: less prints as 0 %
 OPERATION_WIDTH, MACS_WIDTH = 100, 120  # columns of a page from which the two are shown
 
 
@@ -95,7 +99,7 @@ def _steps(plan: Plan, most: int | None, page: Page) -> Iterator[str]:
         )
         weights = weights if weights == "reload" else ""
         source = f"from {traced[0]}" if traced and traced[0] else ""
-        parts = (how, weights, one_line(why, REASON_WIDTH), source)
+        parts = (how, weights, shorten(one_line(why), REASON_WIDTH, placeholder=" ..."), source)
         last.append("; ".join(word for word in parts if word))
     room = min(max(page.left_by(rows), LEAST_NAME_WIDTH), NAME_WIDTH)
     rows = [
@@ -164,11 +168,9 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
             f"{share(assumed, whole)} of the energy ({energy(assumed)}) rests on assumptions, "
             "numbers of the chip file without a source",
         )
-    yield (
-        "latency",
-        f"{time_interval(plan.latency_ns)} with engines overlapping; "
-        f"{time_interval(plan.serial_latency_ns)} one step after the other",
-    )
+    yield "latency", latency(plan)
+    if plan.samples:
+        yield "samples", samples(plan)
     yield "critical path", path_words(plan)
     for name, memory in sorted(plan.memories.items()):
         yield (
@@ -184,7 +186,7 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
             continue
         yield (
             "arrays",
-            f"{name}: {use.used:,} of {use.total:,} {use.unit} used ({100 * use.share:.1f} %)",
+            f"{name}: {use.used:,} of {use.total:,} {use.unit} used ({share(use.used, use.total)})",
         )
     for scope, efficiency in sorted(plan.tops_per_watt.items()):
         if efficiency.value is not None:
@@ -218,15 +220,48 @@ def figures(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "note", diagnostic.line()
 
 
+def latency(plan: Plan) -> str:
+    """Prints when the last step ends, and the sum of all steps where some overlap."""
+    took = time_interval(plan.latency_ns)
+    if isclose(plan.latency_ns.value, plan.serial_latency_ns.value):
+        return f"{took}, one step after the other: none overlap"
+    serial = time_interval(plan.serial_latency_ns)
+    return f"{took} with engines overlapping; {serial} one step after the other"
+
+
+def samples(plan: Plan) -> str:
+    """Prints how many samples an inference has, and the axis of each input that they lie on."""
+    axes: dict[int, list[str]] = {}
+    for port in plan.inputs:
+        if port.batch_axis is not None:
+            axes.setdefault(port.batch_axis, []).append(clipped(port.name, NAME_WIDTH))
+    places = []
+    for axis, names in axes.items():
+        shown = ", ".join(repr(name) for name in names[:MOST_INPUTS])
+        left = len(names) - MOST_INPUTS
+        more = f" and {left:,} more" if left > 0 else ""
+        noun = "input" if len(names) == 1 else "inputs"
+        places.append(f"along axis {axis} of {noun} {shown}{more}")
+    return f"{plan.samples:,} an inference, {'; '.join(places)}"
+
+
 def path_words(plan: Plan) -> str:
     """Describes the steps that make the latency: how many, on which engines, and the longest."""
     path = critical_path(plan)
     shares = facts.latency_shares(plan, path, LONGEST_STEPS)
     words = [f"{len(path.steps):,} of {count(len(plan.steps), 'step')}"]
-    words += [f"{share(part, 1)} on {name}" for name, part in shares.engines.items() if part]
+    words += [
+        f"{share(part, 1)} on {name}"
+        for name, part in shares.engines.items()
+        if part >= LEAST_SHARE
+    ]
     if path.waits_ns > 0:
         words.append(f"{time(path.waits_ns)} of waiting")
-    named = [f"{clipped(step.name, NAME_WIDTH)} {share(part, 1)}" for step, part in shares.longest]
+    named = [
+        f"{clipped(step.name, NAME_WIDTH)} {share(part, 1)}"
+        for step, part in shares.longest
+        if part >= LEAST_SHARE
+    ]
     return f"{', '.join(words)}; longest: {', '.join(named)}" if named else ", ".join(words)
 
 
@@ -252,12 +287,14 @@ def weights(plan: Plan) -> str:
     ]
     reloaded = [step for step in plan.steps if facts.weights_of(step) == "reload"]
     load = plan.energy_pj.parts.get("weight_load", ZERO)
-    words.append(f"{count(len(reloaded), 'layer')} loaded in each inference ({energy(load.value)})")
+    loaded = f" ({energy(load.value)})" if reloaded else ""
+    words.append(f"{count(len(reloaded), 'layer')} loaded in each inference{loaded}")
     once = plan.one_time_load
-    words.append(
-        f"what is kept is loaded once before the first: "
-        f"{energy_interval(once.energy_pj)}, {time(once.latency_ns)}"
-    )
+    if once.energy_pj.high or once.latency_ns:
+        words.append(
+            f"what is kept is loaded once before the first: "
+            f"{energy_interval(once.energy_pj)}, {time(once.latency_ns)}"
+        )
     return "; ".join(words)
 
 
@@ -266,7 +303,7 @@ def macs(plan: Plan) -> str:
     engines = ", ".join(f"{name} {plan.macs.by_engine[name]:,}" for name in facts.engines(plan))
     if facts.left_out(plan):
         engines += "; some steps are not counted whole"
-    if plan.macs.before is None:
+    if plan.macs.before in (None, plan.macs.after):
         return f"{plan.macs.after:,} ({engines})"
     change = f"{plan.macs.before:,} before pruning, {plan.macs.after:,} after"
     return f"{change} ({engines})"
@@ -278,9 +315,12 @@ def bound_words(bound: facts.Bound) -> str:
     def ratio(number: float | None) -> str:
         return f"{digits(number)} times that" if number is not None else "no ratio to 0"
 
+    without, loading = energy(bound.energy_pj), energy(bound.with_load_pj)
+    if (without, bound.ratio) == (loading, bound.ratio_with_load):
+        return f"no plan can take less than {without} (this one: {ratio(bound.ratio)})"
     return (
-        f"no plan can take less than {energy(bound.energy_pj)} without loading weights (this one: "
-        f"{ratio(bound.ratio)}), {energy(bound.with_load_pj)} with "
+        f"no plan can take less than {without} without loading weights (this one: "
+        f"{ratio(bound.ratio)}), {loading} with "
         f"(this one: {ratio(bound.ratio_with_load)})"
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from backends.reports import facts
-from backends.reports.figures import clipped, energy_interval, share, time_interval
 from compiler.errors import one_line
+from compiler.figures import clipped, energy_interval, share, time_interval
 from compiler.plan.schema import Plan
 from compiler.units import ZERO
 
@@ -12,7 +12,7 @@ MUCH = 0.25  # of the energy: less is no single cause
 PARTS_IN_WORDS = {
     "weight_load": "loading weights in each inference takes {}: --prune makes them smaller, and "
     "`joulec inspect MODEL` shows the chips that hold more",
-    "static": "static power takes {}: --objective latency makes an inference shorter",
+    "static": "static power takes {}: --prune makes the steps shorter",
     "memory": "values and constants that move take {}",
     "link": "values sent between engines take {}",
     "compute": "the arithmetic takes {}: --prune leaves less of it",
@@ -63,7 +63,7 @@ def worst(plan: Plan) -> str:
     """
     too_far = next((found for found in plan.diagnostics if found.code == "W006"), None)
     if too_far is not None:
-        return f"{too_far.message}: {too_far.hint}" if too_far.hint else too_far.message
+        return f"{too_far.message}; {too_far.hint}" if too_far.hint else too_far.message
     whole = plan.energy_pj.total.value
     if not whole:
         return "nothing: it takes no energy"
@@ -77,10 +77,18 @@ def worst(plan: Plan) -> str:
     if on_host >= max(taken, MUCH * whole):
         return _on_host(plan, on_host, whole)
     if taken >= MUCH * whole:
-        return PARTS_IN_WORDS[part].format(f"{share(taken, whole)} of the energy")
+        words = PARTS_IN_WORDS[part].format(f"{share(taken, whole)} of the energy")
+        return f"{words}; {_longest(plan)}" if part == "static" else words
     step = max(plan.steps, key=lambda one: one.energy_pj.total.value)
     most = share(step.energy_pj.total.value, whole)
     return f"nothing takes much: {clipped(step.name, 40)} takes the most, {most} of the energy"
+
+
+def _longest(plan: Plan) -> str:
+    """Names the step over which the chip's common power is spent longest."""
+    step = max(plan.steps, key=lambda one: one.latency_ns.value)
+    part = share(step.latency_ns.value, plan.serial_latency_ns.value)
+    return f"{clipped(step.name, 40)} takes the most time, {part}"
 
 
 def _on_host(plan: Plan, on_host: float, whole: float) -> str:

@@ -129,8 +129,14 @@ def _split(port: Port, array: Array) -> Array:
         if rest == 0 and samples and _fits((*shape[:axis], *shape[axis + 1 :]), port.shape):
             return np.ascontiguousarray(np.moveaxis(array.reshape(shape), axis, 0))
     found = f"{array.dtype}{list(array.shape)}"
-    stacked = "" if axis is None else f", or N samples of that stacked on axis {axis}"
+    stacked = "" if axis is None else f", or {_many(port, axis)} stacked on axis {axis}"
     raise _refuse(f"input {port.name!r} is {found}, wanted is {_wanted(port)}{stacked}")
+
+
+def _many(port: Port, axis: int) -> str:
+    """Says how many samples can be handed in together: whole inferences."""
+    one = port.shape[axis] if port.shape is not None and axis < len(port.shape) else None
+    return f"a multiple of {one} samples" if one and one > 1 else "N samples of that"
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

@@ -35,6 +35,7 @@ joulec inspect model.onnx --target diana --bind N=1
 joulec inspect model.onnx --target diana --graph model.svg
 """
 MOST_REASONS = 5
+LABEL_WIDTH = 13
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +79,7 @@ def inspect_command(
             if form == "json":
                 print_json(free_table(free))
             else:
-                print_result(_free_text(free))
+                print_result(_fitted(_free_text(free)))
             return
         if graph is not None:
             drawing = draw_model(found.clean, found.name, chip, graph)
@@ -86,7 +87,19 @@ def inspect_command(
     if form == "json":
         print_json(inspection_table(found))
     else:
-        print_result(_text(found))
+        print_result(_fitted(_text(found)))
+
+
+def _fitted(text: str) -> str:
+    """Wraps lines that are longer than the terminal: below their label, or indented."""
+    from compiler.cli.view import page_for
+
+    page, lines = page_for(), []
+    for line in text.splitlines():
+        words = line.lstrip()
+        spaces = line[: len(line) - len(words)]
+        lines += page.paragraph(words, spaces, len(spaces) + 2 if spaces else LABEL_WIDTH)
+    return "\n".join(lines) + "\n"
 
 
 def _free_text(found: FreeInspection) -> str:
@@ -140,7 +153,7 @@ def _text(found: Inspection) -> str:
 
 def _chips_table(chips: Sequence[ChipView]) -> list[str]:
     """A line for each chip: the share of the MACs that each kind of engine could take."""
-    from backends.reports.figures import aligned, count, share
+    from compiler.figures import aligned, count, share
 
     kinds = ("analog", "digital")
     rows = [["MACs that could run on", *kinds, "only on the host"]]
@@ -148,14 +161,16 @@ def _chips_table(chips: Sequence[ChipView]) -> list[str]:
         if chip.problem:
             rows.append([chip.name, "", "", chip.problem])
             continue
-        engines = {engine.kind: engine for engine in chip.engines}
-        shares = [share(engines[k].macs, chip.macs) if k in engines else "-" for k in kinds]
+        most: dict[str, int] = {}  # of several engines of a kind the one that could take most
+        for engine in chip.engines:
+            most[engine.kind] = max(most.get(engine.kind, 0), engine.macs)
+        shares = [share(most[kind], chip.macs) if kind in most else "-" for kind in kinds]
         rows.append([chip.name, *shares, f"{chip.host_only:,} of {count(chip.nodes, 'node')}"])
     return [*aligned(rows, right=(1, 2)), "", "Reasons by engine: --target CHIP"]
 
 
 def _chip_lines(chip: ChipView) -> list[str]:
-    from backends.reports.figures import count, share
+    from compiler.figures import count, share
 
     if chip.problem:
         return [f"{chip.name}: {chip.problem}"]
@@ -175,6 +190,7 @@ def _chip_lines(chip: ChipView) -> list[str]:
             )
         if len(engine.refusals) > MOST_REASONS:
             lines.append(
-                f"    and {len(engine.refusals) - MOST_REASONS} more reasons: --format json"
+                f"    and {count(len(engine.refusals) - MOST_REASONS, 'more reason')}: "
+                "--format json"
             )
     return lines

@@ -173,7 +173,7 @@ def _verdicts(trials: Sequence[Trial], results: object, jobs: int, form: str) ->
 
 def _lines(verdicts: Sequence[Verdict], chip: str, page: Page) -> Iterator[str]:
     """Prints the counts by kind, then what was not taken, the worst last."""
-    from backends.reports.figures import clipped, count, share
+    from compiler.figures import clipped, count, share
     from compiler.suite.results import counts
     from compiler.suite.trial import KINDS
 

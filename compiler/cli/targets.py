@@ -199,14 +199,16 @@ def _step_data(step: ArrayStep) -> dict[str, Any]:
 
 def _peak_row(item: Comparison) -> list[str]:
     """A peak as predicted from the chip's constants, and the published one."""
+    from compiler.figures import digits
+
     predicted = item.predicted
     source = one_line(item.published.source)
     if item.published.derived:
         source += f" (derived from it: {', '.join(item.published.derived)})"
-    interval = f"[{predicted.low:.3g}, {predicted.high:.3g}]"
+    interval = f"[{digits(predicted.low)}, {digits(predicted.high)}]"
     inside = "" if item.is_inside else ", outside"
     return [
-        item.name, f"{predicted.value:.3g}", interval + inside,
+        item.name, digits(predicted.value), interval + inside,
         f"{item.figure:g}", f"{item.ratio:.2f}", source,
     ]  # fmt: skip
 

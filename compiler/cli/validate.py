@@ -143,7 +143,7 @@ def _verdicts(
 
 def _forms_text(forms: Sequence[FormResult]) -> str:
     """Writes how each form did, or nothing where none was chosen."""
-    from backends.reports.figures import aligned
+    from compiler.figures import aligned
 
     if not forms:
         return ""
@@ -169,7 +169,7 @@ def _groups(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
 
 
 def _as_text(verdicts: Sequence[Verdict], how: str) -> str:
-    from backends.reports.figures import aligned
+    from compiler.figures import aligned, digits
     from compiler.macros.validation import summary
 
     head = ["line", "chip", "class", "predicted", "[low, high]", "measured", "ratio", "inside"]
@@ -185,9 +185,9 @@ def _as_text(verdicts: Sequence[Verdict], how: str) -> str:
                 str(v.row.line),
                 one_line(v.row.name, 40),
                 v.row.group,
-                f"{v.tops_w.value:.4g}",
-                f"[{v.tops_w.low:.3g}, {v.tops_w.high:.3g}]",
-                f"{measured:.4g}" if measured else "",
+                digits(v.tops_w.value, 4),
+                f"[{digits(v.tops_w.low)}, {digits(v.tops_w.high)}]",
+                f"{measured:,.6g}" if measured else "",
                 f"{ratio:.2f}" if ratio else "",
                 ("yes" if v.is_inside else "no") if measured else "",
                 ", ".join(v.assumed),

@@ -70,18 +70,20 @@ def _figures(found: Sequence[Comparison], name: str) -> list[Figure]:
 
 
 def _cells(figure: Figure) -> list[str]:
+    from compiler.figures import digits
+
     predicted, measured, ratio = figure.predicted, figure.measured, figure.ratio
     return [
-        f"{predicted.value:.4g}",
-        f"[{predicted.low:.3g}, {predicted.high:.3g}]",
-        f"{measured:.4g}" if measured is not None else "",
+        digits(predicted.value, 4),
+        f"[{digits(predicted.low)}, {digits(predicted.high)}]",
+        f"{measured:,.6g}" if measured is not None else "",
         f"{ratio:.2f}" if ratio is not None else "",
         ("yes" if figure.is_inside else "no") if measured is not None else "",
     ]
 
 
 def _as_text(found: Sequence[Comparison]) -> str:
-    from backends.reports.figures import aligned
+    from compiler.figures import aligned
     from compiler.flow.measured_networks import summary
 
     lines = ["whole plans beside what was measured; a ratio is predicted / measured"]

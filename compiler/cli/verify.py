@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +79,7 @@ def verify_command(
         raise UsageError(f"--tolerance {tolerance:g}: wanted 0 or more")
     with limits.enforced():
         package = runnable_package(folder)
-        reference = Reference(model, parse_binds(bind))
+        reference = Reference(model, parse_binds(bind), package.plan.inputs)
         _require_same_ports(package, reference)
         inputs = (
             load_inputs(data, reference.graph, samples).arrays
@@ -134,6 +135,26 @@ def _require_same_ports(package: Package, reference: Any) -> None:
                 code="U005",
                 hint="give the model that the package was compiled from",
             )
+    for port in package.plan.inputs:
+        wanted, found = port.shape, reference.graph.types[port.name].shape
+        if wanted is not None and found is not None and _differ(wanted, found):
+            raise UsageError(
+                f"input {one_line(port.name)!r} of the package is {_sizes(wanted)}, of the model "
+                f"{_sizes(found)}",
+                code="U005",
+                hint="leave out --bind, or give the model that the package was compiled from",
+            )
+
+
+def _differ(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
+    """Whether two shapes cannot be the same."""
+    return len(one) != len(other) or any(
+        None not in (a, b) and a != b for a, b in zip(one, other, strict=True)
+    )
+
+
+def _sizes(shape: Sequence[int | None]) -> str:
+    return f"[{', '.join('?' if size is None else f'{size}' for size in shape)}]"
 
 
 def _table(
@@ -170,7 +191,7 @@ def _table(
 
 
 def _text(result: Verification, tolerance: float, budget: float | None, synthetic: bool) -> str:
-    from backends.reports.figures import aligned, clipped
+    from compiler.figures import aligned, clipped, count
 
     holds = "holds" if result.worst <= tolerance else "does NOT hold"
     if result.unjudged:
@@ -211,27 +232,28 @@ def _text(result: Verification, tolerance: float, budget: float | None, syntheti
         names = ", ".join(clipped(name, 40) for name in result.imported[:4])
         more = ", ..." if len(result.imported) > 4 else ""
         lines.append(
-            f"{len(result.imported)} values between steps are compared with joulec's own import, "
-            f"since the file does not hand them out: {names}{more}"
+            f"compared with joulec's own import: {count(len(result.imported), 'value')} between "
+            f"steps, which the file does not hand out: {names}{more}"
         )
     if result.uncompared:
         names = ", ".join(clipped(name, 40) for name in result.uncompared[:4])
         more = ", ..." if len(result.uncompared) > 4 else ""
         lines.append(
-            f"{len(result.uncompared)} values have another shape in the package: {names}{more}"
+            f"of another shape in the package: {count(len(result.uncompared), 'value')}, "
+            f"{names}{more}"
         )
     return "\n".join(lines) + "\n"
 
 
 def _same_words(one: Difference, samples: int) -> str:
     """In how many samples the labels, or the class of the largest score, are the same."""
-    from backends.reports.figures import clipped
+    from compiler.figures import clipped, share
 
-    name, share = clipped(one.value, 40), 100 * (one.same or 0) / max(1, samples)
-    same = f"in {one.same:,} of {samples:,} samples ({share:.1f} %)"
+    name, alike = clipped(one.value, 40), one.same or 0
+    same = f"in {alike:,} of {samples:,} samples ({share(alike, samples)})"
     if one.kind != "labels":
         return f"{name}: the same class {same}"
-    return f"{name}: the same labels {same}; {100 * (1 - one.divergence):.1f} % of all labels agree"
+    return f"{name}: the same labels {same}; {share(1 - one.divergence, 1)} of all labels agree"
 
 
 def _digits(one: Difference) -> str:
@@ -241,4 +263,6 @@ def _digits(one: Difference) -> str:
 
 
 def _number(number: float | None) -> str:
-    return "-" if number is None else f"{number:.3g}"
+    from compiler.figures import digits
+
+    return "-" if number is None else digits(number)

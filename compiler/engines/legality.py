@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.ir.graph import Graph, Node
-from compiler.ir.ops import FLOAT_VECTOR, FORMATS, MOVEMENT, VIEWS, macs, product_shape
+from compiler.ir.ops import (
+    FLOAT_VECTOR,
+    FORMATS,
+    MOVEMENT,
+    VIEWS,
+    macs,
+    operation_name,
+    product_shape,
+)
 from compiler.target.chip import Analog, Host, Target
 from compiler.target.digital import Digital
 
@@ -21,7 +29,7 @@ VECTOR_NAMES = {
 def why_not_analog(node: Node, graph: Graph, engine: Analog) -> str:
     """Explains why the analog arrays cannot take a node; an empty string when they can."""
     if node.op not in ("Product", "AnalogProduct"):
-        return f"{node.op} is not a matrix product with constant weights"
+        return f"{operation_name(node)} is not a matrix product with constant weights"
     unknown = why_not_static(node, graph)
     if unknown:
         return unknown
@@ -78,6 +86,8 @@ def _why_not_units(
     """
     if node.op == "Product":
         return "" if engine.array else "the digital engine has no multipliers for matrix products"
+    if node.op == "Segment":
+        return f"{operation_name(node)} is left whole, for the host alone"
     if node.op in (*VIEWS, *MOVEMENT):
         return ""
     if operation in vector_operations:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.reports.figures import clipped, count
 from compiler.drawing.dot import dot
 from compiler.drawing.picture import Arc, Box, Group, Picture
 from compiler.drawing.svg import svg
 from compiler.engines.legality import why_not
 from compiler.errors import CompileError, UsageError, one_line
+from compiler.figures import clipped, count
 from compiler.flow.inspect_model import type_words
 from compiler.ir import views
 from compiler.ir.graph import Graph, Node

@@ -13,7 +13,7 @@ from compiler.engines.legality import why_not
 from compiler.errors import CompileError, Diagnostic
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph, TensorType
-from compiler.ir.ops import macs, why_not_counted
+from compiler.ir.ops import macs, operation_name, why_not_counted
 from compiler.target.chip import Target, built_in, load_target
 
 
@@ -92,7 +92,7 @@ class Inspection:
     @property
     def operations(self) -> dict[str, int]:
         """The operations of the cleaned graph with their number, the most frequent first."""
-        found = Counter(node.op for node in self.clean)
+        found = Counter(operation_name(node) for node in self.clean)
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     @property
@@ -150,7 +150,7 @@ def _on(chip: Target, clean: Graph) -> ChipView:
         taken = [node for node, reason in reasons.items() if not reason]
         if unit.kind != "host":
             left -= set(taken)
-        kinds = {node.name: _kind(reasons[node.name], node.op) for node in graph}
+        kinds = {node.name: _kind(reasons[node.name], operation_name(node)) for node in graph}
         engines.append(
             EngineView(
                 name=name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from compiler.execute.reference_evaluator import ReferenceModel
 from compiler.frontend.import_onnx import import_onnx
 from compiler.frontend.load import whole_message
 from compiler.ir.graph import Array, Graph
+from compiler.plan.schema import Port
 
 Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ON_FILE = "ONNX Runtime, optimizations off, on the file as given"
@@ -33,8 +34,15 @@ class Reference:
     their name.
     """
 
-    def __init__(self, model: str | Path, bind: Mapping[str, int] | None = None) -> None:
-        imported = import_onnx(model, bind)
+    def __init__(
+        self,
+        model: str | Path,
+        bind: Mapping[str, int] | None = None,
+        ports: Sequence[Port] = (),
+    ) -> None:
+        """Reads the file; free sizes that `bind` leaves open are those of a package's `ports`."""
+        like = {port.name: port.shape for port in ports if port.shape is not None}
+        imported = import_onnx(model, bind, like=like)
         self.graph: Graph = imported.graph
         self.sha256 = imported.sha256
         self._file = Path(model)
@@ -53,7 +61,8 @@ class Reference:
         """
         names = list(dict.fromkeys(values))
         feeds = [
-            {name: np.ascontiguousarray(data[index]) for name, data in samples.items()}
+            # A scalar stays one: np.ascontiguousarray would make it a vector.
+            {name: np.asarray(data[index], order="C") for name, data in samples.items()}
             for index in range(len(next(iter(samples.values()), [None])))
         ]
         found = self._by_file(feeds, names)

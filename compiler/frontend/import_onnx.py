@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from compiler.frontend.lift import lift, require_types
 from compiler.frontend.load import Loaded, load_model
 from compiler.frontend.nesting import all_graphs, subgraphs, value_names
 from compiler.frontend.outputs import require_work, told_of_false_shapes
-from compiler.frontend.sizes import Sizes, bind_sizes, unbound
+from compiler.frontend.sizes import Sizes, bind_sizes, sizes_like, unbound
 from compiler.frontend.source import source_of
 from compiler.frontend.tensors import MICROSOFT, Limits, dense
 from compiler.ir.graph import Array, Graph, TensorType
@@ -51,8 +51,11 @@ def import_onnx(
     max_nodes: int = MAX_NODES,
     max_tensor_bytes: int = MAX_TENSOR_BYTES,
     keep_quantized: bool = False,
+    like: Mapping[str, Sequence[int | None]] | None = None,
 ) -> Imported:
     """Reads a model; `bind` gives free sizes by symbol, or as INPUT:AXIS.
+
+    `like` has shapes by input name, whose sizes are taken for free ones that `bind` leaves open.
 
     With `keep_quantized` the quantized operations that ONNX Runtime has (QLinearConv, QGemm, ...)
     stay whole, so that their integers are its own. Raises UsageError for a missing file or an
@@ -61,7 +64,7 @@ def import_onnx(
     loaded = load_model(model, Limits(max_nodes, max_tensor_bytes))
     proto = loaded.model.graph
     inputs = [value for value in proto.input if value.name not in loaded.weights]
-    sizes = bind_sizes(inputs, bind or {}, _names_read(proto))
+    sizes = bind_sizes(inputs, sizes_like(inputs, like or {}, bind or {}), _names_read(proto))
     builder = Builder([*value_names(proto), *loaded.weights], _declared(proto, sizes))
     for value in inputs:
         builder.types[value.name] = sizes.types[value.name]
@@ -83,10 +86,9 @@ def import_onnx(
     batch = batch_axes(model, loaded, graph, sizes)
     ledger = {name: graph.ledger[name] for name in loaded.order}
     graph = replace(graph, batch_axes=batch, ledger=ledger)
-    notes = (*loaded.notes, *sizes.notes, *false)
     return Imported(
         graph=graph,
-        notes=notes,
+        notes=(*loaded.notes, *false),
         name=loaded.name,
         sha256=loaded.sha256,
         files=loaded.files,

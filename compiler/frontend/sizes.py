@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import onnx
 
-from compiler.errors import Diagnostic, ModelError, UsageError, nearest
+from compiler.errors import ModelError, UsageError, nearest
 from compiler.ir.graph import DTYPE_BITS, TensorType
 from compiler.ir.protos import from_type_proto
 
@@ -25,7 +25,6 @@ class Sizes:
     symbols: Mapping[str, int]
     batch_axes: Mapping[str, int]
     assumed: Mapping[str, int]
-    notes: tuple[Diagnostic, ...]
     flags: tuple[str, ...]
 
     def declared(self, value: onnx.ValueInfoProto) -> TensorType:
@@ -55,20 +54,13 @@ def bind_sizes(
     symbols = {
         dim.dim_param: bind[dim.dim_param] for _, _, dim in _free(inputs) if dim.dim_param in bind
     }
-    notes, assumed_symbols, assumed = [], set(), {}
+    assumed_symbols, assumed = set[str](), dict[str, int]()
     for value, axis, dim in _free(inputs):
         key = f"{value.name}:{axis}"
         if axis == 0 and key not in bind and dim.dim_param not in symbols:
             assumed[value.name] = 0
             if _is_symbol(dim.dim_param):
                 assumed_symbols.add(dim.dim_param)
-            notes.append(
-                Diagnostic(
-                    code="W002",
-                    message=f"free size {dim.dim_param or '?'!r} of input {value.name!r} "
-                    "bound to 1",
-                )
-            )
     symbols |= dict.fromkeys(assumed_symbols, 1)
     batch_symbols = {
         dim.dim_param for _, axis, dim in _free(inputs) if axis == 0 and _is_symbol(dim.dim_param)
@@ -109,9 +101,23 @@ def bind_sizes(
         symbols=symbols,
         batch_axes=batch_axes,
         assumed=assumed,
-        notes=tuple(notes),
         flags=tuple(dict.fromkeys(flags)),
     )
+
+
+def sizes_like(
+    inputs: list[onnx.ValueInfoProto],
+    like: Mapping[str, Sequence[int | None]],
+    bind: Mapping[str, int],
+) -> dict[str, int]:
+    """Adds to `bind` the sizes of these shapes, by input name, for the free ones that it leaves."""
+    sizes = dict(bind)
+    for value, axis, dim in _free(inputs):
+        shape = like.get(value.name, ())
+        size = shape[axis] if len(shape) == len(value.type.tensor_type.shape.dim) else None
+        if size is not None and dim.dim_param not in bind and f"{value.name}:{axis}" not in bind:
+            sizes.setdefault(_flag(value.name, axis, dim.dim_param), size)
+    return sizes
 
 
 def unbound(sizes: Sizes, reason: str) -> UsageError:

@@ -77,6 +77,15 @@ def work_of_model(
     return scope.work_of(proto.graph)
 
 
+@lru_cache(maxsize=64)
+def operation_of_model(model: bytes) -> str:
+    """Names the operation that a model of a few nodes stands for: its first that computes."""
+    import onnx
+
+    names = [node.op_type for node in onnx.ModelProto.FromString(model).graph.node]
+    return next((name for name in names if name not in FREE), names[0] if names else "Identity")
+
+
 def types_of_outputs(model: onnx.ModelProto) -> dict[str, TensorType]:
     """Finds the types of a model's outputs by walking it, where their rank is known.
 

@@ -27,7 +27,7 @@ from functools import lru_cache
 from math import prod
 
 from compiler.ir.graph import OPSET, Array, Graph, Node, TensorType
-from compiler.ir.inner_work import Work, work_of_model
+from compiler.ir.inner_work import Work, operation_of_model, work_of_model
 from compiler.ir.mapping import ProductShape
 from compiler.ir.multiply_accumulates import (
     Call,
@@ -159,6 +159,12 @@ def work_inside(node: Node, graph: Graph) -> Work:
         tuple(graph.types[name] for name in names if name) for names in (node.inputs, node.outputs)
     )
     return work_of_model(model, inputs, outputs)
+
+
+def operation_name(node: Node) -> str:
+    """Names a node's operation for people: of what is left whole the user's own, such as Loop."""
+    model = node.attrs.get("model")
+    return operation_of_model(model) if isinstance(model, bytes) else node.op
 
 
 def infer_types(

@@ -19,7 +19,12 @@ from backends.reports.compare import comparison, comparison_text, parse_conditio
 from backends.reports.data import COLUMNS, report_table
 from backends.reports.explain import explain, explanation_text
 from backends.reports.facts import fates, mapping_of, matrix_of, most_energy
-from backends.reports.figures import (
+from backends.reports.page import WIDE_PAGE, Page
+from backends.reports.tables import engines_table, parts_table
+from backends.reports.text import MOST_STEPS, text
+from backends.reports.verdict import verdict, worst
+from compiler.errors import Diagnostic, UsageError
+from compiler.figures import (
     aligned,
     clipped,
     digits,
@@ -29,11 +34,6 @@ from backends.reports.figures import (
     share,
     time,
 )
-from backends.reports.page import WIDE_PAGE, Page
-from backends.reports.tables import engines_table, parts_table
-from backends.reports.text import MOST_STEPS, text
-from backends.reports.verdict import verdict, worst
-from compiler.errors import Diagnostic, UsageError
 from compiler.ir.mapping import AnalogMapping
 from compiler.plan.schema import Plan
 from compiler.units import Estimate
@@ -119,13 +119,43 @@ def test_a_batch_is_told_by_the_sample_too(dim20: Plan) -> None:
     assert verdict(dim20)[0].endswith(" an inference")
 
 
+def test_the_flag_against_static_power_helps() -> None:
+    """Pruning makes the steps shorter; of least energy, another objective spends no less."""
+    model = MODELS / "digits_resnet.onnx"
+    options = joulec.Options(data=MODELS / "digits_calibration.npz", calibration_samples=32)
+    spent = {
+        name: joulec.compile(model, "tile16", options=one).plan.energy_pj
+        for name, one in (
+            ("none", options),
+            ("prune", replace(options, prune=0.3)),
+            ("latency", replace(options, objective="latency")),
+        )
+    }
+    static = {flag: energies.parts["static"].value for flag, energies in spent.items()}
+    assert static["prune"] < 0.9 * static["none"]
+    assert spent["prune"].total.value < spent["none"].total.value
+    assert spent["latency"].total.value >= spent["none"].total.value * (1 - 1e-9)
+
+
+def test_a_part_far_below_the_unit_has_its_own(resnet: Plan) -> None:
+    """No 2.2e-8 of a millijoule: 22 pJ."""
+    parts = resnet.energy_pj.parts | {"conversion": Estimate(22.0, 6.0, 83.0)}
+    total = Estimate(1.8e9, 8.3e7, 3.2e10)
+    huge = resnet.model_copy(
+        update={"energy_pj": resnet.energy_pj.model_copy(update={"parts": parts, "total": total})}
+    )
+    rows = {row[0]: row[1] for row in parts_table(huge).rows}
+    assert rows["conversion"] == "22 [6.0, 83] pJ"
+
+
 def test_what_stands_out_worst(dim20: Plan, resnet: Plan) -> None:
     assert worst(dim20).startswith("the host takes ")
     assert "(QuantizeLinear)" in worst(dim20)
     assert worst(resnet).startswith("static power takes ")
+    assert " of the energy: --prune makes the steps shorter; " in worst(resnet)
     too_far = Diagnostic(code="W006", message="the outputs move too far", hint="take more data")
     spoiled = dim20.model_copy(update={"diagnostics": (*dim20.diagnostics, too_far)})
-    assert worst(spoiled) == "the outputs move too far: take more data"
+    assert worst(spoiled) == "the outputs move too far; take more data"
 
 
 def test_the_critical_path_adds_up_in_the_report(plan: Plan) -> None:
@@ -226,7 +256,8 @@ def test_the_reason_says_what_its_energy_holds_and_how_sure_it_is(resnet: Plan) 
     """
     compared = []
     for row in resnet.placements:
-        found = re.match(r"(\w+) takes [\d.]+ nJ( with its requantization)?, (\w+) [\d.]+ nJ"
+        found = re.match(r"(\w+) takes [\d.]+ [pnu]J( with its requantization)?, "
+                         r"(\w+) [\d.]+ [pnu]J"
                          r"( with its requantization)?(, and their intervals leave open which "
                          r"takes less)?", row.reason)  # fmt: skip
         if found is None:
@@ -408,6 +439,18 @@ def test_conditions_that_are_none(condition: str, words: str) -> None:
         parse_condition(condition)
     assert caught.value.code == "U004"
     assert words in caught.value.line()
+
+
+def test_a_comparison_has_no_exponents(resnet: Plan) -> None:
+    """Counts are whole, the rest has four digits, however large the change."""
+    total = resnet.energy_pj.total.times(1e6)
+    huge = resnet.model_copy(
+        update={"energy_pj": resnet.energy_pj.model_copy(update={"total": total})}
+    )
+    rows = comparison(resnet, huge)
+    assert not re.search(r"\de[+-]", comparison_text(rows, resnet, huge))
+    found = parse_condition("energy>+3%").describe(rows)
+    assert re.fullmatch(r"energy is 0\.\d{4} -> [\d,]{7} uJ, \+[\d,]+ %, which .*", found), found
 
 
 def test_comparison_of_a_plan_with_itself(resnet: Plan) -> None:

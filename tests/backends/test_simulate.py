@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
+import joulec
 from backends.hybrid import lower
 from backends.simulate import Simulator
 from compiler.errors import PackageError, UsageError
@@ -336,6 +337,21 @@ def test_noise_is_off_unless_seeded_and_then_repeatable() -> None:
     np.testing.assert_array_equal(noisy, again)
     fewer = {"x0": x["x0"][:2]}
     np.testing.assert_array_equal(Simulator(package, noise_seed=7).run(fewer)[0], noisy[:2])
+
+
+def test_samples_whose_sizes_the_model_declares_falsely_are_told() -> None:
+    """What a value decides differs between samples, whatever the model says."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (int64[2] shape) => (float[2, 3] y) '
+        "{ y = ConstantOfShape(shape) }"
+    )
+    made = joulec.compile(model, "tile16")
+    with pytest.raises(UsageError) as caught:
+        joulec.run(made, {"shape": np.array([[2, 3], [4, 1]])})
+    assert caught.value.code == "U005"
+    assert "'y' is [4, 1] for one of these samples, and the model declares [2, 3]" in (
+        caught.value.message
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,14 @@ def reference(folder: Path, text: str) -> Reference:
     return Reference(folder / "m.onnx")
 
 
+def test_a_scalar_input_stays_one(tmp_path: Path) -> None:
+    """A vector of one in its place gives an output of another shape."""
+    found = reference(tmp_path, '<ir_version: 10, opset_import: ["" : 21]> g (bool x) '
+                      "=> (bool y) { y = Not(x) }")  # fmt: skip
+    values = found.run({"x": np.array([True, False])}, ["y"])["y"]
+    assert [(np.shape(value), bool(value)) for value in values] == [((), False), ((), True)]
+
+
 def test_outputs_are_the_file_s_where_values_inside_are_not(tmp_path: Path) -> None:
     """The body of a function has values that the file's own graph has not; an import that gets
     the function wrong must not judge itself.

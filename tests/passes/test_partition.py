@@ -17,6 +17,7 @@ from compiler.bound.lower_bound import lower_bound
 from compiler.choices import Objective
 from compiler.cost.step import StepCost
 from compiler.errors import CapacityError, UsageError
+from compiler.figures import energy, time
 from compiler.frontend.import_onnx import import_onnx
 from compiler.ir.graph import Graph
 from compiler.ir.mapping import HostMapping, NodeMapping, Resource
@@ -29,7 +30,7 @@ from passes.calibration.inputs import synthetic_inputs
 from passes.calibration.rounded_inputs import rounding_divergence
 from passes.fuse_activations import FuseActivations
 from passes.lower_convolution import LowerConvolution
-from passes.partition import Partition
+from passes.partition import Partition, _change, _refused
 from passes.partitioning.assignment import COVERED, Assignment
 from passes.partitioning.candidates import build_problem
 from passes.partitioning.problem import Candidate, FormatBoundary, Problem, Transfer
@@ -459,10 +460,21 @@ def test_a_way_that_is_better_by_itself_says_why_it_was_not_taken(
     ]
     assert any("beyond the 0.0001 allowed" in reason for reason in reasons)
     for reason in reasons:
-        whole = re.search(r"the whole would take .* nJ (more|less) and .* us (more|less)", reason)
+        whole = re.search(r"the whole would take .*J (more|less) and .*s (more|less)", reason)
         if whole and objective == "energy":
             assert whole[1] == "more", reason
         assert whole or "allowed" in reason or "are wanted" in reason
+
+
+def test_energies_and_times_have_the_units_that_suit() -> None:
+    switch = _change(-250_600.0, energy), _change(41.0, time)
+    assert switch == ("251 nJ less", "41.0 ns more")
+    assert _change(2.51e8, energy) == "251 uJ more"
+
+
+def test_engines_that_refuse_for_one_reason_stand_together() -> None:
+    refused = [("a", "it is no product"), ("b", "it is wide"), ("c", "it is no product")]
+    assert _refused(refused) == "a and c cannot: it is no product; b cannot: it is wide"
 
 
 def test_a_refusal_says_why_with_the_numbers() -> None:
