@@ -156,7 +156,9 @@ def _fate(table: dict[str, Any]) -> str:
 
 def _step_lines(step: dict[str, Any]) -> list[tuple[str, str]]:
     spent = step["energy_pj"]
-    words = [f"{one_line(step['name'])}: {one_line(step['op'])} on {step['engine']}"]
+    whole = step["op"] in ("Segment", "HostSegment") and step["operations"]
+    operation = one_line(", ".join(step["operations"]) if whole else step["op"])
+    words = [f"{one_line(step['name'])}: {operation} on {step['engine']}"]
     if step["mapping"]:
         words.append(one_line(step["mapping"]))
     if step["weights"]:

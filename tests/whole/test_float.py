@@ -12,6 +12,7 @@ import pytest
 from onnx.parser import parse_model
 
 import joulec
+from backends.reports.explain import explain, explanation_text
 from compiler.cli import main
 from compiler.errors import UnsupportedError, UsageError
 from compiler.execute.interpreter import Interpreter
@@ -135,6 +136,9 @@ def test_quantized_operations_keep_onnx_runtime_s_integers() -> None:
     x = random.integers(0, 256, (64, 64)).astype(np.uint8)
     made = joulec.compile(model, "tile16", options=FLOAT)
     assert [step.op for step in made.plan.steps] == ["Segment"]
+    shown = made.report + explanation_text(explain(made.plan, made.plan.steps[0].name))
+    assert "QLinearMatMul on host" in shown
+    assert "Segment" not in shown
     wanted = RuntimeModel(model.SerializeToString()).run({"x": x})["y"]
     assert np.array_equal(joulec.run(made, {"x": x})[0], wanted)
     # As floats the sums lie on the other side of a tie here and there (0.1 * 0.03 / 0.3 is no exact
