@@ -14,7 +14,7 @@ Place: TypeAlias = tuple[tuple[str, str], ...]
 
 MAX_NODES = 1_000_000
 MAX_TENSOR_BYTES = 8 << 30
-# What the Loops of a node may do in one run, in executed nodes: some seconds of ONNX Runtime's.
+# What Loops and Scans of a node may do in a run, in executed nodes: some seconds of ONNX Runtime.
 MAX_LOOP_WORK = 2_000_000
 # The engines of a chip file that `targets new` writes.
 AnalogCells: TypeAlias = Literal["sram", "reram", "pcm", "flash", "mram", "none"]

@@ -153,7 +153,7 @@ def limited(
     Within them results are what they always are.
 
     CompileError M008 when it takes more memory (None: than the machine has) or more time (None: no
-    limit), or when the Loops of a node execute more nodes in one run than `loop_work` (None: as
+    limit), or when Loops and Scans of a node execute more nodes in a run than `loop_work` (None: as
     outside, which is 2,000,000). They hold for the whole process; time can only be limited on the
     main thread, with the signal SIGALRM, and a library that does not come back to Python within
     10 s more ends the process with status 3.

@@ -23,9 +23,9 @@ def check_host_models(package: Package) -> None:
     """Requires that host models keep to themselves, hold what memory can, and end.
 
     They read no file but their own weights; no value whose sizes follow from the model has more
-    than 8 GiB; no Loop provably goes on past the limit of work.
+    than 8 GiB; no Loop or Scan provably goes on past the limit of work.
 
-    Raises: PackageError (P002), and ModelError (M008) for a Loop.
+    Raises: PackageError (P002), and ModelError (M008) for a Loop or Scan.
     """
     seen: set[str] = set()
     for step in package.plan.steps:
@@ -56,8 +56,11 @@ def _check(package: Package, step: Step) -> None:
                 code="P002",
                 node=step.name,
             )
-    if endless_loop(inferred.graph, Costs({}).inside(inferred.graph)):
-        raise refusal(step.name, "never ends or does more work than")
+    if loop := endless_loop(inferred.graph, Costs({}).inside(inferred.graph)):
+        reason = (
+            "never ends or does more work than" if loop.op_type == "Loop" else "does more work than"
+        )
+        raise refusal(step.name, reason, loop.op_type)
 
 
 def _values(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto.Tensor]]:

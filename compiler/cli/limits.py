@@ -27,7 +27,7 @@ class Limits:
         MAX_LOOP_WORK,
         minimum=1,
         metavar="NODES",
-        help="Ends (3) when the Loops of a node execute more nodes in a run of it; "
+        help="Ends (3) when Loops and Scans of a node execute more nodes in a run of it; "
         "a node of many elements counts as several.",
     )
 

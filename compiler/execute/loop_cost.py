@@ -34,16 +34,21 @@ def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 
 def body_of(loop: onnx.NodeProto) -> onnx.GraphProto:
-    """Returns the body of a Loop."""
+    """Returns the body of a Loop or Scan."""
     return inner_graphs(loop)[0]
 
 
+def is_batched(scan: onnx.NodeProto) -> bool:
+    """Whether a Scan is of opset 8: lengths precede its states, a batch its axis."""
+    return len(scan.input) > len(body_of(scan).input)
+
+
 def loops_in(graph: onnx.GraphProto) -> bool:
-    """Whether a Loop stands in a graph, at any depth."""
+    """Whether a Loop or Scan stands in a graph, at any depth."""
     pending = [graph]
     while pending:
         for node in pending.pop().node:
-            if node.op_type == "Loop":
+            if node.op_type in ("Loop", "Scan"):
                 return True
             pending += inner_graphs(node)
     return False
@@ -51,14 +56,15 @@ def loops_in(graph: onnx.GraphProto) -> bool:
 
 @dataclass(frozen=True)
 class Costs:
-    """What is known of the values that a graph sees: element counts, small constants.
+    """What is known of the values that a graph sees: element counts, small constants, shapes.
 
     `sizes` has the number of elements of a tensor, None where it is not known; what is no tensor,
-    or of an unknown type, is missing.
+    or of an unknown type, is missing. `shapes` has those of known rank, -1 for an open axis.
     """
 
     sizes: Mapping[str, int | None]
     constants: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def inside(self, graph: onnx.GraphProto, constants: Mapping[str, Any] | None = None) -> Costs:
         """Adds what a graph inside declares; its inputs hide constants of the same name."""
@@ -68,13 +74,36 @@ class Costs:
             for name, value in (self.constants if constants is None else constants).items()
             if name not in hidden
         }
-        return Costs({**self.sizes, **_sizes(graph)}, {**outer, **_constants(graph)})
+        declared = _shapes(graph)
+        sizes = {
+            name: None if shape is None or min(shape, default=0) < 0 else prod(shape)
+            for name, shape in declared.items()
+        }
+        outside = {name: shape for name, shape in self.shapes.items() if name not in declared}
+        known = {name: shape for name, shape in declared.items() if shape is not None}
+        return Costs({**self.sizes, **sizes}, {**outer, **_constants(graph)}, {**outside, **known})
 
     def turns(self, loop: onnx.NodeProto) -> int | None:
-        """Returns the trip count of a Loop; None where it has none or it is not known."""
+        """Returns the trip count of a Loop or Scan; None where it has none or it is not known."""
+        if loop.op_type == "Scan":
+            return self._length(loop)
         name = loop.input[0] if loop.input else ""
         value = self.constants.get(name)
         return max(0, int(value.reshape(-1)[0])) if value is not None and value.size == 1 else None
+
+    def _length(self, scan: onnx.NodeProto) -> int | None:
+        """Returns the size of a Scan's last input along the axis it scans; None if not known."""
+        attributes = {attribute.name: attribute for attribute in scan.attribute}
+        count = attributes["num_scan_inputs"].i if "num_scan_inputs" in attributes else 0
+        if not 0 < count <= len(scan.input):
+            return None
+        if is_batched(scan):
+            sizes = self.shapes.get(scan.input[-1], ())[:2]
+            return prod(sizes) if len(sizes) == 2 and min(sizes) >= 0 else None
+        axes = attributes["scan_input_axes"].ints if "scan_input_axes" in attributes else ()
+        shape, axis = self.shapes.get(scan.input[-1], ()), axes[-1] if axes else 0
+        length = shape[axis] if -len(shape) <= axis < len(shape) else -1
+        return length if length >= 0 else None
 
     def is_always_true(self, body: onnx.GraphProto, loop: onnx.NodeProto) -> bool:
         """Whether a Loop's condition is true at first and never changes."""
@@ -182,23 +211,22 @@ def costs_of(model: onnx.ModelProto) -> Costs:
     return Costs({}).inside(model.graph)
 
 
-def _sizes(graph: onnx.GraphProto) -> dict[str, int | None]:
-    """Reads the number of elements of each tensor that a graph declares, None where it is open."""
-    found: dict[str, int | None] = {}
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...] | None]:
+    """Reads the shape of each declared tensor: -1 for an open axis, None for an open rank."""
+    found: dict[str, tuple[int, ...] | None] = {}
     for value in _values(graph):
         if value.type.HasField("tensor_type"):
             tensor = value.type.tensor_type
-            dims = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim]
-            is_known = tensor.HasField("shape") and all(size >= 0 for size in dims)
-            found[value.name] = prod(dims) if is_known else None
-    found.update({name: prod(tensor.dims) for name, tensor in _tensors(graph)})
+            dims = (d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim)
+            found[value.name] = tuple(dims) if tensor.HasField("shape") else None
+    found.update({name: tuple(tensor.dims) for name, tensor in _tensors(graph)})
     return found
 
 
 def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
-    yield from graph.input
-    yield from graph.value_info
     yield from graph.output
+    yield from graph.value_info
+    yield from graph.input  # last: a run holds the model's to their shapes
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Limits the work of Loops: a run stops by itself where they would not end, or not for years.
+"""Limits the work of Loops and Scans: a run stops where they would not end, or not for years.
 
 Neither ONNX Runtime nor onnx's evaluator can be asked to stop, so a copy of the model is run whose
-Loops count their own work and fail beyond the limit. Values are those of the model as it is.
+Loops and Scans count their own work and fail beyond the limit. Values are those of the model.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.choices import MAX_LOOP_WORK
 from compiler.errors import ModelError, one_line
-from compiler.execute.loop_cost import Costs, body_of, costs_of, inner_graphs, loops_in
+from compiler.execute.loop_cost import Costs, body_of, costs_of, inner_graphs, is_batched, loops_in
 
 if TYPE_CHECKING:
     import onnx
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 TABLE = 9973
 TURN = 16  # what a turn costs beyond the nodes of its body, in nodes
 REFERENCE_SHARE = 100  # so many times slower is a node on onnx's evaluator
-FEW_TURNS = 1000  # a Loop that is known to take no more is as a list of nodes, and counts nothing
+FEW_TURNS = 1000  # one that is known to take no more is as a list of nodes, and counts nothing
 
 _limits = [MAX_LOOP_WORK]  # of the process, as memory's and time's are; the last holds
-_STOPPED = re.compile(r"Name:'work of Loop (.*?)' Status Message")
+_STOPPED = re.compile(r"Name:'work of (Loop|Scan) (.*?)' Status Message")
 
 
 @contextmanager
 def limited_loop_work(limit: int | None) -> Iterator[None]:
-    """Sets the work that the Loops of a node may do in one run; None leaves it as it is."""
+    """Sets the most work of the Loops and Scans of a node in one run; None leaves it as it is."""
     _limits.append(_limits[-1] if limit is None else limit)
     try:
         yield
@@ -39,8 +39,8 @@ def limited_loop_work(limit: int | None) -> Iterator[None]:
 
 
 def with_limit(model: bytes, *, on_reference: bool = False) -> bytes:
-    """Writes a model whose Loops fail past the limit of work; the same bytes where none could."""
-    if b"Loop" not in model:
+    """Writes a model whose Loops and Scans fail past the limit; the same bytes where none could."""
+    if b"Loop" not in model and b"Scan" not in model:
         return model
     import onnx
     import onnx.inliner
@@ -52,7 +52,8 @@ def with_limit(model: bytes, *, on_reference: bool = False) -> bytes:
         return model
     limit = max(1, min(_limits[-1], 1 << 62) // (REFERENCE_SHARE if on_reference else 1))
     costs = costs_of(proto)
-    if all(_is_small(node, costs, limit) for node in proto.graph.node):
+    given = frozenset(value.name for value in (*proto.graph.input, *proto.graph.initializer))
+    if all(_is_small(node, costs, limit, given) for node in proto.graph.node):
         return model
     writer = _Writer(proto, costs, limit)
     return writer.finish()
@@ -64,63 +65,73 @@ def refusal_of(error: Exception) -> ModelError | None:
     if str(TABLE) not in text or ("out of bounds" not in text and "out of data bounds" not in text):
         return None
     found = _STOPPED.findall(text)
-    return refusal(found[-1] if found else "")
+    kind, name = found[-1] if found else ("Loop or Scan", "")
+    return refusal(name, "does more work in a run than", kind)
 
 
-def refusal(loop: str, reason: str = "does more work in a run than") -> ModelError:
-    """Makes the refusal of a Loop that passes the limit of work."""
+def refusal(loop: str, reason: str, kind: str) -> ModelError:
+    """Makes the refusal of a Loop or Scan (its kind) that passes the limit of work."""
     return ModelError(
-        f"its Loop {reason} the {_limits[-1]:,} of --max-loop-work "
+        f"its {kind} {reason} the {_limits[-1]:,} of --max-loop-work "
         "(1 for each node that is executed, more for one of many elements)",
         code="M008",
         node=one_line(loop),
-        hint="does it ever end? --max-loop-work allows more",
+        hint=("does it ever end? " if kind != "Scan" else "") + "--max-loop-work allows more",
     )
 
 
-def endless_loop(graph: onnx.GraphProto, costs: Costs) -> str:
-    """Finds a Loop that provably passes the limit of work, and returns its name or an empty string.
+def endless_loop(graph: onnx.GraphProto, costs: Costs) -> onnx.NodeProto | None:
+    """Finds a Loop or Scan that provably passes the limit of work.
 
-    Its condition is always true, and it has no trip count or one that is known and too large.
+    A Loop's condition is always true, and it has no trip count or one that is known and too large;
+    a Scan's input is too long.
     """
     constants = costs.constants
+    node: onnx.NodeProto
     for node in graph.node:
         if _is_loop(node):
             body = body_of(node)
             turns = costs.turns(node)
-            going = not body.output or costs.is_always_true(body, node)
-            counted = not (node.input and node.input[0])
+            is_scan = node.op_type == "Scan"
+            going = is_scan or not body.output or costs.is_always_true(body, node)
+            uncounted = not is_scan and not (node.input and node.input[0])
             many = turns is not None and turns * (TURN + len(body.node)) > _limits[-1]
-            if going and (counted or many):
-                return node.name or "Loop"
+            if going and (uncounted or many):
+                return node
         for inner in inner_graphs(node):
-            if name := endless_loop(inner, costs.inside(inner, constants)):
-                return name
-    return ""
+            found: onnx.NodeProto | None = endless_loop(inner, costs.inside(inner, constants))
+            if found is not None:
+                return found
+    return None
 
 
 def _is_loop(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Loop" and node.domain in ("", "ai.onnx")
+    return node.op_type in ("Loop", "Scan") and node.domain in ("", "ai.onnx")
 
 
-def _is_small(node: onnx.NodeProto, costs: Costs, limit: int) -> bool:
+def _is_small(node: onnx.NodeProto, costs: Costs, limit: int, given: frozenset[str]) -> bool:
     """Whether the Loops in a node certainly end, after few turns or little work."""
     if not _is_loop(node) and not any(loops_in(inner) for inner in inner_graphs(node)):
         return True
-    turns, work = _most_turns(node, costs)
+    turns, work = _most_turns(node, costs, given)
     return (turns is not None and turns <= FEW_TURNS) or (work is not None and work <= limit)
 
 
-def _most_turns(node: onnx.NodeProto, costs: Costs) -> tuple[int | None, int | None]:
+def _most_turns(
+    node: onnx.NodeProto, costs: Costs, given: frozenset[str] = frozenset()
+) -> tuple[int | None, int | None]:
     """Counts the most turns, and the most work, that the Loops in a node can take.
 
-    None for what is not known before it runs.
+    None for what is not known before it runs. The length of a Scan is where it reads what is
+    `given` to the model: nothing holds other values to the shapes that a model declares.
     """
     times: int | None = 1
-    if _is_loop(node):
+    if node.op_type == "Scan" and not given.issuperset(node.input[-1:]):
+        times = None
+    elif _is_loop(node):
         times = costs.turns(node)
     elif node.op_type != "If":
-        times = None  # as often as a sequence or an axis is long
+        times = None  # as often as a sequence is long
     turns: int | None = 0
     work: int | None = TURN if _is_loop(node) else 0
     for inner in inner_graphs(node):
@@ -150,6 +161,7 @@ class _Writer:
         while self.prefix.encode() in data:
             self.prefix += "_"
         self.count = 0
+        self.pending: list[onnx.NodeProto] = []  # of the graph whose nodes are being walked
         self.numbers: dict[int, str] = {}
         # Places in the table are `unit` apart, and the count starts where it ends at limit + 1.
         self.unit = -(-(limit + 1) // TABLE)
@@ -164,6 +176,7 @@ class _Writer:
         start = self._number(self.start)
         for node in graph.node:  # each on its own: their order in the file may be any
             self._holder(node, start, self.costs, node.name)
+        graph.node.extend(self._taken())
         constants = [
             onnx.helper.make_node(
                 "Constant", [], [name], value=onnx.numpy_helper.from_array(np.array(value))
@@ -190,8 +203,12 @@ class _Writer:
         graphs = inner_graphs(node)
         if not _is_loop(node) and not any(loops_in(inner) for inner in graphs):
             return spent
-        if _is_loop(node):
+        if _is_loop(node) and node.op_type == "Loop":
             return self._loop(node, spent, costs, name)
+        if _is_loop(node) and is_batched(node):
+            return self._batched(node, spent, costs, name)
+        if _is_loop(node):
+            return self._carried(node, body_of(node), spent, costs, name, inputs=0, outputs=0)
         if node.op_type == "If":
             ends = [self._graph(inner, spent, costs.inside(inner), name) for inner in graphs]
             for inner, end in zip(graphs, ends, strict=True):
@@ -199,23 +216,23 @@ class _Writer:
             after = self._fresh()
             node.output.append(after)
             return after
-        if node.op_type == "Scan" and not self._is_old_scan():
-            (inner,) = graphs
-            return self._carried(node, inner, spent, costs, name, inputs=0, outputs=0)
         for inner in graphs:
             self._graph(inner, spent, costs.inside(inner), name)
         return spent
 
-    def _is_old_scan(self) -> bool:
-        """Whether Scan has a batch of its own, as in opset 8."""
-        return any(o.version < 9 for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
-
     def _graph(self, graph: onnx.GraphProto, spent: str, costs: Costs, name: str) -> str:
         """Counts through the nodes of a graph in order; returns what holds the sum at its end."""
+        added: list[onnx.NodeProto] = []
         for index, node in enumerate(graph.node):
             own = f"{name}/{node.name or f'{node.op_type}_{index}'}"
             spent = self._holder(node, spent, costs, own)
+            added += self._taken()
+        graph.node.extend(added)
         return spent
+
+    def _taken(self) -> list[onnx.NodeProto]:
+        taken, self.pending = self.pending, []
+        return taken
 
     def _loop(self, node: onnx.NodeProto, spent: str, costs: Costs, name: str) -> str:
         while len(node.input) < 2:
@@ -240,8 +257,7 @@ class _Writer:
         inner = costs.inside(body)
         before = self._fresh()
         end = self._graph(body, before, inner, name)
-        if _is_loop(node):
-            end = self._charge(body, end, inner, name)
+        end = self._charge(body, end, inner, f"{node.op_type} {name}")
         _insert(node.input, inputs, spent)
         _insert_values(body.input, inputs, _scalar(before))
         _insert_values(body.output, outputs, _scalar(self._copied(body, end)))
@@ -259,13 +275,47 @@ class _Writer:
             total = self._fresh()
             body.node.append(onnx.helper.make_node("Add", [spent, term], [total]))
             spent = total
-        place = self._fresh()
-        divided = onnx.helper.make_node("Div", [spent, self._number(self.unit)], [place])
-        guard = onnx.helper.make_node(
-            "Gather", [self._table, place], [self._fresh()], name=f"work of Loop {name}"
-        )
-        body.node.extend([divided, guard])
+        body.node.extend(self._guard(spent, name))
         return spent
+
+    def _guard(self, spent: str, name: str) -> list[onnx.NodeProto]:
+        """Makes the nodes that fail past the limit; the last makes a zero of uint8."""
+        import onnx
+
+        place = self._fresh()
+        return [
+            onnx.helper.make_node("Div", [spent, self._number(self.unit)], [place]),
+            onnx.helper.make_node(
+                "Gather", [self._table, place], [self._fresh()], name=f"work of {name}"
+            ),
+        ]
+
+    def _batched(self, scan: onnx.NodeProto, spent: str, costs: Costs, name: str) -> str:
+        """Lets a Scan of opset 8 read its input through nodes that fail where it is too long.
+
+        It carries no scalar; its turns are the input's first two sizes, batch and length.
+        """
+        import onnx
+
+        body = body_of(scan)
+        inner = costs.inside(body)
+        self._graph(body, spent, inner, name)
+        fixed, _, _ = inner.charge(body, self._fresh, self._number)
+        nodes: list[onnx.NodeProto] = []
+
+        def emit(op: str, *inputs: str, **attributes: Any) -> str:
+            nodes.append(onnx.helper.make_node(op, inputs, [self._fresh()], **attributes))
+            return str(nodes[-1].output[0])
+
+        shape = emit("Shape", scan.input[-1])
+        ends = emit("Slice", shape, axes=[0], starts=[0], ends=[2])
+        turns = emit("ReduceProd", ends, keepdims=0)
+        total = emit("Add", spent, emit("Mul", turns, self._number(TURN + fixed)))
+        nodes += self._guard(total, f"Scan {name}")
+        zero = emit("Cast", nodes[-1].output[0], to=onnx.TensorProto.INT64)
+        scan.input[-1] = emit("Reshape", scan.input[-1], emit("Add", shape, zero))
+        self.pending = nodes
+        return total
 
     def _copied(self, graph: onnx.GraphProto, name: str) -> str:
         """Makes a value of the graph's own, which an outer name is not: outputs have to be such."""

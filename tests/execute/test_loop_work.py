@@ -1,4 +1,4 @@
-"""The limit of work of Loops: values stay what they are, and what does not end is stopped."""
+"""The limit of work of Loops and Scans: values stay what they are, endless work is stopped."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ CASES = {
     "a Loop in a Scan": f"""rows = Unsqueeze(x, axes) y, k = Scan<num_scan_inputs = 1, body = s
         (float[a] u, float[a] row) => (float[a] y1, float[a] z)
         {{y0 = {_WHILE.partition("=")[2]} y1 = Add(y0, u) z = Identity(row)}}>(zero, rows)""",
+    "a Scan of open length": """top1 = Mul(top, thirty) n = Cast<to = 7>(top1)
+        to = Unsqueeze(n, axes) rows = Expand(one1, to)
+        y, k = Scan<num_scan_inputs = 1, body = s (float[a] u, float row) => (float[a] w, float z)
+        {w = Add(u, row) z = Neg(row)}>(zero, rows)""",
+    "a Scan of known length": """rows = Expand(one1, many2)
+        y = Scan<num_scan_inputs = 1, scan_input_axes = [-1], body = s
+        (float[a] u, float[b] row) => (float[a] w) {w = Add(u, row)}>(zero, rows)""",
+    "a Scan without states": """rows = Expand(one1, many2)
+        all = Scan<num_scan_inputs = 1, scan_input_axes = [1], scan_output_directions = [1],
+        body = s (float[b] row) => (float[b] z) {z = Add(row, top)}>(rows)
+        y = ReduceMax<axes = [0], keepdims = 0>(all)""",
     "a body that reads from outside": """y = Loop(many, "", zero)<body = b
         (int64 i, bool go, float[a] v) => (bool go2, float[a] w)
         {go2 = Identity(go) w = Add(v, x)}>""",
@@ -54,7 +65,8 @@ def proto(case: str) -> onnx.ModelProto:
     return model(
         f"{_HEAD}{CASES[case]} }}", 17, one=np.ones(2, np.float32), zero=np.zeros(2, np.float32),
         zero1=np.float32(0), yes=np.array(True), many=np.int64(2000), three=np.int64(3),
-        huge=np.int64(1 << 62), axes=np.array([0]),
+        huge=np.int64(1 << 62), axes=np.array([0]), one1=np.float32(1), thirty=np.float32(30),
+        many2=np.array([2, 2000]),
     )  # fmt: skip
 
 
@@ -110,3 +122,43 @@ def test_work_grows_with_what_a_node_computes(known: bool) -> None:
             runner.run({"x": small, "n": np.array(1000)})
         with pytest.raises(ModelError, match="--max-loop-work"):
             runner.run({"x": large, "n": np.array(4)})
+
+
+@pytest.mark.parametrize("length", ["n", "5000"])
+def test_a_scan_runs_up_to_the_limit(length: str) -> None:
+    """A turn costs 16, and 1 for the one node of the body."""
+    made = model(f"""g (float[2,{length}] x) => (float[2] y) {{
+        y = Scan<num_scan_inputs = 1, scan_input_axes = [1], body = s
+        (float[2] u, float[2] row) => (float[2] w) {{w = Add(u, row)}}>(zero, x)}}""",
+        17, zero=np.zeros(2, np.float32))  # fmt: skip
+    x = np.ones((2, 5000), np.float32)
+    with limited_loop_work(17 * 5000):
+        np.testing.assert_array_equal(
+            Model(made.SerializeToString()).run({"x": x})["y"], [5000] * 2
+        )
+    with limited_loop_work(17 * 5000 - 1), pytest.raises(ModelError, match="its Scan does more"):
+        Model(made.SerializeToString()).run({"x": x})
+
+
+@pytest.mark.parametrize("sizes", ["n,m", "2,2500"])
+def test_a_scan_of_opset_8_runs_up_to_the_limit(sizes: str) -> None:
+    """It takes as many turns as its batch times its length."""
+    made = model(f"""g (float[{sizes},2] x) => (float[2,2] y) {{
+        y = Scan<num_scan_inputs = 1, body = s
+        (float[2] u, float[2] row) => (float[2] w) {{w = Add(u, row)}}>("", zero, x)}}""",
+        8, zero=np.zeros((2, 2), np.float32))  # fmt: skip
+    x = np.ones((2, 2500, 2), np.float32)
+    with limited_loop_work(17 * 5000):
+        found = Model(made.SerializeToString()).run({"x": x})["y"]
+    np.testing.assert_array_equal(found, np.full((2, 2), 2500))
+    with limited_loop_work(17 * 5000 - 1), pytest.raises(ModelError, match="its Scan does more"):
+        Model(made.SerializeToString()).run({"x": x})
+
+
+def test_a_length_that_is_only_declared_is_not_believed() -> None:
+    made = model("""g (int64 n) => (float y, float[5] c) {
+        n1 = Unsqueeze(n, axes) c = Expand(one, n1)
+        y = Scan<num_scan_inputs = 1, body = s (float u, float e) => (float w)
+        {w = Add(u, e)}>(one, c)}""", 17, one=np.float32(1), axes=np.array([0]))  # fmt: skip
+    with limited_loop_work(90_000), pytest.raises(ModelError, match="its Scan does more"):
+        Model(made.SerializeToString()).run({"n": np.array(6000)})

@@ -371,6 +371,26 @@ def endless() -> bytes:
     )
 
 
+def long_scan(turns: int = 200_000_000, known: bool = True) -> bytes:
+    """A Scan of many turns, whose number follows from the model or only from values."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["v", "s"], ["w"])],
+        "b",
+        [helper.make_tensor_value_info("v", 1, [1, 4]), helper.make_tensor_value_info("s", 1, [])],
+        [helper.make_tensor_value_info("w", 1, [1, 4])],
+    )
+    return segment(
+        [
+            _constant("n", np.array([turns])),
+            helper.make_node("Abs", ["n"], ["many"]),
+            _constant("one", np.float32(1)),
+            _constant("k", np.zeros((1, 4), np.float32)),
+            helper.make_node("Expand", ["one", "n" if known else "many"], ["c"]),
+            helper.make_node("Scan", ["k", "c"], ["y"], body=body, num_scan_inputs=1),
+        ]
+    )
+
+
 def branched(made: Callable[[], bytes]) -> bytes:
     """The same nodes, in both branches of an If."""
     inner = onnx.ModelProto.FromString(made()).graph
@@ -592,8 +612,18 @@ HOSTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a host model without an end in a branch": (
         partial(branched, endless), "M008", "its Loop never ends or does more work",
     ),
+    "a host model of a long Scan": (long_scan, "M008", "its Scan does more work than"),
+    "a host model of a long Scan in a branch": (
+        partial(branched, long_scan), "M008", "its Scan does more work than",
+    ),
+    "a host model of a Scan of unknown length": (
+        partial(long_scan, 20_000_000, known=False), "M008", "its Scan does more work in a run",
+    ),
     "a host model whose functions hide": (hidden, "P002", "functions of its own"),
 }  # fmt: skip
 # What only a run finds out.
-RUN_ONLY = ("a host model with other ports", "a host model that computes its terabyte")
+RUN_ONLY = (
+    "a host model with other ports", "a host model that computes its terabyte",
+    "a host model of a Scan of unknown length",
+)  # fmt: skip
 CHECKED = {name: case for name, case in HOSTS.items() if name not in RUN_ONLY}

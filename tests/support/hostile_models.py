@@ -326,6 +326,9 @@ def _renamed(number: int, field: str, position: int, name: str) -> Recipe:
 _LOOP = """g (float[1,8] x) => (float[1,8] y) {yes = Constant<value_int = 1>()
 t = Cast<to = 9>(yes) y = Loop("COUNT", t, x)<body = b (int64 i, bool go, float[1,8] v)
 => (bool goes, float[1,8] w) {goes = Identity(COND) w = Neg(v)}>}"""
+_SCAN = """g (float[1,8] x) => (float[1,8] y) {one = Constant<value_float = 1.0>()
+c = Expand(one, n) y = Scan<num_scan_inputs = 1, body = b (float[1,8] v, float s)
+=> (float[1,8] w) {w = Add(v, s)}>(x, c)}"""
 _RELU = "g (float[2] x) => (float[2] y) {y = Relu(x)}"
 _LEAKY = "g (float[2] x) => (float[2] y) {y = LeakyRelu<alpha = 0.1>(x)}"
 _CONV = "g (float[1,2,4,4] x) => (float[a,b,c,d] y) {y = Conv<ATTRIBUTES>(x, w)}"
@@ -631,6 +634,22 @@ MODELS: dict[str, tuple[Recipe, str, str]] = {
              .replace(" y = Loop", " l = Loop").replace("}>}", "}> y = Add(l, x)}"),
              n=np.array(1 << 62), k=np.ones((1, 8), np.float32)),
         "M008", "its Loop does more work",
+    ),
+    "a Scan of 30 million turns": (
+        text(_SCAN, n=np.array([30_000_000])), "M008", "node 'Scan_2': its Scan does more work",
+    ),
+    "a Scan on constants": (
+        text(_SCAN.replace("y = Scan", "l = Scan").replace("}>(x,", "}>(k,")
+             .replace("c)}", "c) y = Add(l, x)}"),
+             n=np.array([30_000_000]), k=np.ones((1, 8), np.float32)),
+        "M008", "its Scan does more work",
+    ),
+    "a Scan as long as its input says": (
+        text(_SCAN.replace("Expand(one, n)", "Expand(one, m) ")
+             .replace("{", "{m1 = ReduceMax<keepdims = 0>(x) m2 = Exp(m1) m3 = Add(m2, many) "
+                      "m4 = Cast<to = 7>(m3) m = Unsqueeze(m4, axes) ", 1),
+             axes=np.array([0]), many=np.array(3e7, np.float32)),
+        "M008", "its Scan does more work",
     ),
     "a convolution that no input runs": (
         text("""g (float[1,2,6,6] x) => (float[1,2,30,30] y)
