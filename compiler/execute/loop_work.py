@@ -106,7 +106,9 @@ def endless_loop(graph: onnx.GraphProto, costs: Costs) -> onnx.NodeProto | None:
 
 
 def _is_loop(node: onnx.NodeProto) -> bool:
-    return node.op_type in ("Loop", "Scan") and node.domain in ("", "ai.onnx")
+    """Whether a node is a Loop or Scan; one without a body is left to what refuses to run it."""
+    is_named = node.op_type in ("Loop", "Scan") and node.domain in ("", "ai.onnx")
+    return is_named and bool(inner_graphs(node))
 
 
 def _is_small(node: onnx.NodeProto, costs: Costs, limit: int, given: frozenset[str]) -> bool:

@@ -391,6 +391,13 @@ def long_scan(turns: int = 200_000_000, known: bool = True) -> bytes:
     )
 
 
+def bodiless(made: Callable[[], bytes]) -> bytes:
+    """The same nodes, the last without its attributes."""
+    model = onnx.ModelProto.FromString(made())
+    del model.graph.node[-1].attribute[:]
+    return bytes(model.SerializeToString())
+
+
 def branched(made: Callable[[], bytes]) -> bytes:
     """The same nodes, in both branches of an If."""
     inner = onnx.ModelProto.FromString(made()).graph
@@ -619,11 +626,18 @@ HOSTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a host model of a Scan of unknown length": (
         partial(long_scan, 20_000_000, known=False), "M008", "its Scan does more work in a run",
     ),
+    "a host model of a Loop without a body": (
+        partial(bodiless, endless), "P002", "is refused by ONNX Runtime",
+    ),
+    "a host model of a Scan without a body": (
+        partial(bodiless, long_scan), "P002", "is refused by ONNX Runtime",
+    ),
     "a host model whose functions hide": (hidden, "P002", "functions of its own"),
 }  # fmt: skip
 # What only a run finds out.
 RUN_ONLY = (
     "a host model with other ports", "a host model that computes its terabyte",
-    "a host model of a Scan of unknown length",
+    "a host model of a Scan of unknown length", "a host model of a Loop without a body",
+    "a host model of a Scan without a body",
 )  # fmt: skip
 CHECKED = {name: case for name, case in HOSTS.items() if name not in RUN_ONLY}
