@@ -67,7 +67,11 @@ def without_key(plan: Plan) -> Plan:
         (DIM20, OPTIONS),
         (DIM20, Options(seed=4)),
         (DIM20, replace(OPTIONS, prune=0.3)),
-        (RESNET, Options(data=RESNET_DATA, calibration_samples=4)),
+        pytest.param(
+            RESNET,
+            Options(data=RESNET_DATA, calibration_samples=4),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["given samples", "made-up samples", "pruned", "a network"],
 )

@@ -38,7 +38,7 @@ SMALL = [
     "diverse/digits/digits_mlp_extdata/model.onnx",
     *(
         f"diverse/digits/digits_{n}.onnx"
-        for n in ("mlp_op7", "cnn_bn_op9", "gru_op13", "bilstm_op14", "loop_op16", "vit_op20")
+        for n in ("mlp_op7", "cnn_bn_op9", "gru_op13", "bilstm_op14", "loop_op16")
     ),
 ]  # fmt: skip
 LARGE = [
@@ -55,7 +55,7 @@ LARGE = [
         )
     ),
     "diverse/ad_gemm_bn_op11.onnx", "diverse/cifar_mbv2like_bn_clip_op11.onnx",
-    "diverse/blazeface_front128_op12.onnx", "diverse/ppocr_cls_mbv3_op11.onnx",
+    "diverse/blazeface_front128_op12.onnx", "diverse/digits/digits_vit_op20.onnx", "diverse/ppocr_cls_mbv3_op11.onnx",
     "diverse/resnet8_fp16_op13.onnx", "diverse/resnet8_qdq_tf2onnx_op15.onnx",
     "diverse/silero_vad_16k_lstm_if_op15.onnx",
 ]  # fmt: skip

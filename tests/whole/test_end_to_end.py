@@ -23,7 +23,16 @@ from tests.support.chips import ALWAYS, BIT_BY_BIT, OTHERS
 
 ROOT = Path(__file__).resolve().parents[2]
 BINDS = {"ppocr": {"x:2": 48, "x:3": 192}, "silero": {"sequence": 576}}
-HEAVY = ("basic_pitch", "blazeface", "ppocr", "vww", "cifar_mbv2like", "silero", "ic_int8_qop")
+HEAVY = (
+    "basic_pitch",
+    "blazeface",
+    "ppocr",
+    "vww",
+    "cifar_mbv2like",
+    "silero",
+    "ic_int8",
+    "kws_int8_qdq",
+)
 FILES = (
     *(f"mlperf-tiny/{name}.onnx" for name in (
         "ad_float", "ad_int8_qdq", "ad_int8_qop", "ic_float", "ic_int8_qdq", "ic_int8_qop",

@@ -147,8 +147,15 @@ def test_every_operation_with_optional_outputs_is_here() -> None:
     assert found == {*WITH_OPTIONAL_OUTPUTS, *NOT_HERE}
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("precision", ["float", "integer"])
+@pytest.mark.parametrize(
+    ("precision", "form"),
+    [
+        *(("float", form) for form in FORMS),
+        ("integer", "plain"),
+        pytest.param("integer", "in a branch", marks=pytest.mark.slow),
+        pytest.param("integer", "in a function", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_left_out_is_no_value(form: str, precision: Precision) -> None:
     drawn = Drawing()
     for op in WITH_OPTIONAL_OUTPUTS:

@@ -160,7 +160,7 @@ def test_twice_the_nodes_take_about_twice_the_time(monkeypatch: pytest.MonkeyPat
     assert longer < 3 * shorter
 
 
-@pytest.mark.parametrize("wide", [sums_of_inputs, splits])
+@pytest.mark.parametrize("wide", [sums_of_inputs, pytest.param(splits, marks=pytest.mark.slow)])
 def test_four_times_the_values_take_about_four_times_the_time(
     wide: Callable[[int], Graph],
 ) -> None:

@@ -89,6 +89,7 @@ def test_the_plan_charges_for_links_what_the_search_counted(seed: int) -> None:
     assert plan.energy_pj.parts["link"].value == pytest.approx(counted)
 
 
+@pytest.mark.slow
 def test_both_kinds_of_arrays_are_used_each_within_its_own_room(tmp_path: Path) -> None:
     options = joulec.Options(
         data=MODELS / "digits_calibration.npz", calibration_samples=32, max_divergence=0.02
