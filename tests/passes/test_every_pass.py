@@ -56,7 +56,8 @@ LARGE = [
     ),
     "diverse/ad_gemm_bn_op11.onnx", "diverse/cifar_mbv2like_bn_clip_op11.onnx",
     "diverse/blazeface_front128_op12.onnx", "diverse/digits/digits_vit_op20.onnx",
-    "diverse/ppocr_cls_mbv3_op11.onnx", "diverse/resnet8_fp16_op13.onnx", "diverse/resnet8_qdq_tf2onnx_op15.onnx",
+    "diverse/ppocr_cls_mbv3_op11.onnx", "diverse/resnet8_fp16_op13.onnx",
+    "diverse/resnet8_qdq_tf2onnx_op15.onnx",
     "diverse/silero_vad_16k_lstm_if_op15.onnx",
 ]  # fmt: skip
 HUGE = ["diverse/basic_pitch_nmp_op15.onnx"]  # half a minute to calibrate
