@@ -119,6 +119,7 @@ def test_a_batch_is_told_by_the_sample_too(dim20: Plan) -> None:
     assert verdict(dim20)[0].endswith(" an inference")
 
 
+@pytest.mark.slow
 def test_the_flag_against_static_power_helps() -> None:
     """Pruning makes the steps shorter; of least energy, another objective spends no less."""
     model = MODELS / "digits_resnet.onnx"

@@ -40,7 +40,7 @@ def complaint(model: RuntimeModel | Model, case: Case) -> str:
     ("name", "why"),
     [
         pytest.param("test_dft", "DFT sums in float32", marks=pytest.mark.slow),
-        ("test_stft", "STFT sums in float32"),
+        pytest.param("test_stft", "STFT sums in float32", marks=pytest.mark.slow),
         ("test_training_dropout", "Dropout draws other numbers"),
         ("test_maxunpool_export_with_output_shape", "MaxUnpool takes indices"),
         ("test_attention_4d_causal_fp16", "Attention of float16"),
