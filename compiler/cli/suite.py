@@ -20,6 +20,7 @@ from compiler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from backends.reports.page import Page
+    from compiler.suite.results import Results
     from compiler.suite.trial import Trial, Verdict
 
 HELP = """Tries every model of a folder, and prints verdicts by kind.
@@ -144,13 +145,11 @@ def models_in(folder: Path, pattern: str) -> list[Path]:
     return models
 
 
-def _verdicts(trials: Sequence[Trial], results: object, jobs: int, form: str) -> list[Verdict]:
+def _verdicts(trials: Sequence[Trial], results: Results, jobs: int, form: str) -> list[Verdict]:
     """The verdicts in the order of the models; those that are known already are not made again."""
     from compiler.suite.processes import Died, run_each
-    from compiler.suite.results import Results
     from compiler.suite.trial import Trial
 
-    assert isinstance(results, Results)
     known = {trial.name: results.known(trial) for trial in trials}
     left = [trial for trial in trials if known[trial.name] is None]
     progress = Progress(len(left), form)
